@@ -1,0 +1,28 @@
+"""Task declarations, engines, assets and the env adapter."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from tasks.spec import TaskSpec
+
+_SUITE = {
+    "cartpole-balance": "tasks.cartpole_balance",
+    "franka-reach": "tasks.franka_reach",
+}
+_TEST = {"toy-reach": "tasks.toy"}  # runs wherever it is named, but is not part of `all`
+
+
+def names() -> list[str]:
+    """Names of the suite's tasks: what `--task all` means."""
+    return list(_SUITE)
+
+
+def known() -> list[str]:
+    """Every name that `get` takes: the suite's tasks and the simulator-free ones for tests."""
+    return [*_SUITE, *_TEST]
+
+
+def get(name: str) -> TaskSpec:
+    """The task's declaration. Raises `KeyError` for a name that is not in `known()`."""
+    return import_module((_SUITE | _TEST)[name]).SPEC

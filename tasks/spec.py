@@ -1,0 +1,141 @@
+"""What a task declares, in plain data: reading it starts no simulator and imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from tasks.env import TensorEnv
+
+GRADES = ("g1", "g2", "g3", "g4", "g5")
+RANDOMIZATION_LEVELS = ("r0", "r1", "r2", "r3")
+
+
+def difficulty_of(grade: str) -> float:
+    """Difficulty in [0, 1] of a rung: g1 is 0.0, g5 is 1.0. Raises `ValueError` for any other name."""
+    if grade not in GRADES:
+        raise ValueError(f"unknown grade {grade!r}; valid: {', '.join(GRADES)}")
+    return GRADES.index(grade) / (len(GRADES) - 1)
+
+
+@dataclass(frozen=True)
+class GradeParam:
+    """One quantity that the grade moves: its value at g1..g5, linear between two rungs."""
+
+    values: tuple[float, float, float, float, float]
+    unit: str
+    doc: str
+
+    def at(self, difficulty: Any) -> Any:
+        """Value at `difficulty` in [0, 1]: a tensor of any shape, or a float."""
+        rungs = len(self.values) - 1
+        value = 0.0 * difficulty + self.values[0]
+        for k in range(rungs):  # a sum of ramps: no indexing, so the same line serves floats and tensors
+            ramp = difficulty * rungs - k
+            ramp = min(max(ramp, 0.0), 1.0) if isinstance(ramp, float) else ramp.clamp(0.0, 1.0)
+            value = value + (self.values[k + 1] - self.values[k]) * ramp
+        return value
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One randomisable quantity. `ranges` holds (low, high) per training level that moves it."""
+
+    name: str
+    category: Literal["visual", "physical", "dynamics", "sensor", "disturbance"]
+    unit: str
+    nominal: float
+    ranges: Mapping[str, tuple[float, float]]
+    evaluation: tuple[float, float]
+
+    @property
+    def held_out(self) -> bool:
+        """True where no training level moves the factor."""
+        return not self.ranges
+
+
+@dataclass(frozen=True)
+class Term:
+    """A block of an observation or action vector: its width, unit and meaning."""
+
+    name: str
+    dim: int
+    unit: str
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task: robot, scene, MDP and one success criterion. Actions are in [-1, 1] for every task.
+
+    `make_env` names the function (`module:function`) that builds the env; it is imported on use.
+    """
+
+    name: str
+    summary: str
+    robot: str
+    engines: tuple[str, ...]
+    make_env: str
+    observations: tuple[Term, ...]
+    actions: tuple[Term, ...]
+    physics_dt: float  # [s]
+    decimation: int  # physics steps per control step
+    episode_length_s: float  # [s]
+    success: str  # what has to hold, in words
+    success_hold_s: float  # [s] for how long it has to hold without a break
+    success_when: Literal["end", "once"]  # an episode succeeds if it holds at its end, or at any time
+    grades: Mapping[str, GradeParam]
+    budgets: Mapping[str, int]  # env steps of a training at each budget
+    factors: tuple[Factor, ...] = ()
+    discrete_actions: tuple[tuple[float, ...], ...] = ()  # the action set that a discrete agent chooses from
+    assets: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Refuse declarations that contradict themselves, at import."""
+        for row in self.discrete_actions:
+            if len(row) != self.action_dim:
+                raise ValueError(f"{self.name}: a discrete action has {len(row)} values, the action {self.action_dim}")
+        if missing := {"smoke", "quick", "full"} - set(self.budgets):
+            raise ValueError(f"{self.name}: no env steps declared for budget {', '.join(sorted(missing))}")
+
+    @property
+    def obs_dim(self) -> int:
+        """Width of the observation vector."""
+        return sum(term.dim for term in self.observations)
+
+    @property
+    def action_dim(self) -> int:
+        """Width of the action vector."""
+        return sum(term.dim for term in self.actions)
+
+    @property
+    def control_dt(self) -> float:
+        """Time between two actions [s]."""
+        return self.physics_dt * self.decimation
+
+    @property
+    def max_episode_steps(self) -> int:
+        """Control steps after which an episode is truncated."""
+        return round(self.episode_length_s / self.control_dt)
+
+    @property
+    def success_hold_steps(self) -> int:
+        """Consecutive control steps for which the success condition has to hold (at least 1)."""
+        return max(1, round(self.success_hold_s / self.control_dt))
+
+    def build(self, num_envs: int, device: str, engine: str) -> TensorEnv:
+        """Build the env. A simulator starts here, one per process."""
+        module, function = self.make_env.split(":")
+        return getattr(import_module(module), function)(self, num_envs=num_envs, device=device, engine=engine)
+
+
+def axis_actions(dim: int) -> tuple[tuple[float, ...], ...]:
+    """The discrete action set "nothing, or plus or minus full scale along one axis": 2 * dim + 1 rows."""
+    rows = [tuple(0.0 for _ in range(dim))]
+    for axis in range(dim):
+        for sign in (1.0, -1.0):
+            rows.append(tuple(sign if i == axis else 0.0 for i in range(dim)))
+    return tuple(rows)

@@ -1,0 +1,45 @@
+"""`toy-reach`: a point mass on a plane, in torch alone, for tests of all that is not physics.
+
+The point starts at the origin's neighbourhood and has to stop at a goal. The grade moves the goal away and
+shrinks the tolerance; leaving the arena ends the episode.
+"""
+
+from __future__ import annotations
+
+from tasks.spec import GradeParam, TaskSpec, Term, axis_actions
+
+SPEC = TaskSpec(
+    name="toy-reach",
+    summary="A point mass has to reach a goal on a plane and stay there (no simulator; for tests).",
+    robot="point mass",
+    engines=("torch",),
+    make_env="tasks.toy:make_env",
+    observations=(
+        Term("position", 2, "m"),
+        Term("velocity", 2, "m/s"),
+        Term("goal", 2, "m", "goal minus position"),
+    ),
+    actions=(Term("acceleration", 2, "4 m/s²"),),
+    physics_dt=0.05,
+    decimation=1,
+    episode_length_s=2.5,
+    success="distance to the goal under the tolerance",
+    success_hold_s=0.25,
+    success_when="end",
+    grades={
+        "distance": GradeParam((0.3, 0.5, 0.7, 0.9, 1.1), "m", "largest distance of the goal"),
+        "tolerance": GradeParam((0.2, 0.15, 0.1, 0.05, 0.02), "m", "distance that counts as there"),
+    },
+    budgets={"smoke": 100_000, "quick": 300_000, "full": 1_000_000},
+    discrete_actions=axis_actions(2),
+)
+
+ARENA = 2.0  # [m] half width
+ACCELERATION = 4.0  # [m/s²] at full action
+
+
+def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str):
+    """Build the toy env; `engine` can only be `torch`."""
+    from tasks.toy_env import ToyReach
+
+    return ToyReach(spec, num_envs, device)
