@@ -1,0 +1,148 @@
+"""Robots from pinned packages, converted to USD once and cached under the hash of their source."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import platformdirs
+
+ROBOT_DATA = "cmeel.prefix/share/example-robot-data"
+
+
+class AssetError(RuntimeError):
+    """An asset's package is missing, is another version than pinned, or could not be converted."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A robot description inside an installed package.
+
+    `folder` and `file` are relative to the package's install location; `sha256` covers every file of `folder`
+    (of `file` alone where it is USD already). `fixed_base` is for URDF, `repair` (old text, new text) for USD.
+    """
+
+    package: str
+    folder: str
+    file: str
+    sha256: str
+    fixed_base: bool | None = None
+    repair: tuple[str, str] = ("", "")
+
+
+ASSETS = {
+    "cartpole": Asset(
+        package="newton",
+        folder="newton/examples/assets",
+        file="cartpole_single_pendulum.usda",
+        sha256="6dd7771464f01e7c90ea9bc0a1ec91e4eaf212b95381dabc84f0c9580b81d315",
+        # Its default prim names nothing, so a reference to the file would be empty.
+        repair=('defaultPrim = "cartPole"', 'defaultPrim = "cartpole"'),
+    ),
+    "panda": Asset(
+        package="example-robot-data",
+        folder=f"{ROBOT_DATA}/robots/panda_description",
+        file="urdf/panda_collision.urdf",
+        sha256="a0a797b637d3899bdedcf2c43e24299ca3c1fc8fbba85d6aca7587b8a7fa496f",
+        fixed_base=True,
+    ),
+}
+
+
+def cache_dir() -> Path:
+    """Where converted assets live: `$GRADUS_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get("GRADUS_CACHE") or platformdirs.user_cache_dir("gradus"))
+
+
+def hashes(names: tuple[str, ...]) -> dict[str, str]:
+    """Asset name to the SHA-256 of its source, for a result's provenance."""
+    return {name: ASSETS[name].sha256 for name in names}
+
+
+def usd_path(name: str) -> Path:
+    """Path of the asset as USD, converted now if the cache does not have it.
+
+    Raises:
+        AssetError: if the source package is missing, differs from the pinned hash, or cannot be converted.
+    """
+    asset = ASSETS[name]
+    # The key names the source and the converter, so neither can change behind a cached file. A cache that was
+    # brought from elsewhere serves without the source package.
+    converter = "usd" if asset.fixed_base is None else distribution("isaacsim-asset-isolated").version
+    target = cache_dir() / "assets" / f"{name}-{asset.sha256[:16]}-{converter}"
+    usd = target / Path(asset.file).stem / f"{Path(asset.file).stem}.usda"
+    if not usd.is_file():
+        _fill_cache(asset, name, _checked_source(name), target)
+    return usd
+
+
+@cache
+def _checked_source(name: str) -> Path:
+    asset = ASSETS[name]
+    try:
+        folder = Path(distribution(asset.package).locate_file(asset.folder))
+    except PackageNotFoundError:
+        raise AssetError(f"asset {name!r} needs the package {asset.package}; run `uv sync`") from None
+    source = folder / asset.file
+    if not source.is_file():
+        raise AssetError(f"asset {name!r}: {asset.package} has no {asset.folder}/{asset.file}; run `uv sync`")
+    files = [source] if asset.fixed_base is None else sorted(p for p in folder.rglob("*") if p.is_file())
+    found = _sha256(folder, files)
+    if found != asset.sha256:
+        raise AssetError(
+            f"asset {name!r}: files of {asset.package} have hash {found[:16]}, pinned is {asset.sha256[:16]};"
+            " install the pinned version with `uv sync`"
+        )
+    return source
+
+
+def _sha256(folder: Path, files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _fill_cache(asset: Asset, name: str, source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    usd = work / source.stem / f"{source.stem}.usda"
+    try:
+        if asset.fixed_base is None:
+            usd.parent.mkdir()
+            usd.write_text(source.read_text().replace(*asset.repair))
+        else:
+            _convert(asset, name, source, work)
+        if not usd.is_file():
+            raise AssetError(f"asset {name!r}: the conversion wrote no {usd.name}")
+        try:
+            work.rename(target)  # atomic: a reader sees the whole asset or none
+        except OSError:
+            if not target.is_dir():  # else another process was first, with the same content
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _convert(asset: Asset, name: str, urdf: Path, out: Path) -> None:
+    """Convert in a process of its own: the importer's USD plugins clash with OVPhysX's in one process."""
+    print(f"converting robot {name} to USD (once, about 10 s)", file=sys.stderr, flush=True)
+    base = "fixed" if asset.fixed_base else "floating"
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.convert", str(urdf), str(out), base],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMNI_KIT_ACCEPT_EULA": "YES"},
+    )
+    if done.returncode:
+        raise AssetError(f"asset {name!r}: conversion failed (exit {done.returncode}): {done.stderr[-500:]}")

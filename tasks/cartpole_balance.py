@@ -1,0 +1,164 @@
+"""`cartpole-balance`: a pole on a cart has to be brought upright, at the rail's centre, and kept there."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tasks.spec import GradeParam, TaskSpec, Term
+
+if TYPE_CHECKING:
+    import torch
+    from isaaclab.envs import ManagerBasedRLEnvCfg
+
+    from tasks.lab_env import GradedEnv, LabEnv
+
+SPEC = TaskSpec(
+    name="cartpole-balance",
+    summary="Bring a pole on a cart upright at the centre of the rail and keep it there.",
+    robot="cart-pole (newton)",
+    engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
+    make_env="tasks.cartpole_balance:make_env",
+    observations=(
+        Term("cart_position", 1, "m"),
+        Term("cart_velocity", 1, "m/s"),
+        Term("pole_direction", 2, "1", "sine and cosine of the pole's angle; upright is (0, 1)"),
+        Term("pole_velocity", 1, "rad/s"),
+        Term("force_limit", 1, "100 N"),
+    ),
+    actions=(Term("force", 1, "force limit", "force on the cart along the rail"),),
+    physics_dt=1 / 120,
+    decimation=2,
+    episode_length_s=6.0,
+    success="pole within 0.2 rad of upright and cart within 0.5 m of the centre",
+    success_hold_s=1.0,
+    success_when="end",
+    grades={
+        "initial_angle": GradeParam((0.1, 0.4, 0.8, 1.6, math.pi), "rad", "largest angle of the pole at the start"),
+        "initial_position": GradeParam((0.2, 0.4, 0.6, 0.8, 1.0), "m", "largest distance of the cart at the start"),
+        "force_limit": GradeParam((100.0, 80.0, 60.0, 40.0, 25.0), "N", "force at full action"),
+    },
+    budgets={"smoke": 500_000, "quick": 2_000_000, "full": 20_000_000},
+    discrete_actions=((0.0,), (1.0,), (-1.0,), (0.25,), (-0.25,)),
+    assets=("cartpole",),
+)
+
+CART, POLE = "slider_to_cart", "cart_to_pole"
+
+
+def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
+    """Build the env on `engine`."""
+    from tasks.lab_env import LabEnv
+
+    newton = {"njmax": 5, "nconmax": 3, "cone": "pyramidal", "impratio": 1}
+    return LabEnv(spec, env_cfg(), success, num_envs=num_envs, device=device, engine=engine, newton=newton)
+
+
+def env_cfg() -> ManagerBasedRLEnvCfg:
+    """Scene and MDP."""
+    import isaaclab.envs.mdp as mdp
+    import isaaclab.sim as sim_utils
+    from isaaclab.actuators import ImplicitActuatorCfg
+    from isaaclab.assets import ArticulationCfg
+    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
+
+    from tasks import assets, terms
+
+    robot = ArticulationCfg(
+        prim_path="{ENV_REGEX_NS}/Robot",
+        spawn=sim_utils.UsdFileCfg(
+            usd_path=str(assets.usd_path("cartpole")),
+            articulation_props=terms.no_self_collisions(),
+            joint_drive_props=[sim_utils.UsdPhysicsDriveCfg(drive_type="force", stiffness=0.0, damping=0.0)],
+            joint_drive_props_create_if_missing=True,  # without a drive OVPhysX ignores the actuator's damping
+        ),
+        init_state=ArticulationCfg.InitialStateCfg(pos=(0.0, 0.0, 2.0)),
+        actuators={
+            "cart": ImplicitActuatorCfg(joint_names_expr=[CART], joint_effort_limit=400.0, stiffness=0.0, damping=10.0),
+            "pole": ImplicitActuatorCfg(joint_names_expr=[POLE], joint_effort_limit=400.0, stiffness=0.0, damping=0.0),
+        },
+    )
+    cart = {"asset_cfg": SceneEntityCfg("robot", joint_names=[CART])}
+    pole = {"asset_cfg": SceneEntityCfg("robot", joint_names=[POLE])}
+    return terms.env_cfg(
+        scene=terms.scene(env_spacing=4.0, ground=terms.ground(), robot=robot),
+        observations={
+            "policy": terms.observation_group(
+                cart_position=ObservationTermCfg(func=mdp.joint_pos, params=cart),
+                cart_velocity=ObservationTermCfg(func=mdp.joint_vel, params=cart),
+                pole_direction=ObservationTermCfg(func=pole_direction),
+                pole_velocity=ObservationTermCfg(func=mdp.joint_vel, params=pole),
+                force_limit=ObservationTermCfg(func=force_limit),
+            )
+        },
+        actions={
+            "force": terms.GradedEffortActionCfg(asset_name="robot", joint_names=[CART], limit="force_limit"),
+        },
+        events={"start": EventTermCfg(func=reset_to_grade, mode="reset")},
+        rewards={
+            "upright": RewardTermCfg(func=upright, weight=1.0),
+            "centred": RewardTermCfg(func=centred, weight=1.0),
+            "off_the_rail": RewardTermCfg(func=mdp.is_terminated, weight=-100.0),
+            "pole_velocity": RewardTermCfg(func=mdp.joint_vel_l2, weight=-0.002, params=pole),
+            "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.01),
+        },
+        terminations={
+            "time_out": TerminationTermCfg(func=mdp.time_out, time_out=True),
+            "off_the_rail": TerminationTermCfg(
+                func=mdp.joint_pos_out_of_manual_limit, params={**cart, "bounds": (-3.0, 3.0)}
+            ),
+        },
+    )
+
+
+def cart_position(env: GradedEnv) -> torch.Tensor:
+    """Distance of the cart from the rail's centre, signed [N] [m]."""
+    robot = env.scene["robot"]
+    return robot.data.joint_pos.torch[:, robot.joint_names.index(CART)]
+
+
+def pole_angle(env: GradedEnv) -> torch.Tensor:
+    """Angle of the pole from upright, unwrapped [N] [rad]."""
+    robot = env.scene["robot"]
+    return robot.data.joint_pos.torch[:, robot.joint_names.index(POLE)]
+
+
+def pole_direction(env: GradedEnv) -> torch.Tensor:
+    """Sine and cosine of the pole's angle [N, 2]."""
+    import torch
+
+    angle = pole_angle(env)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1)
+
+
+def force_limit(env: GradedEnv) -> torch.Tensor:
+    """Force at full action [N, 1], in 100 N."""
+    return env.param("force_limit")[:, None] / 100.0
+
+
+def upright(env: GradedEnv) -> torch.Tensor:
+    """1 with the pole upright, 0 with it hanging [N]."""
+    return (1.0 + pole_angle(env).cos()) / 2.0
+
+
+def centred(env: GradedEnv) -> torch.Tensor:
+    """1 with the cart at the centre, only while the pole is up: getting it there comes first [N]."""
+    return (-cart_position(env).square()).exp() * (pole_angle(env).cos() > 0.9)
+
+
+def success(env: GradedEnv) -> torch.Tensor:
+    """Pole within 0.2 rad of upright and cart within 0.5 m of the centre [N] bool."""
+    return (pole_angle(env).cos() > math.cos(0.2)) & (cart_position(env).abs() < 0.5)
+
+
+def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+    """Start at rest, position and angle uniform within what the grade allows."""
+    from isaaclab.utils.math import sample_uniform
+
+    robot = env.scene["robot"]
+    for joint, name in ((CART, "initial_position"), (POLE, "initial_angle")):
+        largest = env.param(name, env_ids)[:, None]
+        position = largest * sample_uniform(-1.0, 1.0, tuple(largest.shape), env.device)
+        joint_ids = [robot.joint_names.index(joint)]
+        robot.write_joint_position_to_sim_index(position=position, joint_ids=joint_ids, env_ids=env_ids)
+        robot.write_joint_velocity_to_sim_index(velocity=0.0 * position, joint_ids=joint_ids, env_ids=env_ids)

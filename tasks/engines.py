@@ -1,0 +1,126 @@
+"""What steps the physics: the engines by name, which of them are installed, and how one is launched."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.spec import TaskSpec
+
+ENGINES = ("isaacsim_physx", "ovphysx", "physx", "newton_mjwarp")
+"""Names under which `--physics` takes an engine; `physx` is the first of the two before it that is installed."""
+
+SYSTEM_LIBRARIES = {
+    "libGL.so.1": "libgl1",
+    "libX11.so.6": "libx11-6",
+    "libXt.so.6": "libxt6",
+    "libSM.so.6": "libsm6",
+}
+"""Libraries that ovphysx and ovstage load even when nothing is drawn, and the Debian package that has each."""
+
+_PACKAGES = {
+    "isaacsim_physx": (("isaacsim-kernel",), "uv sync --extra isaacsim"),
+    "ovphysx": (("isaaclab", "ovphysx", "ovstage"), "uv sync"),
+    "newton_mjwarp": (("isaaclab", "newton"), "uv sync"),
+}
+
+
+class EngineError(RuntimeError):
+    """An engine is unknown, is not installed, or cannot run the task."""
+
+
+def missing_libraries() -> dict[str, str]:
+    """System libraries that cannot be loaded, each with the Debian package that has it."""
+    missing = {}
+    for library, package in SYSTEM_LIBRARIES.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            missing[library] = package
+    return missing
+
+
+def available() -> dict[str, str | None]:
+    """Engine name to None where it can run here, else to the reason and what to do."""
+    found = {name: _why_not(name) for name in _PACKAGES}
+    physx = None if None in (found["isaacsim_physx"], found["ovphysx"]) else found["ovphysx"]
+    return {name: physx if name == "physx" else found[name] for name in ENGINES}
+
+
+def _why_not(name: str) -> str | None:
+    packages, command = _PACKAGES[name]
+    for package in packages:
+        try:
+            distribution(package)
+        except PackageNotFoundError:
+            return f"{package} is not installed; install it with `{command}`"
+    if name == "ovphysx" and (missing := missing_libraries()):
+        return f"{', '.join(missing)} missing; install with `apt-get install {' '.join(missing.values())}`"
+    return None
+
+
+def check(name: str, spec: TaskSpec) -> str:
+    """The concrete engine that steps `spec` when the user asks for `name`.
+
+    A task without a simulator runs in torch, whatever the name.
+
+    Raises:
+        EngineError: in one line, with the command that installs the engine or the engines that would do.
+    """
+    if spec.engines == ("torch",):
+        return "torch"
+    if name not in ENGINES:
+        raise EngineError(f"unknown engine {name!r}; valid: {', '.join(ENGINES)}")
+    if reason := available()[name]:
+        raise EngineError(f"engine {name}: {reason}")
+    if name == "physx":
+        name = "ovphysx" if _why_not("isaacsim_physx") else "isaacsim_physx"
+    if name not in spec.engines:
+        raise EngineError(f"task {spec.name} does not run on {name}; it runs on {', '.join(spec.engines)}")
+    return name
+
+
+def physics_cfg(engine: str, newton: dict[str, Any]) -> Any:
+    """Isaac Lab's physics config for a concrete engine; `newton` holds the task's MuJoCo-Warp solver settings."""
+    if engine == "isaacsim_physx":
+        from isaaclab_physx.physics import PhysxCfg
+
+        return PhysxCfg()
+    if engine == "ovphysx":
+        from isaaclab_ov.physics import OvPhysxCfg
+
+        return OvPhysxCfg()
+    from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
+
+    return NewtonCfg(solver_cfg=MJWarpSolverCfg(integrator="implicitfast", **newton), num_substeps=1)
+
+
+@contextmanager
+def launch(cfg: Any, device: str) -> Iterator[None]:
+    """Start what the env config needs (Kit for Isaac Sim, nothing otherwise) and stop it at the end.
+
+    Says what is slow before it happens: kernels compile at their first use on a machine and are kept in Warp's cache.
+    """
+    os.environ.setdefault("OMNI_KIT_ACCEPT_EULA", "YES")
+    import warp as wp
+
+    wp.config.quiet = True
+    wp.init()
+    if not wp.is_cuda_available():
+        # isaaclab_ov asks for pinned host memory, which needs CUDA; on a CPU any memory will do.
+        cpu = wp.get_device("cpu")
+        cpu.pinned_allocator = cpu.default_allocator
+    kernels = wp.config.kernel_cache_dir
+    if not os.path.isdir(kernels) or len(os.listdir(kernels)) < 5:
+        minutes = "2 to 4 minutes" if device.startswith("cuda") else "about a minute"
+        print(f"compiling simulation kernels ({minutes}, once; kept in {kernels})", file=sys.stderr, flush=True)
+    from isaaclab.app.sim_launcher import launch_simulation
+
+    with launch_simulation(cfg, {"headless": True, "device": device}):
+        yield
