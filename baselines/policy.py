@@ -1,0 +1,158 @@
+"""Policy files: safetensors with the architecture as JSON in the metadata. Nothing of Tianshou is needed to act.
+
+The metadata has one key, `gradus` (a map with several would be written in an order that changes): a JSON object
+with `format`, `kind` and what the kind needs.
+
+| kind | acts by |
+|---|---|
+| `mlp` | a feed-forward actor, squashed by `tanh` where `squash` says so, then bounded to [-1, 1] |
+| `discrete` | the row of the action table with the largest Q value |
+| `random` | uniform draws from [-1, 1], from a generator seeded with `seed` |
+| `zero` | zeros |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from baselines.actions import to_env
+from baselines.normalizer import ObsNormalizer
+from tasks.spec import TaskSpec
+
+FORMAT = 1
+_ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
+
+Policy = Callable[[torch.Tensor], torch.Tensor]
+"""Actions [N, action_dim] in [-1, 1] from obs [N, obs_dim]."""
+
+
+class PolicyError(ValueError):
+    """A policy file that cannot be used; the message says why."""
+
+
+def save_policy(
+    path: str | Path,
+    layers: Iterable[nn.Module],
+    squash: bool,
+    norm: ObsNormalizer | None,
+    table: torch.Tensor | None,
+) -> None:
+    """Write an `mlp` policy, or a `discrete` one if there is a `table` [K, action_dim] of actions.
+
+    `layers` are the feed-forward actor's (or the Q network's): Linear, LayerNorm and activations.
+    """
+    net = nn.Sequential(*layers)
+    header = {"kind": "mlp" if table is None else "discrete", "layers": [_describe(layer) for layer in net]}
+    tensors = {f"net.{key}": value for key, value in net.state_dict().items()}
+    if table is None:
+        header["squash"] = "tanh" if squash else "clip"
+    else:
+        tensors["actions"] = table
+    if norm is not None:
+        tensors |= {"obs_mean": norm.mean, "obs_var": norm.var}
+    _write(path, header, tensors)
+
+
+def export_reference(name: str, spec: TaskSpec, path: str | Path) -> None:
+    """Write the policy file of `random` (seed 0) or `zero` for a task."""
+    header: dict[str, Any] = {"kind": name, "obs_dim": spec.obs_dim, "action_dim": spec.action_dim}
+    if name == "random":
+        header["seed"] = 0
+    elif name != "zero":
+        raise ValueError(f"unknown reference policy {name!r}; valid: random, zero")
+    _write(path, header, {})
+
+
+def load_policy(path: str | Path, device: str | torch.device) -> Policy:
+    """Read a policy file; the result acts on tensors on `device`, deterministically.
+
+    `random` draws on the CPU, so that it acts the same on every device. Raises `PolicyError` for a file that is
+    missing, damaged, of another format, or has values that are not finite.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})["gradus"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise PolicyError(f"{path} is not a policy file of this project: {error}") from error
+    if header.get("format") != FORMAT:
+        raise PolicyError(f"{path} has policy format {header.get('format')}; this version reads format {FORMAT}")
+    for key, value in tensors.items():
+        if not value.isfinite().all():
+            raise PolicyError(f"{path}: tensor {key} has NaN or infinite values")
+    kind = header.get("kind")
+    if kind == "zero":
+        return lambda obs: torch.zeros(len(obs), header["action_dim"], device=obs.device)
+    if kind == "random":
+        return _Uniform(header["action_dim"], header["seed"])
+    if kind not in ("mlp", "discrete"):
+        raise PolicyError(f"{path}: unknown kind of policy {kind!r}; valid: mlp, discrete, random, zero")
+    try:
+        return _Network(header, tensors).to(device)
+    except (KeyError, IndexError, RuntimeError, TypeError) as error:
+        raise PolicyError(f"{path}: tensors and architecture do not fit: {error}") from error
+
+
+class _Uniform:
+    def __init__(self, action_dim: int, seed: int) -> None:
+        self._action_dim, self._generator = action_dim, torch.Generator().manual_seed(seed)
+
+    def __call__(self, obs: torch.Tensor) -> torch.Tensor:
+        return (torch.rand(len(obs), self._action_dim, generator=self._generator) * 2 - 1).to(obs.device)
+
+
+class _Network(nn.Module):
+    def __init__(self, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.net = nn.Sequential(*(_build(layer) for layer in header["layers"]))
+        self.net.load_state_dict({key[4:]: value for key, value in tensors.items() if key.startswith("net.")})
+        self.discrete = header["kind"] == "discrete"
+        self.squash = header.get("squash") == "tanh"
+        self.register_buffer("table", tensors["actions"] if self.discrete else None)
+        self.norm = None
+        if "obs_mean" in tensors:
+            self.norm = ObsNormalizer(len(tensors["obs_mean"]))
+            self.norm.mean.copy_(tensors["obs_mean"])
+            self.norm.var.copy_(tensors["obs_var"])
+        self.requires_grad_(False)
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        out = self.net(obs if self.norm is None else self.norm(obs))
+        if self.discrete:
+            return to_env(out.argmax(dim=-1), self.table)
+        return to_env(out.tanh() if self.squash else out, None)
+
+
+def _describe(layer: nn.Module) -> list[Any]:
+    if isinstance(layer, nn.Linear):
+        return ["linear", layer.in_features, layer.out_features]
+    if isinstance(layer, nn.LayerNorm):
+        return ["layer_norm", layer.normalized_shape[0]]
+    for name, activation in _ACTIVATIONS.items():
+        if type(layer) is activation:
+            return [name]
+    raise TypeError(f"no policy file can hold a {type(layer).__name__}")
+
+
+def _build(layer: list[Any]) -> nn.Module:
+    name, *sizes = layer
+    return {"linear": nn.Linear, "layer_norm": nn.LayerNorm, **_ACTIVATIONS}[name](*sizes)
+
+
+def _write(path: str | Path, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    data = save(tensors, {"gradus": json.dumps({"format": FORMAT, **header}, sort_keys=True)})
+    scratch = path.with_name(f".{path.name}.tmp")
+    scratch.write_bytes(data)
+    os.replace(scratch, path)
