@@ -52,7 +52,7 @@ ASSETS = {
         folder=f"{ROBOT_DATA}/robots/panda_description",
         file="urdf/panda_collision.urdf",
         sha256="a0a797b637d3899bdedcf2c43e24299ca3c1fc8fbba85d6aca7587b8a7fa496f",
-        fixed_base=True,
+        fixed_base=False,  # the task fixes it: a joint of the converter besides would be one too many for Newton
     ),
 }
 

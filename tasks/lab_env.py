@@ -42,7 +42,8 @@ class GradedEnv(ManagerBasedRLEnv):
         self.termination_manager = _SuccessFirst(self.cfg.terminations, self)
 
     def _reset_idx(self, env_ids: torch.Tensor | slice) -> None:
-        self.owner._assign_difficulty(self.owner._all[env_ids])
+        env_ids = self.owner._all[env_ids]  # Isaac Lab passes a slice where it means all: terms get ids always
+        self.owner._assign_difficulty(env_ids)
         super()._reset_idx(env_ids)
 
 
@@ -72,7 +73,7 @@ class LabEnv(TensorEnv):
     ) -> None:
         """Launch the engine and build the scene."""
         super().__init__(spec, num_envs, device)
-        self._all = torch.arange(num_envs, device=self.device)
+        self._all = torch.arange(num_envs, dtype=torch.int32, device=self.device)  # what Isaac Lab's kernels take
         cfg.scene.num_envs = num_envs
         cfg.decimation, cfg.episode_length_s, cfg.compute_final_obs = spec.decimation, spec.episode_length_s, True
         cfg.sim.dt, cfg.sim.render_interval, cfg.sim.device = spec.physics_dt, spec.decimation, device

@@ -26,9 +26,16 @@ def scene(env_spacing: float, **entities: Any) -> InteractiveSceneCfg:
     return cfg
 
 
-def no_self_collisions() -> list[Any]:
+def no_self_collisions(position_iterations: int = 4) -> list[Any]:
     """Articulation properties for every engine: links of one robot pass through each other."""
-    return [PhysxArticulationCfg(enabled_self_collisions=False), NewtonArticulationCfg(self_collision_enabled=False)]
+    return [
+        PhysxArticulationCfg(
+            enabled_self_collisions=False,
+            solver_position_iteration_count=position_iterations,
+            solver_velocity_iteration_count=1,
+        ),
+        NewtonArticulationCfg(self_collision_enabled=False),
+    ]
 
 
 def ground() -> AssetBaseCfg:

@@ -1,0 +1,178 @@
+"""`franka-reach`: the Panda's fingertips have to reach a pose and stay there."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tasks.spec import GradeParam, TaskSpec, Term, axis_actions
+
+if TYPE_CHECKING:
+    import torch
+    from isaaclab.envs import ManagerBasedRLEnvCfg
+
+    from tasks.lab_env import GradedEnv, LabEnv
+
+SPEC = TaskSpec(
+    name="franka-reach",
+    summary="Bring the Panda's tool centre point (TCP) to a goal pose and hold it there.",
+    robot="Franka Panda",
+    engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
+    make_env="tasks.franka_reach:make_env",
+    observations=(
+        Term("joint_position", 7, "rad", "of the arm, relative to home"),
+        Term("joint_velocity", 7, "5 rad/s"),
+        Term("goal_position", 3, "m", "in the base frame"),
+        Term("position_error", 3, "m", "goal minus TCP, in the base frame"),
+        Term("rotation_error", 3, "rad", "from TCP to goal, as a rotation vector in the base frame"),
+        Term("tolerance", 2, "m, rad", "what counts as reached"),
+        Term("last_action", 7, "1"),
+    ),
+    actions=(Term("joint_target", 7, "rad", "target position of each arm joint, relative to home"),),
+    physics_dt=1 / 60,
+    decimation=2,
+    episode_length_s=4.0,
+    success="TCP within the position and the rotation tolerance of the goal",
+    success_hold_s=0.5,
+    success_when="once",
+    grades={
+        "workspace": GradeParam((0.05, 0.1, 0.15, 0.2, 0.25), "m", "half the edge of the box of goal positions"),
+        "rotation": GradeParam((0.0, 0.2, 0.4, 0.8, 1.6), "rad", "largest rotation of the goal from pointing down"),
+        "position_tolerance": GradeParam((0.05, 0.04, 0.03, 0.02, 0.005), "m", "largest distance at the goal"),
+        "rotation_tolerance": GradeParam((math.pi, 1.0, 0.5, 0.2, 0.05), "rad", "largest rotation at the goal"),
+    },
+    budgets={"smoke": 600_000, "quick": 5_000_000, "full": 60_000_000},
+    discrete_actions=axis_actions(7),
+    assets=("panda",),
+)
+
+GOAL_CENTRE = (0.5, 0.0, 0.4)  # [m] in the base frame
+POINTING_DOWN = (1.0, 0.0, 0.0, 0.0)  # (x, y, z, w)
+
+
+def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
+    """Build the env on `engine`."""
+    from tasks.lab_env import LabEnv
+
+    newton = {"njmax": 100, "nconmax": 20, "cone": "pyramidal", "impratio": 1}
+    return LabEnv(spec, env_cfg(), success, num_envs=num_envs, device=device, engine=engine, newton=newton)
+
+
+def env_cfg() -> ManagerBasedRLEnvCfg:
+    """Scene and MDP."""
+    import isaaclab.envs.mdp as mdp
+    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
+
+    from tasks import franka, terms
+
+    arm = {"asset_cfg": SceneEntityCfg("robot", joint_names=[franka.ARM])}
+    return terms.env_cfg(
+        scene=terms.scene(env_spacing=2.5, ground=terms.ground(), robot=franka.panda()),
+        observations={
+            "policy": terms.observation_group(
+                joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=arm),
+                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=arm, scale=0.2),
+                goal_position=ObservationTermCfg(func=goal_position),
+                position_error=ObservationTermCfg(func=position_error),
+                rotation_error=ObservationTermCfg(func=rotation_error),
+                tolerance=ObservationTermCfg(func=tolerance),
+                last_action=ObservationTermCfg(func=mdp.last_action),
+            )
+        },
+        actions={"joint_target": mdp.JointPositionActionCfg(asset_name="robot", joint_names=[franka.ARM], scale=1.0)},
+        events={
+            "home": EventTermCfg(
+                func=mdp.reset_joints_by_offset,
+                mode="reset",
+                params={**arm, "position_range": (-0.1, 0.1), "velocity_range": (0.0, 0.0)},
+            ),
+            "goal": EventTermCfg(func=reset_goal, mode="reset"),
+        },
+        rewards={
+            "position": RewardTermCfg(func=position_distance, weight=-1.0),
+            "position_fine": RewardTermCfg(func=position_closeness, weight=1.0),
+            "rotation": RewardTermCfg(func=rotation_distance, weight=-0.2),
+            "rotation_fine": RewardTermCfg(func=rotation_closeness, weight=0.5),
+            "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.005),
+            "joint_velocity": RewardTermCfg(func=mdp.joint_vel_l2, weight=-0.001, params=arm),
+        },
+        terminations={"time_out": TerminationTermCfg(func=mdp.time_out, time_out=True)},
+    )
+
+
+def goal(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
+    """Goal pose of each env in the base frame: position [N, 3] [m], orientation [N, 4] (x, y, z, w)."""
+    if not hasattr(env, "goal_pose"):  # the observation manager asks before the first reset
+        import torch
+
+        env.goal_pose = torch.tensor([*GOAL_CENTRE, *POINTING_DOWN], device=env.device).repeat(env.num_envs, 1)
+    return env.goal_pose[:, :3], env.goal_pose[:, 3:]
+
+
+def reset_goal(env: GradedEnv, env_ids: torch.Tensor) -> None:
+    """Draw the goal: uniform in the box, rotated from pointing down about a uniformly random axis."""
+    import torch
+    from isaaclab.utils.math import quat_from_angle_axis, quat_mul, sample_uniform
+
+    k = len(env_ids)
+    position, orientation = goal(env)
+    half = env.param("workspace", env_ids)[:, None]
+    position[env_ids] = torch.tensor(GOAL_CENTRE, device=env.device) + half * sample_uniform(-1, 1, (k, 3), env.device)
+    angle = env.param("rotation", env_ids) * sample_uniform(0.0, 1.0, (k,), env.device)
+    axis = torch.nn.functional.normalize(torch.randn(k, 3, device=env.device), dim=-1)
+    down = torch.tensor(POINTING_DOWN, device=env.device).expand(k, 4)
+    orientation[env_ids] = quat_mul(quat_from_angle_axis(angle, axis), down)
+
+
+def goal_position(env: GradedEnv) -> torch.Tensor:
+    """Goal position in the base frame [N, 3] [m]."""
+    return goal(env)[0]
+
+
+def position_error(env: GradedEnv) -> torch.Tensor:
+    """Goal minus TCP in the base frame [N, 3] [m]."""
+    from tasks import franka
+
+    return goal(env)[0] - franka.tcp_pose(env)[0]
+
+
+def rotation_error(env: GradedEnv) -> torch.Tensor:
+    """Rotation vector that turns the TCP to the goal [N, 3] [rad]."""
+    from isaaclab.utils.math import axis_angle_from_quat, quat_inv, quat_mul, quat_unique
+
+    from tasks import franka
+
+    return axis_angle_from_quat(quat_unique(quat_mul(goal(env)[1], quat_inv(franka.tcp_pose(env)[1]))))
+
+
+def tolerance(env: GradedEnv) -> torch.Tensor:
+    """Position [m] and rotation [rad] tolerance at each env's difficulty [N, 2]."""
+    import torch
+
+    return torch.stack((env.param("position_tolerance"), env.param("rotation_tolerance")), dim=-1)
+
+
+def position_distance(env: GradedEnv) -> torch.Tensor:
+    """Distance of the TCP from the goal [N] [m]."""
+    return position_error(env).norm(dim=-1)
+
+
+def rotation_distance(env: GradedEnv) -> torch.Tensor:
+    """Angle between the TCP and the goal [N] [rad]."""
+    return rotation_error(env).norm(dim=-1)
+
+
+def position_closeness(env: GradedEnv) -> torch.Tensor:
+    """1 at the goal, 0.5 about 5 cm from it [N]."""
+    return 1.0 - (position_distance(env) / 0.1).tanh()
+
+
+def rotation_closeness(env: GradedEnv) -> torch.Tensor:
+    """1 at the goal's rotation, 0.5 about 0.3 rad from it, and only near the goal [N]."""
+    return position_closeness(env) * (1.0 - (rotation_distance(env) / 0.5).tanh())
+
+
+def success(env: GradedEnv) -> torch.Tensor:
+    """TCP within both tolerances [N] bool."""
+    near = position_distance(env) < env.param("position_tolerance")
+    return near & (rotation_distance(env) < env.param("rotation_tolerance"))
