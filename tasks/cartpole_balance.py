@@ -24,7 +24,6 @@ SPEC = TaskSpec(
         Term("cart_velocity", 1, "m/s"),
         Term("pole_direction", 2, "1", "sine and cosine of the pole's angle; upright is (0, 1)"),
         Term("pole_velocity", 1, "rad/s"),
-        Term("force_limit", 1, "100 N"),
     ),
     actions=(Term("force", 1, "force limit", "force on the cart along the rail"),),
     physics_dt=1 / 120,
@@ -36,7 +35,7 @@ SPEC = TaskSpec(
     grades={
         "initial_angle": GradeParam((0.1, 0.4, 0.8, 1.6, math.pi), "rad", "largest angle of the pole at the start"),
         "initial_position": GradeParam((0.2, 0.4, 0.6, 0.8, 1.0), "m", "largest distance of the cart at the start"),
-        "force_limit": GradeParam((100.0, 80.0, 60.0, 40.0, 25.0), "N", "force at full action"),
+        "force_limit": GradeParam((60.0, 45.0, 30.0, 18.0, 10.0), "N", "force at full action"),
     },
     budgets={"smoke": 500_000, "quick": 2_000_000, "full": 20_000_000},
     discrete_actions=((0.0,), (1.0,), (-1.0,), (0.25,), (-0.25,)),
@@ -88,7 +87,6 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
                 cart_velocity=ObservationTermCfg(func=mdp.joint_vel, params=cart),
                 pole_direction=ObservationTermCfg(func=pole_direction),
                 pole_velocity=ObservationTermCfg(func=mdp.joint_vel, params=pole),
-                force_limit=ObservationTermCfg(func=force_limit),
             )
         },
         actions={
@@ -129,11 +127,6 @@ def pole_direction(env: GradedEnv) -> torch.Tensor:
 
     angle = pole_angle(env)
     return torch.stack((angle.sin(), angle.cos()), dim=-1)
-
-
-def force_limit(env: GradedEnv) -> torch.Tensor:
-    """Force at full action [N, 1], in 100 N."""
-    return env.param("force_limit")[:, None] / 100.0
 
 
 def upright(env: GradedEnv) -> torch.Tensor:

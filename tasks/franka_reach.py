@@ -25,7 +25,6 @@ SPEC = TaskSpec(
         Term("goal_position", 3, "m", "in the base frame"),
         Term("position_error", 3, "m", "goal minus TCP, in the base frame"),
         Term("rotation_error", 3, "rad", "from TCP to goal, as a rotation vector in the base frame"),
-        Term("tolerance", 2, "m, rad", "what counts as reached"),
         Term("last_action", 7, "1"),
     ),
     actions=(Term("joint_target", 7, "rad", "target position of each arm joint, relative to home"),),
@@ -41,7 +40,7 @@ SPEC = TaskSpec(
         "position_tolerance": GradeParam((0.05, 0.04, 0.03, 0.02, 0.005), "m", "largest distance at the goal"),
         "rotation_tolerance": GradeParam((math.pi, 1.0, 0.5, 0.2, 0.05), "rad", "largest rotation at the goal"),
     },
-    budgets={"smoke": 600_000, "quick": 5_000_000, "full": 60_000_000},
+    budgets={"smoke": 300_000, "quick": 5_000_000, "full": 50_000_000},
     discrete_actions=axis_actions(7),
     assets=("panda",),
 )
@@ -75,7 +74,6 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
                 goal_position=ObservationTermCfg(func=goal_position),
                 position_error=ObservationTermCfg(func=position_error),
                 rotation_error=ObservationTermCfg(func=rotation_error),
-                tolerance=ObservationTermCfg(func=tolerance),
                 last_action=ObservationTermCfg(func=mdp.last_action),
             )
         },
@@ -143,13 +141,6 @@ def rotation_error(env: GradedEnv) -> torch.Tensor:
     from tasks import franka
 
     return axis_angle_from_quat(quat_unique(quat_mul(goal(env)[1], quat_inv(franka.tcp_pose(env)[1]))))
-
-
-def tolerance(env: GradedEnv) -> torch.Tensor:
-    """Position [m] and rotation [rad] tolerance at each env's difficulty [N, 2]."""
-    import torch
-
-    return torch.stack((env.param("position_tolerance"), env.param("rotation_tolerance")), dim=-1)
 
 
 def position_distance(env: GradedEnv) -> torch.Tensor:
