@@ -1,52 +1,158 @@
-"""Builds the Tianshou `Algorithm` that a config describes."""
+"""Builds the Tianshou `Algorithm` that a config describes, and takes it apart for checkpoints and policy files."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium as gym
 import torch
 from omegaconf import DictConfig
 from tianshou.algorithm import Algorithm
 from tianshou.algorithm.algorithm_base import TrainingStats
+from tianshou.algorithm.modelfree.ddpg import ContinuousDeterministicPolicy
+from tianshou.algorithm.modelfree.redq import REDQPolicy
+from tianshou.algorithm.modelfree.sac import AutoAlpha, SACPolicy
 from tianshou.algorithm.optim import OptimizerFactory, TorchOptimizerFactory
 from torch import nn
 
 from baselines import networks
+from baselines.offpolicy import TensorDDPG, TensorDQN, TensorQPolicy, TensorREDQ, TensorSAC, TensorTD3
 from baselines.onpolicy import TensorA2C, TensorNPG, TensorPPO, TensorTRPO
 from tasks.env import TensorEnv
+
+# Actions are bounded in `baselines.actions`, for every learner.
+_UNBOUNDED: dict[str, Any] = {"action_scaling": False, "action_bound_method": None}
 
 
 def _adam(learning_rate: float) -> OptimizerFactory:
     return TorchOptimizerFactory(torch.optim.Adam, lr=learning_rate)
 
 
-def _on_policy(cls: type[Algorithm], *more: str) -> Callable[[TensorEnv, DictConfig], Algorithm]:
-    """A builder that passes the keys `more` of the config on under their own names."""
-
-    def build(env: TensorEnv, cfg: DictConfig) -> Algorithm:
-        kwargs: dict[str, Any] = {key: cfg[key] for key in ("gamma", "gae_lambda", "return_scaling", *more)}
-        if "critic_iters" in cfg:
-            kwargs["optim_critic_iters"] = cfg.critic_iters
-        return cls(
-            policy=networks.gaussian_policy(cfg, env.spec.obs_dim, env.action_space),
-            critic=networks.value_critic(cfg, env.spec.obs_dim),
-            optim=_adam(cfg.learning_rate),
-            **kwargs,
-        )
-
-    return build
+def _pick(cfg: DictConfig, *names: str, **renamed: str) -> dict[str, Any]:
+    """Keyword arguments from the config: `names` as they are, `renamed` as argument=key."""
+    return {name: cfg[name] for name in names} | {name: cfg[key] for name, key in renamed.items()}
 
 
-_A2C = ("vf_coef", "ent_coef", "max_grad_norm")
-_PPO = ("eps_clip", "value_clip", "advantage_normalization", "desired_kl", "learning_rate_min", "learning_rate_max")
-_NPG = ("trust_region_size", "advantage_normalization")
+def _actor_critic(env: TensorEnv, cfg: DictConfig) -> dict[str, Any]:
+    obs_dim = env.spec.obs_dim
+    actor = networks.gaussian_actor(cfg, obs_dim, env.spec.action_dim)
+    return {
+        "policy": networks.gaussian_policy(actor, env.action_space),
+        "critic": networks.value_critic(cfg, obs_dim),
+        "optim": _adam(cfg.learning_rate),
+        **_pick(cfg, "gamma", "gae_lambda", "return_scaling"),
+    }
+
+
+def _a2c(env: TensorEnv, cfg: DictConfig) -> Algorithm:
+    return TensorA2C(**_actor_critic(env, cfg), **_pick(cfg, "vf_coef", "ent_coef", "max_grad_norm"))
+
+
+def _ppo(env: TensorEnv, cfg: DictConfig) -> Algorithm:
+    return TensorPPO(
+        **_actor_critic(env, cfg),
+        **_pick(cfg, "vf_coef", "ent_coef", "max_grad_norm", "eps_clip", "value_clip", "advantage_normalization"),
+        **_pick(cfg, "desired_kl", "learning_rate_min", "learning_rate_max"),
+    )
+
+
+def _npg(env: TensorEnv, cfg: DictConfig) -> Algorithm:
+    return TensorNPG(
+        **_actor_critic(env, cfg),
+        **_pick(cfg, "trust_region_size", "advantage_normalization", optim_critic_iters="critic_iters"),
+    )
+
+
+def _trpo(env: TensorEnv, cfg: DictConfig) -> Algorithm:
+    return TensorTRPO(
+        **_actor_critic(env, cfg),
+        **_pick(cfg, "trust_region_size", "advantage_normalization", optim_critic_iters="critic_iters"),
+        **_pick(cfg, "max_kl", "backtrack_coeff", "max_backtracks"),
+    )
+
+
+def _q_learning(cfg: DictConfig) -> dict[str, Any]:
+    return {
+        "policy_optim": _adam(cfg.actor_learning_rate),
+        "critic_optim": _adam(cfg.learning_rate),
+        **_pick(cfg, "gamma", "tau", n_step_return_horizon="n_step"),
+    }
+
+
+def _deterministic(env: TensorEnv, cfg: DictConfig) -> dict[str, Any]:
+    actor = networks.deterministic_actor(cfg, env.spec.obs_dim, env.spec.action_dim)
+    return {
+        "policy": ContinuousDeterministicPolicy(actor=actor, action_space=env.action_space, **_UNBOUNDED),
+        "critic": networks.action_critic(cfg, env.spec.obs_dim, env.spec.action_dim),
+        **_q_learning(cfg),
+    }
+
+
+def _ddpg(env: TensorEnv, cfg: DictConfig) -> Algorithm:
+    return TensorDDPG(**_deterministic(env, cfg))
+
+
+def _td3(env: TensorEnv, cfg: DictConfig) -> Algorithm:
+    return TensorTD3(
+        **_deterministic(env, cfg),
+        critic2=networks.action_critic(cfg, env.spec.obs_dim, env.spec.action_dim),
+        **_pick(cfg, "policy_noise", "noise_clip", "update_actor_freq"),
+    )
+
+
+def _alpha(env: TensorEnv, cfg: DictConfig) -> AutoAlpha:
+    target = cfg.target_entropy * env.spec.action_dim
+    return AutoAlpha(target, math.log(cfg.init_alpha), _adam(cfg.alpha_learning_rate))
+
+
+def _sac(env: TensorEnv, cfg: DictConfig) -> Algorithm:
+    dims = env.spec.obs_dim, env.spec.action_dim
+    actor = networks.squashed_actor(cfg, *dims)
+    return TensorSAC(
+        policy=SACPolicy(actor=actor, action_space=env.action_space, action_scaling=False),
+        critic=networks.action_critic(cfg, *dims),
+        critic2=networks.action_critic(cfg, *dims),
+        alpha=_alpha(env, cfg),
+        **_q_learning(cfg),
+    )
+
+
+def _redq(env: TensorEnv, cfg: DictConfig) -> Algorithm:
+    dims = env.spec.obs_dim, env.spec.action_dim
+    actor = networks.squashed_actor(cfg, *dims)
+    return TensorREDQ(
+        policy=REDQPolicy(actor=actor, action_space=env.action_space, **_UNBOUNDED),
+        critic=networks.action_critics(cfg, *dims, cfg.ensemble_size),
+        alpha=_alpha(env, cfg),
+        **_q_learning(cfg),
+        **_pick(cfg, "ensemble_size", "subset_size", "actor_delay"),
+    )
+
+
+def _dqn(env: TensorEnv, cfg: DictConfig) -> Algorithm:
+    choices = len(env.spec.discrete_actions)
+    if not choices:
+        raise ValueError(f"{env.spec.name} declares no discrete_actions, which dqn chooses from; use another learner")
+    model = networks.trunk(cfg, env.spec.obs_dim, action_shape=(choices,))
+    return TensorDQN(
+        policy=TensorQPolicy(model=model, action_space=gym.spaces.Discrete(choices)),
+        optim=_adam(cfg.learning_rate),
+        **_pick(cfg, "gamma", "target_update_freq", n_step_return_horizon="n_step", is_double="double"),
+    )
+
 
 _BUILDERS: dict[str, Callable[[TensorEnv, DictConfig], Algorithm]] = {
-    "ppo": _on_policy(TensorPPO, *_A2C, *_PPO),
-    "a2c": _on_policy(TensorA2C, *_A2C),
-    "npg": _on_policy(TensorNPG, *_NPG),
-    "trpo": _on_policy(TensorTRPO, *_NPG, "max_kl", "backtrack_coeff", "max_backtracks"),
+    "ppo": _ppo,
+    "a2c": _a2c,
+    "trpo": _trpo,
+    "npg": _npg,
+    "sac": _sac,
+    "td3": _td3,
+    "ddpg": _ddpg,
+    "redq": _redq,
+    "dqn": _dqn,
 }
 
 
@@ -57,26 +163,37 @@ def make_agent(name: str, env: TensorEnv, cfg: DictConfig) -> Algorithm:
     return _BUILDERS[name](env, cfg).to(env.device)
 
 
+def action_table(name: str, env: TensorEnv) -> torch.Tensor | None:
+    """The actions [K, action_dim] that the learner `name` chooses from, None if it is continuous."""
+    return torch.tensor(env.spec.discrete_actions, device=env.device) if name == "dqn" else None
+
+
+def actor_layers(algorithm: Algorithm) -> tuple[list[nn.Module], bool]:
+    """The feed-forward layers that act (or give Q) without exploration, and whether tanh follows them."""
+    policy = algorithm.policy
+    if isinstance(algorithm, TensorDQN):
+        return list(policy.model.model.model), False
+    head = policy.actor.last if isinstance(policy, ContinuousDeterministicPolicy) else policy.actor.mu
+    squash = isinstance(policy, ContinuousDeterministicPolicy | SACPolicy | REDQPolicy)
+    return [*policy.actor.preprocess.model.model, *head.model], squash
+
+
 def losses(stats: TrainingStats) -> dict[str, float]:
     """What an update reported, by name."""
     values = stats.get_loss_stats_dict()
     return {name: float(value) for name, value in values.items() if name != "gradient_steps"}
 
 
-def actor_layers(algorithm: Algorithm, env: TensorEnv) -> tuple[list[nn.Module], bool, torch.Tensor | None]:
-    """The feed-forward layers that act deterministically, whether tanh follows them, and the discrete actions."""
-    actor = algorithm.policy.actor
-    return [*actor.preprocess.model.model, *actor.mu.model], False, None
-
-
-# What an update depends on and `Algorithm.state_dict` leaves out.
-_COUNTERS: tuple[str, ...] = ()
+# What updates depend on or report and `Algorithm.state_dict` leaves out: TD3's and DQN's and REDQ's.
+_COUNTERS = ("_cnt", "_last", "_iter", "critic_gradient_step", "_last_actor_loss")
 
 
 def agent_state(algorithm: Algorithm) -> dict[str, Any]:
-    """Networks, optimisers and counters."""
+    """Networks, optimisers (the temperature's too), statistics and counters."""
+    alpha = getattr(algorithm, "alpha", None)
     return {
         "modules": algorithm.state_dict(),
+        "alpha": None if alpha is None else alpha._optim.state_dict(),
         "counters": {name: getattr(algorithm, name) for name in _COUNTERS if hasattr(algorithm, name)},
     }
 
@@ -84,5 +201,7 @@ def agent_state(algorithm: Algorithm) -> dict[str, Any]:
 def load_agent_state(algorithm: Algorithm, state: dict[str, Any]) -> None:
     """Undo `agent_state`."""
     algorithm.load_state_dict(dict(state["modules"]))  # Tianshou removes a key from what it is given
+    if state["alpha"] is not None:
+        algorithm.alpha._optim.load_state_dict(state["alpha"])
     for name, value in state["counters"].items():
         setattr(algorithm, name, value)

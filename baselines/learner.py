@@ -1,26 +1,20 @@
-"""The training loop of one agent: collect, update, checkpoint, resume, export."""
+"""The two kinds of learner: with a rollout that is used once, and with a replay buffer."""
 
 from __future__ import annotations
 
-import copy
 import math
-import random
-from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
-from tianshou.utils.torch_utils import policy_within_training_step
 
-from baselines import agents, checkpoint, config, policy
+from baselines import agents, config, exploration
 from baselines.batch import tensor_batch
-from baselines.collector import Collector
-from baselines.episodes import summary
-from baselines.errors import NonFiniteError
-from baselines.normalizer import ObsNormalizer
+from baselines.collector import Act, Collector
+from baselines.learner_base import Learner
+from baselines.replay import ReplayBuffer
 from baselines.rollout import RolloutBuffer
 from curricula.teacher import Episodes, Teacher
 from tasks.env import TensorEnv
@@ -43,134 +37,8 @@ def make_learner(
     config.check(cfg)
     if cfg.num_envs != env.num_envs:
         raise ValueError(f"the env has {env.num_envs} rows, the config asks for num_envs={cfg.num_envs}")
-    return OnPolicyLearner(algo, env, cfg, seed, teacher, identity or {})
-
-
-class Learner(ABC):
-    """An agent, its env batch and all that has to survive an interruption.
-
-    Attributes:
-        algorithm: the Tianshou `Algorithm`.
-        env_steps: env steps taken so far, over all rows.
-        steps_per_iteration: env steps that `iterate` takes.
-    """
-
-    def __init__(
-        self,
-        algo: str,
-        env: TensorEnv,
-        cfg: DictConfig,
-        seed: int,
-        teacher: Teacher | None,
-        identity: Mapping[str, Any],
-    ) -> None:
-        """Seed every generator, and build networks and storage. The envs are reset by the first `iterate`."""
-        _seed_everything(seed)
-        torch.distributions.Distribution.set_default_validate_args(False)  # each check waits for the device
-        self.algo, self.env, self.cfg, self.seed, self.teacher = algo, env, cfg, seed, teacher
-        self.identity = {**identity, "algo": algo, "task": env.spec.name, "seed": seed, "config": config.digest(cfg)}
-        self.algorithm = agents.make_agent(algo, env, cfg)
-        self.norm = ObsNormalizer(env.spec.obs_dim).to(env.device) if cfg.obs_norm else None
-        self.env_steps = 0
-        self.steps_per_iteration = cfg.horizon * cfg.num_envs
-        self.collector = self._make_collector()
-
-    @abstractmethod
-    def _make_collector(self) -> Collector:
-        """Allocate the storage and what fills it."""
-
-    @abstractmethod
-    def _run(self) -> tuple[Episodes, dict[str, float]]:
-        """Collect `steps_per_iteration` env steps and update; return the episodes that ended, and the losses."""
-
-    @abstractmethod
-    def _buffer_state(self) -> dict[str, Any]:
-        """What of the storage has to be saved."""
-
-    @abstractmethod
-    def _load_buffer_state(self, state: dict[str, Any]) -> None:
-        """Undo `_buffer_state`."""
-
-    def iterate(self) -> tuple[dict[str, float], Episodes]:
-        """One round of collecting and updating.
-
-        Returns metrics (`return_mean`, `length_mean` [steps] and `success_mean` over the episodes that ended, NaN where
-        none did; `episodes`, their number; and losses, once there are updates) and those episodes.
-        Raises `NonFiniteError` for a NaN or infinite observation, reward or loss.
-        """
-        if self.collector.obs is None:
-            self._reset_envs()
-        with policy_within_training_step(self.algorithm.policy):
-            episodes, losses = self._run()
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                raise NonFiniteError(self.env_steps, (), name)
-        return summary(episodes, self.env.spec.success_when) | losses, episodes
-
-    def checkpoint(self, path: str | Path) -> None:
-        """Save everything atomically to the file `path`, and start new episodes in all envs.
-
-        The episodes' seed follows from the training's seed and `env_steps`, so that a training that goes on and one
-        that is restored from the file continue alike. Raises `NonFiniteError` rather than save a bad parameter.
-        """
-        self._check_parameters()
-        checkpoint.save(path, {**self.identity, "env_steps": self.env_steps}, self._state())
-        self._reset_envs()
-
-    def restore(self, path: str | Path) -> None:
-        """Continue from `checkpoint`. Raises `CheckpointError`, with the reason, for a file that does not fit."""
-        _, state = checkpoint.load(path, self.identity, self.env.device)
-        self._load_state(state)
-        self._reset_envs()
-
-    def export(self, path: str | Path) -> None:
-        """Write the deterministic policy as it is now; see `baselines.policy`."""
-        self._check_parameters()
-        layers, squash, table = agents.actor_layers(self.algorithm, self.env)
-        policy.save_policy(path, layers, squash, self.norm, table)
-
-    def _reset_envs(self) -> None:
-        seed = np.random.SeedSequence((self.seed, self.env_steps)).generate_state(1)[0]
-        self.collector.reset(int(seed) & 0x7FFFFFFF)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "env_steps": self.env_steps,
-            "agent": agents.agent_state(self.algorithm),
-            "norm": None if self.norm is None else self.norm.state_dict(),
-            "buffer": self._buffer_state(),
-            "teacher": None if self.teacher is None else copy.deepcopy(self.teacher.state_dict()),
-            "random": checkpoint.random_state(self.env.device),
-        }
-
-    def _load_state(self, state: dict[str, Any]) -> None:
-        self.env_steps = state["env_steps"]
-        agents.load_agent_state(self.algorithm, state["agent"])
-        if self.norm is not None:
-            self.norm.load_state_dict(state["norm"])
-        self._load_buffer_state(state["buffer"])
-        if self.teacher is not None:
-            self.teacher.load_state_dict(state["teacher"])
-        checkpoint.set_random_state(state["random"], self.env.device)
-
-    def _check_parameters(self) -> None:
-        for name, value in self.algorithm.named_parameters():
-            if not value.isfinite().all():
-                raise NonFiniteError(self.env_steps, (), f"parameter {name}")
-
-    def _check_rows(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Raise `NonFiniteError` for the earliest bad row of tensors [T, N, ...], the last T steps.
-
-        Waits for the device once if all is well.
-        """
-        bad = {name: ~x.isfinite().flatten(2).all(2) if x.ndim > 2 else ~x.isfinite() for name, x in tensors.items()}
-        if not torch.stack([x.any() for x in bad.values()]).any():
-            return
-        first = {name: int(x.any(1).nonzero()[0]) for name, x in bad.items() if x.any()}
-        name = min(first, key=first.__getitem__)
-        rows = bad[name]
-        steps_back = (len(rows) - 1 - first[name]) * self.env.num_envs
-        raise NonFiniteError(self.env_steps - steps_back, rows[first[name]].nonzero().squeeze(1).tolist(), name)
+    kind = OffPolicyLearner if "buffer_size" in cfg else OnPolicyLearner
+    return kind(algo, env, cfg, seed, teacher, identity or {})
 
 
 class OnPolicyLearner(Learner):
@@ -191,7 +59,7 @@ class OnPolicyLearner(Learner):
         for _ in range(self.cfg.horizon):
             self.collector.step(self._act)
         self.env_steps += self.steps_per_iteration
-        self._check_rows({"observation": self.buffer.obs[1:], "reward": self.buffer.reward})
+        self._check_rows(self.buffer.seen())
         measuring = self.norm is not None and self.env_steps == self.steps_per_iteration
         losses = {} if measuring else self._update()
         if self.norm is not None:  # only here, so that a rollout and its update see the same statistics
@@ -215,7 +83,58 @@ class OnPolicyLearner(Learner):
         pass
 
 
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)  # Tianshou's REDQ draws from it
-    torch.manual_seed(seed)
+class OffPolicyLearner(Learner):
+    """After each vector step, `updates_per_step` gradient updates on minibatches of a replay buffer."""
+
+    def _make_collector(self) -> Collector:
+        env, cfg, table = self.env, self.cfg, self.table
+        spec, device = env.spec, env.device
+        act = torch.zeros(spec.action_dim) if table is None else torch.zeros((), dtype=torch.long)
+        self.buffer = ReplayBuffer(cfg.buffer_size, cfg.num_envs, spec.obs_dim, act, device, self.norm)
+        self._random = exploration.uniform(cfg.num_envs, spec.action_dim, table, device)
+        self._explore = self._explorer()
+        return Collector(env, self.buffer, cfg.horizon, cfg.reward_scale, table, store_bounded=table is None)
+
+    def _explorer(self) -> Act:
+        cfg, device = self.cfg, self.env.device
+        if "noise_max" in cfg:
+            return exploration.gaussian(self._act, cfg.num_envs, cfg.noise_min, cfg.noise_max, device)
+        if self.table is not None:
+            return exploration.epsilon_greedy(
+                self._act, cfg.num_envs, len(self.table), cfg.epsilon_min, cfg.epsilon_max, device
+            )
+        return self._act  # a stochastic policy
+
+    def _run(self) -> tuple[Episodes, dict[str, float]]:
+        sums: dict[str, list[float]] = defaultdict(list)
+        for _ in range(self.cfg.horizon):
+            learning = self.env_steps >= self.cfg.learning_starts
+            self.collector.step(self._explore if learning else self._random)
+            self.env_steps += self.cfg.num_envs
+            if learning:
+                self._update(sums)
+        recent = self.buffer.recent(self.cfg.horizon)
+        self._check_rows(recent)
+        if self.norm is not None:  # only here, so that these steps and their updates see the same statistics
+            self.norm.update(recent["observation"])
+        losses = {name: sum(values) / len(values) for name, values in sums.items()}
+        return self.collector.take(self.env_steps), losses
+
+    def _act(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.algorithm.policy(tensor_batch(obs=self.buffer.read(obs))).act
+
+    def _update(self, sums: dict[str, list[float]]) -> None:
+        for _ in range(self.cfg.updates_per_step):
+            stats = self.algorithm.update(self.buffer, self.cfg.batch_size)
+            for name, value in agents.losses(stats).items():
+                sums[name].append(value)
+
+    def _buffer_state(self) -> dict[str, Any]:
+        return self.buffer.state_dict()
+
+    def _load_buffer_state(self, state: dict[str, Any]) -> None:
+        self.buffer.load_state_dict(state)
+
+    def _reset_envs(self) -> None:
+        self.buffer.cut()
+        super()._reset_envs()

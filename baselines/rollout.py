@@ -56,6 +56,12 @@ class RolloutBuffer:
             self.obs[self._t].copy_(next_obs)
             self._t = 0
 
+    def seen(self) -> dict[str, torch.Tensor]:
+        """What `env.step` returned [T, N, ...], by the names that errors use."""
+        done = (self.terminated | self.truncated)[:, :, None]
+        final_obs = self.final_obs.masked_fill(~done, 0.0)
+        return {"observation": self.obs[1:], "final observation": final_obs, "reward": self.reward}
+
     def read(self, obs: torch.Tensor) -> torch.Tensor:
         """`obs` as the networks see it."""
         return obs if self.norm is None else self.norm(obs)
