@@ -1,0 +1,235 @@
+"""The configuration of one run: typed, complete, and composed from defaults and dotted overrides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import baselines
+import suite
+from baselines import config as agents
+from suite.errors import UserError, first_line, unknown
+from suite.rundir import RunDir, atomic
+from tasks.spec import GRADES, TaskSpec
+
+EVALUATION_SEED = 2_000_003
+"""Where the evaluation's draws start, for every run: it never depends on the training seed."""
+
+BUDGETS = ("smoke", "quick", "full")
+_EPISODES = {"smoke": (64, 2), "quick": (256, 2), "full": (1024, 4)}  # per grade, and of them per env
+_CHECKPOINTS = {"smoke": 4, "quick": 8, "full": 16}
+
+LOCAL = ("physics", "device", "wandb", "command")
+"""Keys that say where and how a run is executed; changing one does not make another run."""
+
+_SET_BY_FLAG = {
+    "task": "--task",
+    "algo": "--algo",
+    "seed": "--seeds",
+    "budget": "--budget",
+    "curriculum.name": "--curriculum",
+    "randomization": "--randomization",
+    "physics": "--physics",
+    "engine": "--physics",
+    "device": "--device",
+    "wandb": "--wandb",
+    "agent.num_envs": "train.num_envs=N",
+    "agent.env_steps": "train.env_steps=N",
+}
+
+
+@dataclass
+class CurriculumConfig:
+    """Which teacher assigns difficulty; `grade` is where `none` trains."""
+
+    name: str = "none"
+    grade: str = "g3"
+
+
+@dataclass
+class TrainConfig:
+    """How much is trained, on how many envs, with how many evenly spaced checkpoints."""
+
+    num_envs: int = MISSING
+    env_steps: int = MISSING
+    checkpoints: int = MISSING
+
+
+@dataclass
+class EvaluationConfig:
+    """The protocol: episodes per grade, of them the first `episodes_per_env` of each env, and the seed."""
+
+    episodes_per_grade: int = MISSING
+    episodes_per_env: int = MISSING
+    seed: int = EVALUATION_SEED
+
+
+@dataclass
+class RunConfig:
+    """One run. `agent` is the algorithm's own config, typed by `baselines.config`."""
+
+    suite_version: str = MISSING
+    task: str = MISSING
+    algo: str = MISSING
+    curriculum: CurriculumConfig = MISSING
+    randomization: str = MISSING
+    engine: str = MISSING
+    budget: str = MISSING
+    seed: int = MISSING
+    train: TrainConfig = MISSING
+    eval: EvaluationConfig = MISSING
+    agent: Any = None
+    physics: str = MISSING
+    device: str = MISSING
+    wandb: str = MISSING
+    command: str = MISSING
+
+
+def defaults(spec: TaskSpec, algo: str, budget: str) -> DictConfig:
+    """The configuration without overrides; the keys that the job matrix fills in are still missing."""
+    episodes, per_env = _EPISODES[budget]
+    config = OmegaConf.structured(
+        RunConfig(
+            suite_version=suite.__version__,
+            task=spec.name,
+            algo=algo,
+            budget=budget,
+            curriculum=CurriculumConfig(),
+            train=TrainConfig(num_envs=1, env_steps=0, checkpoints=_CHECKPOINTS[budget]),
+            eval=EvaluationConfig(episodes_per_grade=episodes, episodes_per_env=per_env),
+        )
+    )
+    if algo in baselines.reference_names():
+        config.agent = {}
+        return config
+    agent = agents.load(algo, spec.name, budget)
+    config.train.num_envs = agent.num_envs
+    config.train.env_steps = spec.budgets[budget] if agent.env_steps is None else agent.env_steps
+    # One place to set each: the agent follows.
+    agent.num_envs, agent.env_steps = "${train.num_envs}", "${train.env_steps}"
+    config.agent = agent
+    return config
+
+
+def override(config: DictConfig, items: Sequence[str]) -> tuple[DictConfig, set[str]]:
+    """Apply `key=value` items and check the outcome; also returns the keys that this algorithm does not have.
+
+    Raises:
+        UserError: for a malformed item, a key that no algorithm has, a value of another type or out of range.
+    """
+    unused = set()
+    for item in items:
+        key, equals, _ = item.partition("=")
+        if not equals or not key:
+            raise UserError(f"expected key=value, got {item!r} (for instance train.num_envs=1024)")
+        if key in _SET_BY_FLAG:
+            raise UserError(f"{key} cannot be overridden; set it with {_SET_BY_FLAG[key]}")
+        if key not in settable(config):
+            unused.add(key)
+            continue
+        try:
+            config = OmegaConf.merge(config, OmegaConf.from_dotlist([item]))
+        except (OmegaConfBaseException, yaml.YAMLError) as error:
+            raise UserError(f"{item}: {first_line(error)}") from None
+    _check(config)
+    return config, unused
+
+
+def settable(config: DictConfig) -> list[str]:
+    """Dotted keys that the command line may override."""
+    sections = ("curriculum", "train", "eval", "agent")
+    keys = [f"{section}.{key}" for section in sections for key in _flat(config[section])]
+    return [key for key in keys if key not in _SET_BY_FLAG]
+
+
+def changes(default: DictConfig, config: DictConfig) -> dict[str, Any]:
+    """Dotted key to value of what differs from the defaults; keys that follow another one are left out."""
+    before, after = _flat(default), _flat(config)
+    return {key: value for key, value in after.items() if before.get(key) != value and key not in _SET_BY_FLAG}
+
+
+def digest(overrides: dict[str, Any]) -> str:
+    """Eight hex digits that name a set of overrides."""
+    return hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def save(config: DictConfig, run: RunDir) -> None:
+    """Write the resolved configuration to the run directory."""
+    text = OmegaConf.to_yaml(config, resolve=True)
+    atomic(run.config, lambda temporary: temporary.write_text(text))
+
+
+def load(run: RunDir) -> DictConfig:
+    """Read a run's configuration. Raises `UserError` if there is none, or none of this suite version."""
+    content = read(run)
+    if content is None:
+        raise UserError(f"{run.path} is not a run directory: it has no readable config.yaml")
+    version = content.get("suite_version")
+    if version != suite.__version__:
+        raise UserError(
+            f"{run.path} was made by suite version {version}, this is {suite.__version__};"
+            " results of different versions are never compared"
+        )
+    return OmegaConf.merge(OmegaConf.structured(RunConfig), content)
+
+
+def read(run: RunDir) -> dict[str, Any] | None:
+    """The content of config.yaml as it is, or None."""
+    try:
+        content = yaml.load(run.config.read_text(), yaml.CSafeLoader)
+    except (OSError, yaml.YAMLError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def identity(content: dict[str, Any]) -> dict[str, Any]:
+    """The part of a resolved configuration that makes the run what it is."""
+    return {key: value for key, value in content.items() if key not in LOCAL}
+
+
+def _flat(config: DictConfig) -> dict[str, Any]:
+    """Dotted key to value; lists are values."""
+    flat = {}
+
+    def walk(prefix: str, node: Any) -> None:
+        for key, value in node.items():
+            if isinstance(value, dict):
+                walk(f"{prefix}{key}.", value)
+            else:
+                flat[f"{prefix}{key}"] = value
+
+    walk("", OmegaConf.to_container(config, resolve=True))
+    return flat
+
+
+def _check(config: DictConfig) -> None:
+    counts = {f"train.{key}": value for key, value in config.train.items()}
+    counts |= {f"eval.{key}": config.eval[key] for key in ("episodes_per_grade", "episodes_per_env")}
+    if config.algo in baselines.reference_names():
+        counts.pop("train.env_steps")  # nothing is trained
+    for key, value in counts.items():
+        if value < 1:
+            raise UserError(f"{key} must be 1 or more, got {value}")
+    if config.eval.seed < 0:
+        raise UserError(f"eval.seed must be 0 or more, got {config.eval.seed}")
+    check_episodes(config.eval.episodes_per_grade, config.eval.episodes_per_env)
+    if config.curriculum.grade not in GRADES:
+        raise unknown("grade", config.curriculum.grade, GRADES)
+    if config.agent:
+        try:
+            agents.check(config.agent)
+        except ValueError as error:
+            raise UserError(f"agent.{first_line(error)}") from None
+
+
+def check_episodes(per_grade: int, per_env: int) -> None:
+    """Raise `UserError` unless the episodes of a grade are the first `per_env` of a whole number of envs."""
+    if per_grade < 1 or per_grade % per_env:
+        raise UserError(f"episodes per grade must be a positive multiple of {per_env} (those per env), got {per_grade}")

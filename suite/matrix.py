@@ -1,0 +1,177 @@
+"""The job matrix: tasks × algorithms × curricula × levels × engines × seeds as a list of runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+import baselines
+import suite
+import tasks
+from suite import config as configs
+from suite.errors import UserError, first_line, unknown
+from suite.rundir import RunDir
+from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, every name checked. `algos_named` is False where `all` stood for them."""
+
+    tasks: tuple[str, ...]
+    algos: tuple[str, ...]
+    algos_named: bool
+    curricula: tuple[str, ...]
+    levels: tuple[str, ...]
+    physics: tuple[str, ...]
+    seeds: int
+    budget: str
+    overrides: tuple[str, ...]
+    out: Path
+    wandb: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the matrix. `setting` is shared by its seeds."""
+
+    setting: DictConfig
+    overrides: dict[str, Any]
+    seed: int
+    run: RunDir
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.setting.task
+
+    @property
+    def algo(self) -> str:
+        """Name of the algorithm."""
+        return self.setting.algo
+
+    @property
+    def variant(self) -> str:
+        """Curriculum, level, engine, budget and overrides, as the run directory has them."""
+        return self.run.path.parent.name
+
+    @cached_property
+    def complete(self) -> bool:
+        """True if the run had been finished when this was first asked."""
+        return self.run.read_result() is not None
+
+    def config(self, device: str) -> DictConfig:
+        """The whole configuration of the run on `device`."""
+        return OmegaConf.merge(self.setting, {"seed": self.seed, "device": device})
+
+
+def plan(request: Request) -> list[Job]:
+    """The runs, one seed of everything before the next seed.
+
+    Raises:
+        UserError: for an override that nothing has, an engine that is missing, an algorithm or level that a task
+            cannot use, or a run directory that holds another run.
+    """
+    settings = []
+    unused = {item.partition("=")[0] for item in request.overrides}
+    known: set[str] = set()
+    for name in request.tasks:
+        spec = tasks.get(name)
+        for algo in request.algos:
+            if algo not in algorithms(spec):
+                if request.algos_named:
+                    raise UserError(f"task {name} declares no discrete actions, which {algo} needs")
+                continue
+            default = configs.defaults(spec, algo, request.budget)
+            config, not_here = configs.override(default, request.overrides)
+            unused &= not_here
+            known.update(configs.settable(default))
+            overrides = configs.changes(default, config)
+            for physics, curriculum, level in itertools.product(request.physics, request.curricula, request.levels):
+                _check_level(spec, level)
+                where = {
+                    "physics": physics,
+                    "engine": _engine(physics, spec),
+                    "curriculum": {"name": curriculum},
+                    "randomization": level,
+                    "wandb": request.wandb,
+                    "command": request.command,
+                }
+                settings.append((OmegaConf.merge(config, where), overrides))
+    if unused:
+        raise unknown("config key", sorted(unused)[0], sorted(known), list_all=False)
+    return _jobs(settings, request)
+
+
+def algorithms(spec: TaskSpec) -> list[str]:
+    """Names of the algorithms and reference policies that can act in a task."""
+    names = [*baselines.names(), *baselines.reference_names()]
+    return [name for name in names if name != "dqn" or spec.discrete_actions]
+
+
+def levels(spec: TaskSpec) -> list[str]:
+    """Randomisation levels at which something in the task moves, and r0."""
+    moved = {level for factor in spec.factors for level in factor.ranges}
+    return [level for level in RANDOMIZATION_LEVELS if level == "r0" or level in moved]
+
+
+def _check_level(spec: TaskSpec, level: str) -> None:
+    if level not in levels(spec):
+        raise UserError(f"task {spec.name} randomises nothing at level {level}; use {' or '.join(levels(spec))}")
+
+
+def _engine(physics: str, spec: TaskSpec) -> str:
+    from tasks.engines import EngineError, check
+
+    try:
+        return check(physics, spec)
+    except EngineError as error:
+        raise UserError(first_line(error)) from None
+
+
+def _jobs(settings: Sequence[tuple[DictConfig, dict[str, Any]]], request: Request) -> list[Job]:
+    base = request.out / suite.__version__
+    jobs = []
+    for seed in range(request.seeds):
+        for config, overrides in settings:
+            variant = f"{config.curriculum.name}-{config.randomization}-{config.engine}-{config.budget}"
+            if overrides:
+                variant += f"-{configs.digest(overrides)}"
+            run = RunDir(base / config.task / config.algo / variant / f"seed{seed}")
+            job = Job(config, overrides, seed, run)
+            _check_same(job)
+            jobs.append(job)
+    return jobs
+
+
+def _check_same(job: Job) -> None:
+    """Refuse a directory whose configuration is another than the one planned: the defaults were edited, say."""
+    if (found := configs.read(job.run)) is None:
+        return
+    if found.get("suite_version") != suite.__version__:
+        raise UserError(f"{job.run.path} is of suite version {found.get('suite_version')}, this is {suite.__version__}")
+    planned = OmegaConf.to_container(job.config(device="any"), resolve=True)
+    found, planned = configs.identity(found), configs.identity(planned)
+    if found != planned:
+        keys = [key for key in planned if planned[key] != found.get(key)] or sorted(set(found) - set(planned))
+        raise UserError(
+            f"{job.run.path} holds a run with other settings ({', '.join(keys)}); use another --out or remove it"
+        )
+
+
+def names_of(kind: str, text: str, valid: Sequence[str], every: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Names in a comma-separated list, without repetitions; `all` stands for `every`. Raises `UserError`."""
+    names = [name.strip() for name in text.split(",")]
+    if every is not None and names == ["all"]:
+        return tuple(every)
+    for name in names:
+        if name not in valid:
+            raise unknown(kind, name, valid if every is None else [*valid, "all"])
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,129 @@
+"""The learning curve and the curriculum of a training, as tables of bounded length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from curricula.teacher import Episodes
+from suite.rundir import RunDir, atomic
+
+MAX_ROWS = 2000
+CURRICULUM_ROWS = 200
+BINS = 10
+
+Row = dict[str, float]
+
+
+class Progress:
+    """One row per iteration, and per 2, 4, 8, ... iterations once there would be more than `MAX_ROWS`."""
+
+    def __init__(self, run: RunDir, env_steps: int) -> None:
+        """Continue the run's table where it stood at `env_steps`; rows after that are trained again."""
+        self._file = run.progress
+        self.rows: list[Row] = _read(self._file, env_steps)
+        self._pending: list[Row] = []
+        self._stride = 1
+
+    @property
+    def wall_time_s(self) -> float:
+        """Training time up to the last row [s]."""
+        return self.rows[-1]["wall_time_s"] if self.rows else 0.0
+
+    def add(self, row: Row) -> Row | None:
+        """Take in an iteration; returns the row of the table that it completed, if it did."""
+        self._pending.append(row)
+        if len(self._pending) < self._stride:
+            return None
+        self._flush()
+        if len(self.rows) >= MAX_ROWS:
+            self.rows = [pool(self.rows[i : i + 2]) for i in range(0, len(self.rows), 2)]
+            self._stride *= 2
+        return self.rows[-1]
+
+    def save(self) -> None:
+        """Write the table, iterations of a row that is not complete included."""
+        self._flush()
+        _write(self._file, self.rows)
+
+    def _flush(self) -> None:
+        if self._pending:
+            self.rows.append(pool(self._pending))
+            self._pending = []
+
+
+class Curriculum:
+    """About `CURRICULUM_ROWS` rows: mean difficulty, and success by difficulty, of the episodes since the last row."""
+
+    def __init__(self, run: RunDir, env_steps: int, total_env_steps: int, success_when: str) -> None:
+        """Continue the run's table where it stood at `env_steps`."""
+        self._file, self._when = run.curriculum, success_when
+        self.rows = _read(self._file, env_steps)
+        self._every = total_env_steps / CURRICULUM_ROWS
+        self._last = env_steps
+        self._episodes: list[Episodes] = []
+
+    def add(self, episodes: Episodes) -> None:
+        """Take in the episodes of an iteration."""
+        self._episodes.append(episodes)
+        if episodes.env_steps - self._last >= self._every:
+            self._flush()
+
+    def save(self) -> None:
+        """Write the table, with a row for what was taken in since the last."""
+        self._flush()
+        _write(self._file, self.rows)
+
+    def _flush(self) -> None:
+        if not self._episodes:
+            return
+        difficulty = torch.cat([e.difficulty for e in self._episodes]).double().cpu()
+        success = torch.cat([e.success(self._when) for e in self._episodes]).double().cpu()
+        bins = (difficulty * BINS).long().clamp(0, BINS - 1)
+        count = torch.zeros(BINS, dtype=torch.double).index_add_(0, bins, torch.ones_like(success))
+        rate = torch.zeros(BINS, dtype=torch.double).index_add_(0, bins, success) / count
+        self._last = self._episodes[-1].env_steps
+        row: Row = {"env_steps": self._last, "difficulty_mean": difficulty.mean().item()}
+        self.rows.append(row | {f"success_bin_{i}": value for i, value in enumerate(rate.tolist())})
+        self._episodes = []
+
+
+def pool(rows: Sequence[Row]) -> Row:
+    """One row for several: counters of the last, episodes summed, means weighted by episodes, the rest averaged."""
+    if len(rows) == 1:
+        return dict(rows[0])
+    pooled: Row = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(key, math.nan) for row in rows]
+        if key in ("env_steps", "wall_time_s"):
+            pooled[key] = values[-1]
+        elif key == "episodes":
+            pooled[key] = sum(values)
+        else:
+            weights = [row["episodes"] for row in rows] if key.endswith("_mean") else [1.0] * len(rows)
+            known = [(v, w) for v, w in zip(values, weights, strict=True) if math.isfinite(v)]
+            total = sum(w for _, w in known)
+            pooled[key] = sum(v * w for v, w in known) / total if total else math.nan
+    return pooled
+
+
+def _read(path: Path, env_steps: int) -> list[Row]:
+    if not env_steps:  # the training starts afresh, whatever an interrupted one has left
+        return []
+    return [
+        {key: math.nan if value is None else value for key, value in row.items()}
+        for row in pq.read_table(path).to_pylist()
+        if row["env_steps"] <= env_steps
+    ]
+
+
+def _write(path: Path, rows: Sequence[Row]) -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    kinds = {key: pa.int64() if key == "env_steps" else pa.float64() for key in columns}
+    table = pa.table({key: pa.array([row.get(key, math.nan) for row in rows], kinds[key]) for key in columns})
+    atomic(path, lambda temporary: pq.write_table(table, temporary))

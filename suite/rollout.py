@@ -1,0 +1,118 @@
+"""The process that steps a policy through the evaluation: `python -m suite.rollout PROTOCOL POLICY ROWS`.
+
+It writes one JSON line per episode as soon as it ends, so that what a crash leaves is known. It depends on the
+protocol (JSON) and the policy file alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from suite import devices
+from suite.process import follow_parent, leave, limit_threads
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+def main() -> int:
+    """Run the evaluation that the arguments describe."""
+    follow_parent()
+    protocol, policy_file, rows_file = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+    device = devices.claim(protocol["device"])
+    limit_threads(device)
+    import torch
+
+    import tasks
+    from baselines.policy import load_policy
+    from tasks.spec import GRADES, difficulty_of
+
+    policy = load_policy(policy_file, device)
+    envs_per_grade = protocol["episodes_per_grade"] // protocol["episodes_per_env"]
+    difficulty = torch.tensor([difficulty_of(grade) for grade in GRADES], device=device)
+    difficulty = difficulty.repeat_interleave(envs_per_grade)
+    spec = tasks.get(protocol["task"])
+    env = spec.build(len(difficulty), device, protocol["engine"])
+    env.set_sampler(lambda env_ids: difficulty[env_ids])
+    with open(rows_file, "w", buffering=1) as file:
+        run_episodes(
+            env, policy, protocol["episodes_per_env"], protocol["seed"], lambda row: print(json.dumps(row), file=file)
+        )
+    return 0  # without closing the env: the process ends here, and simulators can hang or crash when closed
+
+
+def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> None:
+    """Emit the first `per_env` episodes of every row of `env`, and markers: `started` first and `done` last.
+
+    A row has env, episode, difficulty, return, length [control steps], success_once, success_at_end and termination.
+    An episode in which a NaN or infinite observation or reward appears has termination `non_finite`, one that does not
+    end within `per_env` times the declared length has `cut`. Where the engine raises, `crashed` is emitted.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    n, device = env.num_envs, env.device
+    obs = env.reset(seed)
+    emit({"marker": "started"})
+    returns = torch.zeros(n, dtype=torch.double, device=device)
+    lengths, finished = torch.zeros(2, n, dtype=torch.long, device=device)
+    once, bad = torch.zeros(2, n, dtype=torch.bool, device=device)
+    success = once
+    for _ in range(per_env * env.spec.max_episode_steps + 1):
+        bad |= ~obs.isfinite().all(-1)
+        with torch.no_grad():
+            action = policy(obs.nan_to_num())
+        try:
+            obs, reward, terminated, truncated, extras = env.step(action)
+        except Exception as error:
+            print(f"the engine failed: {error!r}", file=sys.stderr, flush=True)
+            emit({"marker": "crashed"})
+            return
+        ended = terminated | truncated
+        bad |= ~reward.isfinite() | (ended & ~extras["final_obs"].isfinite().all(-1))
+        returns += reward.nan_to_num(posinf=0.0, neginf=0.0)
+        lengths += 1
+        success = extras["success"].clone()
+        once |= success
+        rows = (ended & (finished < per_env)).nonzero().squeeze(-1)
+        names = _termination_names(extras["terminations"], rows)
+        _emit(emit, rows, names, finished, extras["difficulty"], returns, lengths, once, success, bad)
+        finished += ended
+        for total in (returns, lengths, once, bad):
+            total.masked_fill_(ended, 0)
+        if bool((finished >= per_env).all()):
+            break
+    rows = (finished < per_env).nonzero().squeeze(-1)
+    _emit(emit, rows, ["cut"] * len(rows), finished, env.difficulty, returns, lengths, once, success, bad)
+    emit({"marker": "done"})
+
+
+def _emit(emit: Emit, rows: Any, terminations: list[str], *columns: Any) -> None:
+    episode, difficulty, returns, lengths, once, at_end, bad = (column[rows].tolist() for column in columns)
+    for k, env_id in enumerate(rows.tolist()):
+        emit(
+            {
+                "env": env_id,
+                "episode": episode[k],
+                "difficulty": difficulty[k],
+                "return": returns[k],
+                "length": lengths[k],
+                "success_once": once[k],
+                "success_at_end": at_end[k],
+                "termination": "non_finite" if bad[k] else terminations[k],
+            }
+        )
+
+
+def _termination_names(terminations: dict[str, Any], rows: Any) -> list[str]:
+    """Why each of `rows` ended: its first flag that is up, a time-out only where nothing else is."""
+    names = sorted(terminations, key=lambda name: name == "time_out")
+    flags = {name: terminations[name][rows].tolist() for name in names}
+    return [next((name for name in names if flags[name][k]), "unknown") for k in range(len(rows))]
+
+
+if __name__ == "__main__":
+    leave(main)

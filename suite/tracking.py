@@ -1,0 +1,150 @@
+"""Weights & Biases: what a run logs there, and whether it does."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from omegaconf import DictConfig, OmegaConf
+
+from suite.errors import UserError, first_line, unknown
+from suite.rundir import RunDir
+
+MODES = ("online", "offline", "disabled")
+PROJECT = "gradus"  # `WANDB_PROJECT` and `WANDB_ENTITY` put the runs elsewhere
+
+
+def login() -> str | None:
+    """Where this user's W&B key was found (`WANDB_API_KEY` or the netrc file), or None; the network is not asked."""
+    if os.environ.get("WANDB_API_KEY"):
+        return "WANDB_API_KEY"
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
+    files = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
+    for file in files:
+        path = Path(file).expanduser()
+        try:
+            found = netrc.netrc(path).authenticators(host)
+        except (OSError, netrc.NetrcParseError):
+            continue
+        if found and found[2]:
+            return str(path)
+    return None
+
+
+def choose_mode(asked: str | None) -> tuple[str, str]:
+    """The mode, and why it was taken where none was asked for.
+
+    Raises:
+        UserError: for an unknown mode, or `online` without a login, which would ask for a key in every worker.
+    """
+    key = login()
+    if asked is not None and asked not in MODES:
+        raise unknown("W&B mode", asked, MODES)
+    if asked == "online" and not key:
+        raise UserError("--wandb online needs a login: run `wandb login` once, or use --wandb offline")
+    if asked is not None:
+        return asked, ""
+    if (mode := os.environ.get("WANDB_MODE")) in MODES and (mode != "online" or key):
+        return mode, f"wandb: {mode}, because WANDB_MODE says so"
+    if key:
+        return "online", f"wandb: online, because {key} has a key (--wandb disabled turns it off)"
+    return "disabled", "wandb: disabled, because you are not logged in (`wandb login`, or --wandb offline)"
+
+
+class Tracker:
+    """Logs one run to W&B. Nothing that W&B does or fails to do stops the run: it is reported once and left alone."""
+
+    def __init__(self, config: DictConfig, run: RunDir) -> None:
+        """Start or continue the W&B run that belongs to the run directory, unless the mode is `disabled`."""
+        self._wandb, self._run = None, None
+        if config.wandb == "disabled":
+            return
+        try:
+            import wandb
+
+            folder = run.path / "wandb"
+            folder.mkdir(exist_ok=True)
+            os.environ.setdefault("WANDB_DATA_DIR", str(folder))
+            self._wandb = wandb
+            self._run = wandb.init(
+                mode=config.wandb,
+                project=os.environ.get("WANDB_PROJECT", PROJECT),
+                dir=str(run.path),
+                id=_run_id(folder / "id"),
+                resume="allow",
+                name=f"{config.task}/{config.algo}/{run.path.parent.name}/{run.path.name}",
+                group=f"{config.task}/{config.algo}/{run.path.parent.name}",
+                job_type=config.budget,
+                tags=[config.task, config.algo, config.curriculum.name, config.randomization, config.engine],
+                config=OmegaConf.to_container(config, resolve=True),
+                # Git and the requirements are in provenance.json; the console is worker.log.
+                settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False),
+            )
+            self._run.define_metric("env_steps")
+            self._run.define_metric("*", step_metric="env_steps")
+        except Exception as error:
+            self._give_up(error)
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """Log one row of the learning curve; it has `env_steps`."""
+        if self._run is None:
+            return
+        try:
+            self._run.log(dict(row))
+        except Exception as error:
+            self._give_up(error)
+
+    def finish(self, run: RunDir, result: Mapping[str, Any], curve: Sequence[Mapping[str, float]]) -> None:
+        """Log the evaluation (table, figures, summary) and the policy, and end the W&B run."""
+        if self._run is None:
+            return
+        try:
+            grades = list(result["success"])
+            rows = [[g, result["success"][g], result["return"][g], result["episodes"][g]] for g in grades]
+            table = self._wandb.Table(columns=["grade", "success", "return", "episodes"], data=rows)
+            images = {f"figures/{name}": self._wandb.Image(figure) for name, figure in _figures(result, curve).items()}
+            self._run.log({"env_steps": result["env_steps"], "evaluation": table, **images})
+            for grade in grades:
+                self._run.summary[f"success/{grade}"] = result["success"][grade]
+            for key in ("wall_time_s", "evaluation_time_s", "policy_sha256", "episodes_sha256"):
+                self._run.summary[key] = result[key]
+            artifact = self._wandb.Artifact(f"policy-{self._run.id}", type="policy")
+            # The run directory keeps the files, so W&B need not copy them first.
+            for path in (run.policy, run.config, run.episodes):
+                artifact.add_file(str(path), policy="immutable")
+            self._run.log_artifact(artifact)
+            self._run.finish()
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        print(f"W&B stopped logging: {first_line(error)}", file=sys.stderr, flush=True)
+        self._run = None
+
+
+def _run_id(file: Path) -> str:
+    """The W&B id of the run directory: drawn once, so that an interrupted run continues under the same one."""
+    if not file.exists():
+        file.write_text(secrets.token_hex(6))
+    return file.read_text()
+
+
+def _figures(result: Mapping[str, Any], curve: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    from matplotlib.figure import Figure
+
+    bars = Figure(figsize=(4, 3), layout="constrained")
+    axes = bars.add_subplot(ylim=(0, 1), xlabel="grade", ylabel="success")
+    axes.bar(list(result["success"]), list(result["success"].values()))
+    figures = {"success": bars}
+    if curve:
+        lines = Figure(figsize=(4, 3), layout="constrained")
+        axes = lines.add_subplot(ylim=(0, 1), xlabel="env steps", ylabel="training success")
+        axes.plot([row["env_steps"] for row in curve], [row["success_mean"] for row in curve])
+        figures["learning_curve"] = lines
+    return figures

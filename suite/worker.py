@@ -1,0 +1,137 @@
+"""One run from beginning to end: `python -m suite.worker RUN_DIR`. What it has to do is in the directory's config."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+import baselines
+from suite import config as configs
+from suite import devices, evaluation
+from suite.errors import first_line
+from suite.process import follow_parent, leave, limit_threads
+from suite.provenance import collect
+from suite.rundir import RESULT_SCHEMA, RunDir, now, read_json, sha256, write_json, write_status
+from tasks.spec import TaskSpec
+
+STATUS_S = 0.5  # [s] between two writes of status.json
+
+
+class Status:
+    """Keeps `status.json` up to date, without writing more often than somebody can look."""
+
+    def __init__(self, run: RunDir, total_env_steps: int) -> None:
+        """Start from an empty status."""
+        self._run, self._written = run, 0.0
+        self._fields: dict[str, Any] = {"state": "starting", "env_steps": 0, "total_env_steps": total_env_steps}
+        self._fields |= dict.fromkeys(("steps_per_s", "return_mean", "success_mean", "eta_s"))
+
+    def __call__(self, state: str, **fields: Any) -> None:
+        """Report `state`; a change of it is written at once."""
+        changed = state != self._fields["state"] or not self._written
+        # A mean over no episodes is no news.
+        self._fields |= {"state": state} | {key: value for key, value in fields.items() if value == value}
+        if changed or time.monotonic() - self._written > STATUS_S:
+            write_status(self._run.status, **self._fields)
+            self._written = time.monotonic()
+
+
+def main() -> int:
+    """Do what is left of the run."""
+    follow_parent()
+    run = RunDir(Path(sys.argv[1]))
+    held = run.lock()  # noqa: F841 (held until the process ends)
+    config = configs.load(run)
+    report = Status(run, config.train.env_steps)
+    report("starting", message="")
+    try:
+        _finish(config, run, report)
+    except BaseException as error:
+        report("failed", message=f"{type(error).__name__}: {first_line(error)}")
+        raise
+    return 0
+
+
+def _finish(config: DictConfig, run: RunDir, report: Status) -> None:
+    asked = config.device
+    config.device = devices.claim(asked)
+    limit_threads(config.device)
+    import tasks
+    from suite.tracking import Tracker
+
+    spec = tasks.get(config.task)
+    provenance = collect(spec, config.command)
+    earlier = read_json(run.provenance) or {}
+    provenance["started"] = earlier.get("started", provenance["started"])  # of the first try
+    write_json(run.provenance, provenance)
+    tracker = Tracker(config, run)
+    if not run.policy.exists():
+        if config.algo in baselines.reference_names():
+            from baselines.policy import export_reference
+
+            export_reference(config.algo, spec, run.policy)
+        else:
+            from suite.training import train
+
+            train(config, run, tracker, report)
+    curve = _curve(run)
+
+    protocol = evaluation.Protocol(
+        task=config.task, engine=config.engine, device=config.device, **{key: config.eval[key] for key in config.eval}
+    )
+    steps = curve[-1]["env_steps"] if curve else 0
+    report("evaluating", env_steps=steps, eta_s=None, message="evaluating")
+    start = time.monotonic()
+    rows = evaluation.evaluate(
+        protocol,
+        run.policy,
+        run.log,
+        lambda done: report("evaluating", message=f"evaluated {done} of {protocol.episodes} episodes"),
+    )
+    evaluation_time = time.monotonic() - start
+    episodes_hash = evaluation.write(run.episodes, rows, protocol, config.algo)
+    provenance["ended"] = now()
+    write_json(run.provenance, provenance)
+    result = {
+        "schema": RESULT_SCHEMA,
+        **{key: config[key] for key in ("suite_version", "task", "algo", "randomization", "engine", "seed", "budget")},
+        "curriculum": config.curriculum.name,
+        "overrides": _overrides(config, spec),
+        "env_steps": steps,
+        "wall_time_s": curve[-1]["wall_time_s"] if curve else 0.0,
+        "evaluation_time_s": evaluation_time,
+        "device": _device_name(asked, provenance),
+        **evaluation.summary(rows),
+        "policy_sha256": sha256(run.policy),
+        "episodes_sha256": episodes_hash,
+        "command": config.command,
+        "provenance": provenance,
+    }
+    write_json(run.result, result)
+    success = result["success"]
+    report("complete", success_mean=sum(success.values()) / len(success), message="")
+    tracker.finish(run, result, curve)  # after the result, which does not wait for a slow upload
+
+
+def _curve(run: RunDir) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(run.progress).to_pylist() if run.progress.exists() else []
+
+
+def _overrides(config: DictConfig, spec: TaskSpec) -> dict[str, Any]:
+    return configs.changes(configs.defaults(spec, config.algo, config.budget), config)
+
+
+def _device_name(device: str, provenance: dict[str, Any]) -> str:
+    if device == "cpu":
+        return provenance["cpu"]
+    return provenance["gpus"][0]  # the claimed one is the only one that is visible
+
+
+if __name__ == "__main__":
+    leave(main)
