@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tasks.spec import GradeParam, TaskSpec, Term
+from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,7 @@ SPEC = TaskSpec(
     },
     budgets={"smoke": 500_000, "quick": 2_000_000, "full": 20_000_000},
     discrete_actions=((0.0,), (1.0,), (-1.0,), (0.25,), (-0.25,)),
+    safety={"cart_velocity": SafetyLimit(5.0, "m/s", "speed of the cart")},
     assets=("cartpole",),
 )
 
@@ -50,7 +51,10 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     from tasks.lab_env import LabEnv
 
     newton = {"njmax": 5, "nconmax": 3, "cone": "pyramidal", "impratio": 1}
-    return LabEnv(spec, env_cfg(), success, num_envs=num_envs, device=device, engine=engine, newton=newton)
+    safety = {"cart_velocity": too_fast}
+    return LabEnv(
+        spec, env_cfg(), success, safety=safety, num_envs=num_envs, device=device, engine=engine, newton=newton
+    )
 
 
 def env_cfg() -> ManagerBasedRLEnvCfg:
@@ -142,6 +146,13 @@ def centred(env: GradedEnv) -> torch.Tensor:
 def success(env: GradedEnv) -> torch.Tensor:
     """Pole within 0.2 rad of upright and cart within 0.5 m of the centre [N] bool."""
     return (pole_angle(env).cos() > math.cos(0.2)) & (cart_position(env).abs() < 0.5)
+
+
+def too_fast(env: GradedEnv) -> torch.Tensor:
+    """The cart is over its safety limit [N] bool."""
+    from tasks import terms
+
+    return terms.joint_velocity_over(env, SPEC.safety["cart_velocity"].value, CART)
 
 
 def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:

@@ -66,8 +66,9 @@ class TensorEnv(ABC):
 
         Returns obs [N, obs_dim], reward [N], terminated [N] bool, truncated [N] bool, and extras:
         `final_obs` [N, obs_dim] (valid in rows that ended), `success` [N] bool (after this step, before any
-        reset), `difficulty` [N] (of the episode this step belongs to), `factors` (name to [N]) and
-        `terminations` (name to [N] bool: which condition ended the row, `time_out` included).
+        reset), `difficulty` [N] (of the episode this step belongs to), `factors` (name to [N]),
+        `terminations` (name to [N] bool: which condition ended the row, `time_out` included) and `violations`
+        (name of a safety limit to [N] bool: crossed in this step).
         """
 
     @abstractmethod

@@ -71,3 +71,16 @@ def tcp_pose(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
     offset = torch.tensor(TCP_OFFSET, device=env.device).expand(env.num_envs, 3)
     rotation = torch.tensor(TCP_ROTATION, device=env.device).expand(env.num_envs, 4)
     return combine_frame_transforms(position, robot.data.body_quat_w.torch[:, link], offset, rotation)
+
+
+def too_fast(env: GradedEnv) -> torch.Tensor:
+    """An arm joint is over the safety limit `joint_velocity` [N] bool."""
+    return terms.joint_velocity_over(env, env.owner.spec.safety["joint_velocity"].value, ARM)
+
+
+def beyond_limits(env: GradedEnv) -> torch.Tensor:
+    """A joint is beyond the safety limit `joint_position` [N] bool."""
+    return terms.joint_position_outside(env, env.owner.spec.safety["joint_position"].value, ARM)
+
+
+SAFETY = {"joint_velocity": too_fast, "joint_position": beyond_limits}

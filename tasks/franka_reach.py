@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tasks.spec import GradeParam, TaskSpec, Term, axis_actions
+from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, axis_actions
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,10 @@ SPEC = TaskSpec(
     },
     budgets={"smoke": 300_000, "quick": 5_000_000, "full": 50_000_000},
     discrete_actions=axis_actions(7),
+    safety={
+        "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
+        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
+    },
     assets=("panda",),
 )
 
@@ -51,10 +55,13 @@ POINTING_DOWN = (1.0, 0.0, 0.0, 0.0)  # (x, y, z, w)
 
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     """Build the env on `engine`."""
+    from tasks import franka
     from tasks.lab_env import LabEnv
 
     newton = {"njmax": 100, "nconmax": 20, "cone": "pyramidal", "impratio": 1}
-    return LabEnv(spec, env_cfg(), success, num_envs=num_envs, device=device, engine=engine, newton=newton)
+    return LabEnv(
+        spec, env_cfg(), success, safety=franka.SAFETY, num_envs=num_envs, device=device, engine=engine, newton=newton
+    )
 
 
 def env_cfg() -> ManagerBasedRLEnvCfg:

@@ -14,22 +14,30 @@ from tasks import engines
 from tasks.env import TensorEnv
 from tasks.spec import TaskSpec
 
+Condition = Callable[["GradedEnv"], torch.Tensor]
+"""A function of the env's momentary state: [N] bool."""
 
-class _SuccessFirst(TerminationManager):
-    """Evaluates success where the terminations are: after the physics, before rewards and resets."""
+
+class _JudgeFirst(TerminationManager):
+    """Evaluates success and safety where the terminations are: after the physics, before rewards and resets."""
 
     def compute(self) -> torch.Tensor:
-        self._env.success = self._env.owner._hold(self._env.success_condition(self._env))
+        env = self._env
+        env.success = env.owner._hold(env.success_condition(env))
+        env.violations = {name: crossed(env) for name, crossed in env.safety_conditions.items()}
         return super().compute()
 
 
 class GradedEnv(ManagerBasedRLEnv):
     """What a task's terms get as `env`: Isaac Lab's env, plus the difficulty of each row."""
 
-    def __init__(self, cfg: ManagerBasedRLEnvCfg, owner: LabEnv, success: Callable[[GradedEnv], torch.Tensor]) -> None:
-        """Build the scene; `success` maps the env to the momentary success condition [N] bool."""
-        self.owner, self.success_condition = owner, success
+    def __init__(
+        self, cfg: ManagerBasedRLEnvCfg, owner: LabEnv, success: Condition, safety: dict[str, Condition]
+    ) -> None:
+        """Build the scene; see `LabEnv` for `success` and `safety`."""
+        self.owner, self.success_condition, self.safety_conditions = owner, success, safety
         self.success = torch.zeros(owner.num_envs, dtype=torch.bool, device=owner.device)
+        self.violations: dict[str, torch.Tensor] = {}
         super().__init__(cfg)
 
     def param(self, name: str, env_ids: torch.Tensor | slice = slice(None)) -> torch.Tensor:
@@ -37,9 +45,9 @@ class GradedEnv(ManagerBasedRLEnv):
         return self.owner.spec.grades[name].at(self.owner.difficulty[env_ids])
 
     def load_managers(self) -> None:
-        """Isaac Lab's managers, with success evaluated first."""
+        """Isaac Lab's managers, with success and safety evaluated first."""
         super().load_managers()
-        self.termination_manager = _SuccessFirst(self.cfg.terminations, self)
+        self.termination_manager = _JudgeFirst(self.cfg.terminations, self)
 
     def _reset_idx(self, env_ids: torch.Tensor | slice) -> None:
         env_ids = self.owner._all[env_ids]  # Isaac Lab passes a slice where it means all: terms get ids always
@@ -52,8 +60,9 @@ class LabEnv(TensorEnv):
 
     Args:
         spec: the task's declaration; timing and spaces come from it.
-        cfg: scene, observations (group `policy`), actions, events, rewards and terminations.
-        success: the momentary success condition, a function of the env [N] bool.
+        cfg: scene, observations (group `policy`, and `critic` where declared), actions, events, rewards, terminations.
+        success: the momentary success condition.
+        safety: the condition "crossed now" of every safety limit that the task declares.
         num_envs: N.
         device: `cpu` or `cuda:K`.
         engine: a concrete engine, see `tasks.engines.check`.
@@ -64,8 +73,9 @@ class LabEnv(TensorEnv):
         self,
         spec: TaskSpec,
         cfg: ManagerBasedRLEnvCfg,
-        success: Callable[[GradedEnv], torch.Tensor],
+        success: Condition,
         *,
+        safety: dict[str, Condition] | None = None,
         num_envs: int,
         device: str,
         engine: str,
@@ -82,36 +92,52 @@ class LabEnv(TensorEnv):
         cfg.seed = 0  # what is drawn while building; episodes are seeded by `reset`
         self._stack = ExitStack()
         self._stack.enter_context(engines.launch(cfg, device))
-        self._env = GradedEnv(cfg, self, success)
+        self._env = GradedEnv(cfg, self, success, safety or {})
         self._stack.callback(self._env.close)
-        declared = (spec.obs_dim, spec.action_dim)
-        built = (self._env.observation_manager.group_obs_dim["policy"][0], self._env.action_manager.total_action_dim)
-        if built != declared:
-            raise RuntimeError(f"{spec.name}: built with (obs, action) widths {built}, declared {declared}")
+        self._check_declaration()
+
+    def _check_declaration(self) -> None:
+        groups = self._env.observation_manager.group_obs_dim
+        built = {
+            "observations": groups["policy"][0],
+            "critic_observations": groups["critic"][0] if "critic" in groups else 0,
+            "actions": self._env.action_manager.total_action_dim,
+        }
+        for field, width in built.items():
+            declared = sum(term.dim for term in getattr(self.spec, field))
+            if width != declared:
+                raise RuntimeError(f"{self.spec.name}: {field} are {width} wide, declared {declared}")
+        if set(self._env.safety_conditions) != set(self.spec.safety):
+            raise RuntimeError(f"{self.spec.name}: safety limits built and declared differ")
+
+    def _obs(self, groups: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.cat((groups["policy"], groups["critic"]), dim=-1) if "critic" in groups else groups["policy"]
 
     def reset(self, seed: int | None = None) -> torch.Tensor:
         """See `TensorEnv.reset`. Isaac Lab draws from the global generators, so `seed` sets those."""
-        return self._env.reset(seed=seed)[0]["policy"]
+        return self._obs(self._env.reset(seed=seed)[0])
 
     def step(
         self, action: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
         """See `TensorEnv.step`."""
         difficulty = self.difficulty.clone()  # the reset inside the step assigns new ones
-        obs, reward, terminated, truncated, extras = self._env.step(action)
+        groups, reward, terminated, truncated, extras = self._env.step(action)
+        obs = self._obs(groups)
         terms = self._env.termination_manager
         final = extras.get("final_obs")  # absent until the first row of the run has ended
         return (
-            obs["policy"],
+            obs,
             reward,
             terminated,
             truncated,
             {
-                "final_obs": obs["policy"] if final is None else final["policy"],
+                "final_obs": obs if final is None else self._obs(final),
                 "success": self._env.success,
                 "difficulty": difficulty,
                 "factors": {},
                 "terminations": {name: terms.get_term(name) for name in terms.active_terms},
+                "violations": self._env.violations,
             },
         )
 

@@ -68,6 +68,15 @@ class Term:
 
 
 @dataclass(frozen=True)
+class SafetyLimit:
+    """A bound that a robot should not cross. Crossing it ends nothing; the steps over it are counted per episode."""
+
+    value: float
+    unit: str
+    doc: str
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """A task: robot, scene, MDP and one success criterion. Actions are in [-1, 1] for every task.
 
@@ -89,6 +98,9 @@ class TaskSpec:
     success_when: Literal["end", "once"]  # an episode succeeds if it holds at its end, or at any time
     grades: Mapping[str, GradeParam]
     budgets: Mapping[str, int]  # env steps of a training at each budget
+    critic_observations: tuple[Term, ...] = ()  # what only a critic may see; follows `observations` in the obs vector
+    sensors: tuple[str, ...] = ()  # Isaac Lab sensors that observations, rewards or safety read
+    safety: Mapping[str, SafetyLimit] = field(default_factory=dict)
     factors: tuple[Factor, ...] = ()
     discrete_actions: tuple[tuple[float, ...], ...] = ()  # the action set that a discrete agent chooses from
     assets: tuple[str, ...] = field(default=())
@@ -102,9 +114,14 @@ class TaskSpec:
             raise ValueError(f"{self.name}: no env steps declared for budget {', '.join(sorted(missing))}")
 
     @property
-    def obs_dim(self) -> int:
-        """Width of the observation vector."""
+    def policy_dim(self) -> int:
+        """Width of what a policy sees: the first columns of the observation vector."""
         return sum(term.dim for term in self.observations)
+
+    @property
+    def obs_dim(self) -> int:
+        """Width of the observation vector: what a policy sees, then what only a critic may see."""
+        return self.policy_dim + sum(term.dim for term in self.critic_observations)
 
     @property
     def action_dim(self) -> int:

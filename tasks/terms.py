@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import isaaclab.envs.mdp as mdp
 import isaaclab.sim as sim_utils
@@ -15,6 +15,9 @@ from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.utils import configclass
 from isaaclab_newton.sim.schemas import NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg
+
+if TYPE_CHECKING:
+    from tasks.lab_env import GradedEnv
 
 
 def scene(env_spacing: float, **entities: Any) -> InteractiveSceneCfg:
@@ -92,3 +95,18 @@ class GradedEffortActionCfg(mdp.JointEffortActionCfg):
 
     class_type: type = GradedEffortAction
     limit: str = MISSING
+
+
+def joint_velocity_over(env: GradedEnv, limit: float, joints: str = ".*") -> torch.Tensor:
+    """Some joint matching `joints` is faster than `limit` [rad/s] ([m/s] for prismatic ones): [N] bool."""
+    robot = env.scene["robot"]
+    return (robot.data.joint_vel.torch[:, robot.find_joints(joints)[0]].abs() > limit).any(dim=-1)
+
+
+def joint_position_outside(env: GradedEnv, margin: float, joints: str = ".*") -> torch.Tensor:
+    """Some joint matching `joints` is nearer than `margin` [rad] to a position limit, or beyond it: [N] bool."""
+    robot = env.scene["robot"]
+    ids = robot.find_joints(joints)[0]
+    low, high = robot.data.joint_pos_limits.torch[:, ids].unbind(dim=-1)
+    position = robot.data.joint_pos.torch[:, ids]
+    return ((position < low + margin) | (position > high - margin)).any(dim=-1)

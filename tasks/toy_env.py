@@ -65,6 +65,7 @@ class ToyReach(TensorEnv):
             "difficulty": self.difficulty.clone(),
             "factors": {},
             "terminations": {"time_out": truncated, "left_arena": terminated},
+            "violations": {},
         }
         ended = (terminated | truncated).nonzero().squeeze(-1)
         if len(ended):
