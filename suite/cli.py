@@ -117,6 +117,11 @@ def check_out(out: Path) -> None:
             f"--out {out} holds runs of suite version {', '.join(others)}, this is {suite.__version__};"
             " results of different versions are never compared: use another folder"
         )
+    check_writable(out)
+
+
+def check_writable(out: Path) -> None:
+    """Make the folder `out`; raise `UserError` if files cannot be written there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):

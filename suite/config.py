@@ -142,17 +142,27 @@ def override(config: DictConfig, items: Sequence[str]) -> tuple[DictConfig, set[
     return config, unused
 
 
-def settable(config: DictConfig) -> list[str]:
-    """Dotted keys that the command line may override."""
-    sections = ("curriculum", "train", "eval", "agent")
-    keys = [f"{section}.{key}" for section in sections for key in _flat(config[section])]
-    return [key for key in keys if key not in _SET_BY_FLAG]
+def settable(config: DictConfig) -> dict[str, Any]:
+    """Dotted keys that the command line may override, and their values; a list is one value."""
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, node: dict[str, Any]) -> None:
+        for key, value in node.items():
+            if isinstance(value, dict):
+                walk(f"{prefix}{key}.", value)
+            elif f"{prefix}{key}" not in _SET_BY_FLAG:
+                flat[f"{prefix}{key}"] = value
+
+    content = OmegaConf.to_container(config, resolve=True)
+    for section in ("curriculum", "train", "eval", "agent"):
+        walk(f"{section}.", content[section])
+    return flat
 
 
 def changes(default: DictConfig, config: DictConfig) -> dict[str, Any]:
-    """Dotted key to value of what differs from the defaults; keys that follow another one are left out."""
-    before, after = _flat(default), _flat(config)
-    return {key: value for key, value in after.items() if before.get(key) != value and key not in _SET_BY_FLAG}
+    """Overridable key to value, where the value is not the default."""
+    before = settable(default)
+    return {key: value for key, value in settable(config).items() if before.get(key) != value}
 
 
 def digest(overrides: dict[str, Any]) -> str:
@@ -192,21 +202,6 @@ def read(run: RunDir) -> dict[str, Any] | None:
 def identity(content: dict[str, Any]) -> dict[str, Any]:
     """The part of a resolved configuration that makes the run what it is."""
     return {key: value for key, value in content.items() if key not in LOCAL}
-
-
-def _flat(config: DictConfig) -> dict[str, Any]:
-    """Dotted key to value; lists are values."""
-    flat = {}
-
-    def walk(prefix: str, node: Any) -> None:
-        for key, value in node.items():
-            if isinstance(value, dict):
-                walk(f"{prefix}{key}.", value)
-            else:
-                flat[f"{prefix}{key}"] = value
-
-    walk("", OmegaConf.to_container(config, resolve=True))
-    return flat
 
 
 def _check(config: DictConfig) -> None:

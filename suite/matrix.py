@@ -17,6 +17,7 @@ import tasks
 from suite import config as configs
 from suite.errors import UserError, first_line, unknown
 from suite.rundir import RunDir
+from tasks import engines
 from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
 
 
@@ -127,12 +128,11 @@ def _check_level(spec: TaskSpec, level: str) -> None:
         raise UserError(f"task {spec.name} randomises nothing at level {level}; use {' or '.join(levels(spec))}")
 
 
-def _engine(physics: str, spec: TaskSpec) -> str:
-    from tasks.engines import EngineError, check
-
+def concrete_engine(physics: str, spec: TaskSpec) -> str:
+    """The engine that steps a task where `physics` was asked for. Raises `UserError` if it is not installed."""
     try:
-        return check(physics, spec)
-    except EngineError as error:
+        return engines.check(physics, spec)
+    except engines.EngineError as error:
         raise UserError(first_line(error)) from None
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 PARENT = "GRADUS_PARENT"
 THREADS = 1  # of torch on the CPU: fixed, because sums depend on how they are split; more made small networks slower
 _PR_SET_PDEATHSIG = 1
+_NEWS = ("compiling ", "converting ")  # beginnings of lines in which `tasks` says what takes long
 
 
 def start(arguments: Sequence[str], log: Path, own_session: bool) -> subprocess.Popen:
@@ -92,3 +93,9 @@ def last_line(log: Path) -> str:
     except OSError:
         return ""
     return next((line[:300] for line in reversed(lines) if line), "")
+
+
+def news(log: Path) -> str:
+    """What a simulator that starts is busy with, if that takes long: the last line of its log that says so."""
+    line = last_line(log)
+    return line if line.startswith(_NEWS) else ""

@@ -17,10 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for note in notes:
         print(note)
     complete = sum(job.complete for job in jobs)
-    print(
-        f"{len(jobs)} runs ({complete} already complete) in {request.out}, {len(slots)} at a time on {slots[0]}",
-        flush=True,
-    )
+    where = f"{len(slots)} at a time on {slots[0].partition(':')[0]}"
+    print(f"{len(jobs)} runs ({complete} already complete) in {request.out}, {where}", flush=True)
     try:
         tracked = scheduler.execute(jobs, slots, display.choose())
     except KeyboardInterrupt:

@@ -17,24 +17,10 @@ from typing import Any
 import suite
 
 RESULT_SCHEMA = 1
-RESULT_KEYS = [
-    "suite_version",
-    "task",
-    "algo",
-    "curriculum",
-    "randomization",
-    "engine",
-    "seed",
-    "budget",
-    "overrides",
-    "env_steps",
-    "wall_time_s",
-    "success",
-    "episodes",
-    "policy_sha256",
-    "episodes_sha256",
-    "provenance",
-]
+RESULT_KEYS = (
+    *("suite_version", "task", "algo", "curriculum", "randomization", "engine", "seed", "budget", "overrides"),
+    *("env_steps", "wall_time_s", "success", "episodes", "policy_sha256", "episodes_sha256", "provenance"),
+)
 
 
 class Locked(RuntimeError):

@@ -17,8 +17,6 @@ from suite.rundir import read_json, write_status
 
 POLL_S = 0.2
 GRACE_S = 5.0  # [s] between asking a worker to stop and killing it
-_NEWS = ("compiling ", "converting ", "downloading ")
-"""Beginnings of log lines that say why nothing seems to happen while a simulator starts."""
 
 
 @dataclass
@@ -38,8 +36,8 @@ class Tracked:
         if status is None or status.get("state") not in ("starting", "training", "evaluating"):
             return
         self.status, self.state, self.message = status, status["state"], status.get("message") or ""
-        if self.state == "starting" and (line := process.last_line(self.job.run.log)).startswith(_NEWS):
-            self.message = line
+        if self.state == "starting":
+            self.message = process.news(self.job.run.log) or self.message
 
 
 def execute(jobs: Sequence[Job], slots: Sequence[str], display: Display) -> list[Tracked]:

@@ -1,0 +1,127 @@
+"""`python -m suite.doctor`: what this machine has, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import suite
+from suite import devices, tracking
+from suite.cli import Parser
+from suite.errors import exit_code
+from suite.provenance import packages
+
+DISK_NEEDED_GB = 2.0  # [GB] what runs, kernels and converted robots take at most in a first session
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0 if the default engine can run here, 1 if not."""
+    parser = Parser(prog="python -m suite.doctor", description="Say what this machine has and what is missing.")
+    parser.add_argument("--json", action="store_true", help="as a JSON object")
+    args = parser.parse_args(argv)
+    found = examine()
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        _show(found)
+    return 0 if found["engines"]["physx"]["available"] else 1
+
+
+def examine() -> dict[str, Any]:
+    """Everything, as plain data."""
+    from tasks.assets import cache_dir
+    from tasks.engines import SYSTEM_LIBRARIES, available, missing_libraries
+
+    missing = missing_libraries()
+    return {
+        "suite_version": suite.__version__,
+        "python": {"version": platform.python_version(), "executable": sys.executable, "ok": _python_ok()},
+        "torch": _torch(),
+        "packages": packages(),
+        "cpu": {"name": devices.cpu_name(), "cores": devices.cores()},
+        "engines": {name: {"available": why is None, "reason": why} for name, why in available().items()},
+        "system_libraries": {
+            name: {"found": name not in missing, "package": package} for name, package in SYSTEM_LIBRARIES.items()
+        },
+        "disk": {"path": str(Path.cwd()), "free_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1)},
+        "caches": {"assets": _folder(cache_dir()), "kernels": _folder(_kernel_cache())},
+        "wandb": {"logged_in": tracking.login() is not None, "key_from": tracking.login()},
+    }
+
+
+def _python_ok() -> bool:
+    return sys.version_info[:2] == (3, 12)
+
+
+def _torch() -> dict[str, Any]:
+    import torch  # here, because it takes seconds
+
+    gpus = (
+        [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
+    return {
+        "version": torch.__version__,
+        "built_for_cuda": torch.version.cuda,
+        "cuda_available": bool(gpus),
+        "gpus": gpus,
+        "driver_gpus": list(devices.cuda_names()),
+    }
+
+
+def _kernel_cache() -> Path:
+    """Warp's cache, without starting Warp, which would make it."""
+    import platformdirs
+
+    return Path(os.environ.get("WARP_CACHE_PATH") or platformdirs.user_cache_dir("warp"))
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else 0
+    return {"path": str(path), "mb": round(size / 1e6, 1)}
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console()
+
+    def line(ok: bool | None, text: str) -> None:
+        mark = {True: "[green]ok[/green]     ", False: "[red]missing[/red]", None: "       "}[ok]
+        console.print(f"{mark} ", end="")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    python, torch = found["python"], found["torch"]
+    line(python["ok"], f"Python {python['version']} (3.12 is needed)")
+    line(None, f"{found['cpu']['name']}, {found['cpu']['cores']} cores")
+    if torch["cuda_available"]:
+        line(True, f"torch {torch['version']} with CUDA {torch['built_for_cuda']}: {', '.join(torch['gpus'])}")
+    elif torch["driver_gpus"]:
+        line(False, f"torch {torch['version']} cannot use {', '.join(torch['driver_gpus'])}; update the NVIDIA driver")
+    else:
+        line(None, f"torch {torch['version']}, no CUDA GPU: runs go on the CPU, with the smoke budget")
+    for name, engine in found["engines"].items():
+        line(engine["available"], f"engine {name}" + ("" if engine["available"] else f": {engine['reason']}"))
+    packages_missing = [lib["package"] for lib in found["system_libraries"].values() if not lib["found"]]
+    names = ", ".join(found["system_libraries"])
+    line(
+        not packages_missing,
+        f"system libraries {names}" + (f": apt-get install {' '.join(packages_missing)}" if packages_missing else ""),
+    )
+    free = found["disk"]["free_gb"]
+    line(
+        free >= DISK_NEEDED_GB, f"{free} GB free in {found['disk']['path']} ({DISK_NEEDED_GB:g} GB are enough to begin)"
+    )
+    for name, cache in found["caches"].items():
+        line(None, f"cache of {name}: {cache['path']} ({cache['mb']} MB)")
+    wandb = found["wandb"]
+    line(None, f"W&B: key in {wandb['key_from']}" if wandb["logged_in"] else "W&B: not logged in (`wandb login`)")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code("suite.doctor", main))

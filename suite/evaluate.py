@@ -1,0 +1,128 @@
+"""`python -m suite.evaluate RUN`: evaluate the policy of a complete run again, also on another engine."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import tasks
+from suite import config as configs
+from suite import devices, evaluation, process
+from suite.cli import Parser, check_writable
+from suite.errors import UserError, exit_code, first_line
+from suite.matrix import concrete_engine, names_of
+from suite.report import by_grade
+from suite.rundir import RESULT_SCHEMA, RunDir, now, sha256, write_json
+from tasks.engines import ENGINES
+
+
+def parser() -> Parser:
+    """Options of `suite.evaluate`."""
+    p = Parser(
+        prog="python -m suite.evaluate",
+        description="Evaluate a complete run's policy on every grade and print success by grade.",
+        epilog="On another engine than the run's the episodes go to RUN/evaluations/ENGINE, where the leaderboard finds"
+        " them; on the same one nothing is written without --out, and the episodes are compared with the recorded ones.",
+    )
+    p.add_argument("run", type=Path, metavar="RUN", help="a run directory: .../seedK")
+    p.add_argument("--physics", metavar="ENGINE", help=f"{', '.join(ENGINES)} (the run's own)")
+    p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
+    p.add_argument("--episodes", type=int, metavar="N", help="episodes per grade (as in the run)")
+    p.add_argument("--out", type=Path, metavar="DIR", help="where episodes.parquet and evaluation.json go")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 1 if the engine fails; `UserError` for bad input."""
+    args = parser().parse_args(argv)
+    run = RunDir(args.run)
+    config = configs.load(run)
+    result = run.read_result()
+    if result is None:
+        raise UserError(f"{args.run} is not complete (no valid result.json): repeat its suite.run command")
+    if sha256(run.policy) != result["policy_sha256"]:
+        raise UserError(f"{run.policy} is not the policy that result.json names by policy_sha256")
+    if args.physics is not None:
+        names_of("engine", args.physics, ENGINES)
+    engine = concrete_engine(args.physics or config.engine, tasks.get(config.task))
+    episodes = config.eval.episodes_per_grade if args.episodes is None else args.episodes
+    configs.check_episodes(episodes, config.eval.episodes_per_env)
+    protocol = evaluation.Protocol(
+        task=config.task,
+        engine=engine,
+        device=devices.slots(args.device)[0],
+        episodes_per_grade=episodes,
+        episodes_per_env=config.eval.episodes_per_env,
+        seed=config.eval.seed,
+    )
+    out = args.out
+    if out is None and engine != config.engine:
+        out = run.path / "evaluations" / engine
+    if out is not None:
+        if (out / "config.yaml").exists():
+            raise UserError(f"--out {out} is a run directory, whose episodes would be overwritten; name another folder")
+        check_writable(out)
+    command = shlex.join(["python", "-m", "suite.evaluate", *(sys.argv[1:] if argv is None else argv)])
+    return _evaluate(run, protocol, result, out, command)
+
+
+def _evaluate(
+    run: RunDir, protocol: evaluation.Protocol, result: Mapping[str, Any], out: Path | None, command: str
+) -> int:
+    console = Console()
+    what = f"{protocol.episodes} episodes of {protocol.task} with {result['algo']} on {protocol.engine}"
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = out or Path(scratch)
+        log = folder / "evaluate.log"
+        log.unlink(missing_ok=True)
+        console.print(f"evaluating {what} ({protocol.device})", highlight=False)
+        start = time.monotonic()
+        try:
+            with console.status("starting") as status:
+                rows = evaluation.evaluate(
+                    protocol,
+                    run.policy,
+                    log,
+                    lambda done: status.update(process.news(log) if not done else f"{done} of {protocol.episodes}"),
+                )
+        except evaluation.EvaluationError as error:
+            log_hint = f" (see {log})" if out else ""
+            print(f"suite.evaluate: {first_line(error)}{log_hint}", file=sys.stderr)
+            return 1
+        summary = evaluation.summary(rows)
+        digest = evaluation.write(folder / "episodes.parquet", rows, protocol, result["algo"])
+    outcome = {key: result[key] for key in ("task", "algo", "seed")} | {"engine": protocol.engine, **summary}
+    console.print(by_grade([outcome]))
+    if out is None:
+        same = "the same as" if digest == result["episodes_sha256"] else "not the same as"
+        console.print(f"the episodes are {same} those recorded by the run")
+        return 0
+    from suite.provenance import collect
+
+    provenance = collect(tasks.get(protocol.task), command) | {"ended": now()}
+    evaluated = {
+        "schema": RESULT_SCHEMA,
+        **{key: result[key] for key in ("suite_version", "task", "algo", "seed", "policy_sha256")},
+        "engine": protocol.engine,
+        "trained_on": result["engine"],
+        "protocol": vars(protocol),
+        **summary,
+        "evaluation_time_s": time.monotonic() - start,
+        "episodes_sha256": digest,
+        "command": command,
+        "provenance": provenance,
+    }
+    write_json(out / "evaluation.json", evaluated)
+    console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code("suite.evaluate", main))
