@@ -62,9 +62,7 @@ def _python_ok() -> bool:
 def _torch() -> dict[str, Any]:
     import torch  # here, because it takes seconds
 
-    gpus = (
-        [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    gpus = [torch.cuda.get_device_name(k) for k in range(count)]
     return {
         "version": torch.__version__,
         "built_for_cuda": torch.version.cuda,
@@ -114,9 +112,7 @@ def _show(found: dict[str, Any]) -> None:
         f"system libraries {names}" + (f": apt-get install {' '.join(packages_missing)}" if packages_missing else ""),
     )
     free = found["disk"]["free_gb"]
-    line(
-        free >= DISK_NEEDED_GB, f"{free} GB free in {found['disk']['path']} ({DISK_NEEDED_GB:g} GB are enough to begin)"
-    )
+    line(free >= DISK_NEEDED_GB, f"{free} GB free in {found['disk']['path']} ({DISK_NEEDED_GB:g} GB do to begin with)")
     for name, cache in found["caches"].items():
         line(None, f"cache of {name}: {cache['path']} ({cache['mb']} MB)")
     wandb = found["wandb"]

@@ -28,8 +28,8 @@ def parser() -> Parser:
     p = Parser(
         prog="python -m suite.evaluate",
         description="Evaluate a complete run's policy on every grade and print success by grade.",
-        epilog="On another engine than the run's the episodes go to RUN/evaluations/ENGINE, where the leaderboard finds"
-        " them; on the same one nothing is written without --out, and the episodes are compared with the recorded ones.",
+        epilog="On another engine than the run's, the episodes go to RUN/evaluations/ENGINE, where the leaderboard"
+        " finds them. On the same one they are compared with the recorded ones, and written only with --out.",
     )
     p.add_argument("run", type=Path, metavar="RUN", help="a run directory: .../seedK")
     p.add_argument("--physics", metavar="ENGINE", help=f"{', '.join(ENGINES)} (the run's own)")

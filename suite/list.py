@@ -71,18 +71,15 @@ def _show(found: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table(title=f"Gradus {found['suite_version']}")
-    for name in ("task", "what the grade moves", *GRADES, "engines", "env steps"):
-        table.add_column(name, justify="right" if name in GRADES else "left")
     for task in found["tasks"]:
-        parameters = task["grade_parameters"]
-        moved = "\n".join(f"{name} [{p['unit']}]" for name, p in parameters.items())
-        values = ["\n".join(f"{p['values'][k]:.4g}" for p in parameters.values()) for k in range(len(GRADES))]
-        steps = "\n".join(f"{budget} {count / 1e6:g}M" for budget, count in task["budgets"].items())
-        table.add_row(task["name"], escape(moved), *values, "\n".join(task["engines"]), steps)
-    console.print(table, width=max(console.width, 110))
-    for task in found["tasks"]:
-        console.print(f"{task['name']}: {task['summary']}", highlight=False, soft_wrap=True)
+        table = Table(title=f"{task['name']}: {task['summary']}", title_justify="left", title_style="bold")
+        for name in ("what the grade moves", *GRADES):
+            table.add_column(name, justify="right" if name in GRADES else "left", no_wrap=True)
+        for name, parameter in task["grade_parameters"].items():
+            table.add_row(escape(f"{name} [{parameter['unit']}]"), *(f"{value:.4g}" for value in parameter["values"]))
+        console.print(table)
+        steps = ", ".join(f"{budget} {count / 1e6:g}M" for budget, count in task["budgets"].items())
+        console.print(f"engines: {', '.join(task['engines'])}\nenv steps: {steps}\n", highlight=False, soft_wrap=True)
     for name in ("algorithms", "curricula", "randomization_levels", "budgets"):
         console.print(f"{name.replace('_', ' ')}: {', '.join(found[name])}", highlight=False, soft_wrap=True)
 

@@ -99,7 +99,7 @@ def plan(request: Request) -> list[Job]:
                 _check_level(spec, level)
                 where = {
                     "physics": physics,
-                    "engine": _engine(physics, spec),
+                    "engine": concrete_engine(physics, spec),
                     "curriculum": {"name": curriculum},
                     "randomization": level,
                     "wandb": request.wandb,
