@@ -62,6 +62,7 @@ def _python_ok() -> bool:
 def _torch() -> dict[str, Any]:
     import torch  # here, because it takes seconds
 
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     gpus = [torch.cuda.get_device_name(k) for k in range(count)]
     return {
         "version": torch.__version__,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,8 @@ def _finish(config: DictConfig, run: RunDir, report: Status) -> None:
         "provenance": provenance,
     }
     write_json(run.result, result)
-    success = result["success"]
-    report("complete", success_mean=sum(success.values()) / len(success), message="")
+    means = {f"{key}_mean": _mean(result[key]) for key in ("success", "return")}
+    report("complete", **means, message="")
     tracker.finish(run, result, curve)  # after the result, which does not wait for a slow upload
 
 
@@ -121,6 +122,10 @@ def _curve(run: RunDir) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     return pq.read_table(run.progress).to_pylist() if run.progress.exists() else []
+
+
+def _mean(by_grade: Mapping[str, float]) -> float:
+    return sum(by_grade.values()) / len(by_grade)
 
 
 def _overrides(config: DictConfig, spec: TaskSpec) -> dict[str, Any]:
