@@ -1,0 +1,37 @@
+"""Run a piece of a test in a process of its own: a process can hold one simulation only."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PROLOGUE = """
+import json, torch
+import tasks
+torch.set_num_threads(1)
+def report(**values): print("REPORT " + json.dumps(values), flush=True)
+def build(task, engine, num_envs, difficulty):
+    env = tasks.get(task).build(num_envs, "cpu", engine)
+    levels = torch.as_tensor(difficulty).expand(num_envs)
+    env.set_sampler(lambda env_ids: levels[env_ids.long()])
+    return env
+"""
+
+
+def run(script: str, timeout: float = 300.0) -> dict[str, Any]:
+    """Run `script` after `PROLOGUE` and return what it passed to `report(...)`."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROLOGUE + script],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"OMNI_KIT_ACCEPT_EULA": "YES", "OMP_NUM_THREADS": "1"},
+    )
+    reports = [line.removeprefix("REPORT ") for line in done.stdout.splitlines() if line.startswith("REPORT ")]
+    assert reports, f"no report (exit {done.returncode}):\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return {key: value for line in reports for key, value in json.loads(line).items()}

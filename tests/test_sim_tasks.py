@@ -1,0 +1,82 @@
+"""Every task on real physics: what its declaration promises."""
+
+import pytest
+
+import tasks
+from tests.simulation import run
+
+pytestmark = pytest.mark.sim
+TASKS = ["cartpole-balance", "franka-reach"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_contract_on_physx(task):
+    """One simulation, many checks: starting it is what costs."""
+    found = run(f"""
+env = build({task!r}, "ovphysx", 64, torch.arange(64) % 5 / 4)
+spec = env.spec
+first = env.reset(seed=3).clone()
+report(obs=list(first.shape), difficulty=env.difficulty.tolist(), other=bool(torch.equal(first, env.reset(seed=4))))
+report(same=bool(torch.equal(first, env.reset(seed=3))))
+
+torch.manual_seed(0)
+finite, ends, wrong_end, wrong_final = True, 0, 0, 0
+successes, episodes = torch.zeros(64), torch.zeros(64)
+once, steps = torch.zeros(64, dtype=torch.bool), torch.zeros(64, dtype=torch.long)
+for _ in range(2000):
+    obs, reward, terminated, truncated, extras = env.step(torch.rand(64, spec.action_dim) * 2 - 1)
+    done, final, steps, once = terminated | truncated, extras["final_obs"], steps + 1, once | extras["success"]
+    finite &= all(bool(x.isfinite().all()) for x in (obs, reward, final[done]))
+    wrong_end += int((truncated & (steps != spec.max_episode_steps)).sum() + (terminated & truncated).sum())
+    wrong_final += int((final == obs).all(-1)[done].sum())
+    successes += done & (extras["success"] if spec.success_when == "end" else once)
+    episodes += done
+    steps, once = torch.where(done, 0, steps), once & ~done
+hard = torch.arange(64) % 5 > 0
+report(finite=finite, ends=int(episodes.sum()), wrong_end=wrong_end, wrong_final=wrong_final)
+report(random=float(successes[hard].sum() / episodes[hard].sum()))
+report(violations=sorted(extras["violations"]), terminations=sorted(extras["terminations"]))
+
+env.reset(seed=5)
+zero_success = torch.zeros(64, dtype=torch.bool)
+for _ in range(spec.max_episode_steps):
+    *_, terminated, truncated, extras = env.step(torch.zeros(64, spec.action_dim))
+    zero_success |= extras["success"] & (terminated | truncated) if spec.success_when == "end" else extras["success"]
+report(zero=zero_success.float().mean().item())
+env.close()
+""")
+    spec = tasks.get(task)
+    assert found["obs"] == [64, spec.obs_dim]
+    assert found["difficulty"] == [i % 5 / 4 for i in range(64)]
+    assert found["same"]
+    assert not found["other"]
+    assert found["finite"]
+    assert found["ends"] > 0
+    assert found["wrong_end"] == 0
+    assert found["wrong_final"] == 0
+    assert found["zero"] == 0.0
+    assert found["violations"] == sorted(spec.safety)
+    assert "time_out" in found["terminations"]
+    assert found["random"] < 0.05
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_engines_agree(task):
+    """The same start and the same actions lead to about the same place: masses, gains and limits are one robot's."""
+    script = """
+env = build({task!r}, {engine!r}, 8, 0.25)
+start = env.reset(seed=3).clone()
+torch.manual_seed(1)
+action = 0.2 * (torch.rand(8, env.spec.action_dim) * 2 - 1)
+for _ in range(15):
+    obs, *_ = env.step(action)
+report(start=start.tolist(), end=obs.tolist())
+env.close()
+"""
+    physx, newton = (run(script.format(task=task, engine=engine)) for engine in ("ovphysx", "newton_mjwarp"))
+    width = tasks.get(task).policy_dim
+    distance = moved = 0.0
+    for a, b, s in zip(physx["end"], newton["end"], physx["start"], strict=True):
+        distance += sum((x - y) ** 2 for x, y in zip(a[:width], b[:width], strict=True))
+        moved += sum((x - y) ** 2 for x, y in zip(a[:width], s[:width], strict=True))
+    assert distance**0.5 < 0.15 * moved**0.5

@@ -1,0 +1,173 @@
+"""Declarations, the toy env, engines and assets: nothing here starts a simulator."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import tasks
+from tasks import assets, engines
+from tasks.spec import GRADES, GradeParam, axis_actions, difficulty_of
+
+
+@pytest.mark.parametrize("name", tasks.known())
+def test_declaration_is_complete(name):
+    spec = tasks.get(name)
+    assert spec.name == name
+    assert spec.summary
+    assert spec.success
+    assert spec.grades
+    assert set(spec.budgets) == {"smoke", "quick", "full"}
+    assert spec.budgets["smoke"] < spec.budgets["quick"] < spec.budgets["full"]
+    for param in spec.grades.values():
+        steps = [b - a for a, b in zip(param.values, param.values[1:], strict=False)]
+        assert all(s >= 0 for s in steps) or all(s <= 0 for s in steps), "a grade parameter moves one way only"
+
+
+def test_reading_the_declarations_imports_no_torch():
+    code = "import sys, tasks; [tasks.get(n) for n in tasks.known()]; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_grade_parameter_is_linear_between_rungs_for_floats_and_tensors():
+    param = GradeParam((0.0, 1.0, 3.0, 3.0, 10.0), "m", "")
+    for grade, value in zip(GRADES, param.values, strict=True):
+        assert param.at(difficulty_of(grade)) == pytest.approx(value)
+    between = torch.tensor([0.125, 0.375, 0.625, 0.875])
+    assert param.at(between).tolist() == pytest.approx([0.5, 2.0, 3.0, 6.5])
+
+
+def test_unknown_grade_is_refused():
+    with pytest.raises(ValueError, match="g1, g2, g3, g4, g5"):
+        difficulty_of("g6")
+
+
+def test_axis_actions():
+    assert axis_actions(2) == ((0.0, 0.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
+
+
+def toy(num_envs=64, difficulty=0.5):
+    env = tasks.get("toy-reach").build(num_envs, "cpu", "torch")
+    env.set_sampler(lambda env_ids: torch.full((len(env_ids),), difficulty))
+    return env
+
+
+def test_toy_reset_with_one_seed_is_identical_and_with_another_is_not():
+    env = toy()
+    first, again, other = env.reset(seed=1), env.reset(seed=1), env.reset(seed=2)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_toy_episode_ends_give_the_true_last_observation():
+    env = toy(num_envs=2)
+    env.reset(seed=0)
+    push = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    for _ in range(env.spec.max_episode_steps):
+        obs, _, terminated, truncated, extras = env.step(push)
+        if terminated[0]:
+            assert extras["final_obs"][0, 0] > 2.0  # outside the arena
+            assert obs[0, :2].abs().max() < 0.11  # and already back near the origin
+            assert extras["terminations"]["left_arena"][0]
+            break
+    else:
+        pytest.fail("a constant push did not leave the arena")
+    assert not truncated[0]
+
+
+def test_toy_time_limit_truncates():
+    env = toy(num_envs=4)
+    env.reset(seed=0)
+    for step in range(env.spec.max_episode_steps):
+        _, _, terminated, truncated, _ = env.step(torch.zeros(4, 2))
+        assert truncated.all() == (step == env.spec.max_episode_steps - 1)
+    assert not terminated.any()
+
+
+def test_difficulty_in_extras_is_that_of_the_step_not_of_the_next_episode():
+    env = toy(num_envs=4, difficulty=0.25)
+    env.reset(seed=0)
+    env.set_sampler(lambda env_ids: torch.full((len(env_ids),), 1.0))
+    for _ in range(env.spec.max_episode_steps):
+        *_, extras = env.step(torch.zeros(4, 2))
+    assert extras["difficulty"].tolist() == [0.25] * 4
+    assert env.difficulty.tolist() == [1.0] * 4
+
+
+def test_success_has_to_hold():
+    env = toy(num_envs=1)
+    held = [bool(env._hold(torch.tensor([on]))) for on in [True] * 4 + [False] + [True] * 6]
+    assert held == [False] * 4 + [False] + [False] * 4 + [True] * 2  # 0.25 s are 5 steps
+
+
+def test_a_task_without_a_simulator_runs_in_torch_whatever_the_engine():
+    assert engines.check("physx", tasks.get("toy-reach")) == "torch"
+
+
+def test_unknown_engine_names_the_valid_ones():
+    with pytest.raises(engines.EngineError, match="newton_mjwarp"):
+        engines.check("bullet", tasks.get("franka-reach"))
+
+
+def test_missing_engine_names_the_command(monkeypatch):
+    monkeypatch.setattr(
+        engines, "_PACKAGES", {**engines._PACKAGES, "isaacsim_physx": (("no-such",), "uv sync --extra isaacsim")}
+    )
+    with pytest.raises(engines.EngineError, match="uv sync --extra isaacsim"):
+        engines.check("isaacsim_physx", tasks.get("franka-reach"))
+
+
+def test_physx_is_isaac_sim_where_that_is_installed(monkeypatch):
+    spec = tasks.get("cartpole-balance")
+    monkeypatch.setattr(engines, "_why_not", lambda name: None)
+    assert engines.check("physx", spec) == "isaacsim_physx"
+    monkeypatch.setattr(engines, "_why_not", lambda name: "no" if name == "isaacsim_physx" else None)
+    assert engines.check("physx", spec) == "ovphysx"
+
+
+def test_missing_system_library_names_its_package(monkeypatch):
+    monkeypatch.setattr(engines, "SYSTEM_LIBRARIES", {"libnothere.so.1": "libnothere1"})
+    assert "apt-get install libnothere1" in engines.available()["ovphysx"]
+
+
+@pytest.mark.parametrize("engine", ["isaacsim_physx", "ovphysx", "newton_mjwarp"])
+def test_physics_config_of_every_engine_is_isaac_labs(engine):
+    cfg = engines.physics_cfg(engine, {"njmax": 5, "nconmax": 3})
+    expected = {"isaacsim_physx": "PhysxCfg", "ovphysx": "OvPhysxCfg", "newton_mjwarp": "NewtonCfg"}[engine]
+    assert type(cfg).__name__ == expected
+
+
+@pytest.mark.parametrize("name", sorted(assets.ASSETS))
+def test_assets_are_the_pinned_ones(name):
+    assert assets._checked_source(name).is_file()
+
+
+def test_changed_asset_package_is_refused(monkeypatch):
+    from dataclasses import replace
+
+    monkeypatch.setitem(assets.ASSETS, "cartpole", replace(assets.ASSETS["cartpole"], sha256="0" * 64))
+    assets._checked_source.cache_clear()
+    with pytest.raises(assets.AssetError, match="install the pinned version"):
+        assets._checked_source("cartpole")
+    assets._checked_source.cache_clear()
+
+
+def test_missing_asset_package_names_the_command(monkeypatch):
+    from dataclasses import replace
+
+    monkeypatch.setitem(assets.ASSETS, "cartpole", replace(assets.ASSETS["cartpole"], package="no-such-package"))
+    assets._checked_source.cache_clear()
+    with pytest.raises(assets.AssetError, match="uv sync"):
+        assets._checked_source("cartpole")
+    assets._checked_source.cache_clear()
+
+
+def test_cache_is_filled_whole_and_used_without_the_source(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADUS_CACHE", str(tmp_path))
+    usd = assets.usd_path("cartpole")
+    assert usd.is_relative_to(tmp_path)
+    assert 'defaultPrim = "cartpole"' in usd.read_text()
+    monkeypatch.setattr(assets, "_checked_source", lambda name: pytest.fail("asked for the source"))
+    assert assets.usd_path("cartpole") == usd
+    assert [p.name for p in (tmp_path / "assets").iterdir()] == [usd.parents[1].name], "no half-written folder is left"
