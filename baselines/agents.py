@@ -27,7 +27,7 @@ _UNBOUNDED: dict[str, Any] = {"action_scaling": False, "action_bound_method": No
 
 
 def _adam(learning_rate: float) -> OptimizerFactory:
-    return TorchOptimizerFactory(torch.optim.Adam, lr=learning_rate)
+    return TorchOptimizerFactory(torch.optim.Adam, lr=learning_rate, fused=True)  # one kernel for all parameters
 
 
 def _pick(cfg: DictConfig, *names: str, **renamed: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import torch
 from tianshou.data import Batch
@@ -14,6 +14,18 @@ def tensor_batch(**tensors: torch.Tensor) -> TensorBatch:
     batch = TensorBatch()
     batch.__dict__.update(tensors, info=Batch())
     return batch
+
+
+class AlwaysTraining:
+    """Keeps an `Algorithm` in training mode, which its networks do not depend on.
+
+    Tianshou switches it on and off around every update, through every submodule: up to a fifth of the time that an
+    update of small networks takes.
+    """
+
+    def train(self, mode: bool = True) -> Self:
+        """Do nothing."""
+        return self
 
 
 class TensorBatch(Batch):

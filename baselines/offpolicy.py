@@ -10,12 +10,12 @@ from tianshou.algorithm import DDPG, DQN, REDQ, SAC, TD3
 from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
 from tianshou.data import Batch
 
-from baselines.batch import TensorBatch, tensor_batch
+from baselines.batch import AlwaysTraining, TensorBatch, tensor_batch
 from baselines.replay import ReplayBuffer
 from baselines.returns import nstep
 
 
-class TensorTargets:
+class TensorTargets(AlwaysTraining):
     """Replaces `compute_nstep_return` and `_target_q` of Tianshou's actor-critic algorithms; their updates stay."""
 
     @staticmethod

@@ -9,7 +9,7 @@ from tianshou.algorithm import A2C, NPG, PPO, TRPO
 from tianshou.algorithm.modelfree.a2c import A2CTrainingStats
 from tianshou.data import SequenceSummaryStats
 
-from baselines.batch import TensorBatch
+from baselines.batch import AlwaysTraining, TensorBatch
 from baselines.normalizer import ObsNormalizer
 from baselines.returns import gae
 from baselines.rollout import RolloutBuffer
@@ -17,7 +17,7 @@ from baselines.rollout import RolloutBuffer
 _EPS = 1e-8  # Tianshou's, in the return scale
 
 
-class TensorAdvantages:
+class TensorAdvantages(AlwaysTraining):
     """Replaces `_add_returns_and_advantages` of Tianshou's actor-critic algorithms; their updates stay.
 
     A truncated row is bootstrapped from its true last observation (Pardo et al. 2018, arXiv:1712.00378).
