@@ -154,7 +154,8 @@ def settable(config: DictConfig) -> dict[str, Any]:
                 flat[f"{prefix}{key}"] = value
 
     content = OmegaConf.to_container(config, resolve=True)
-    for section in ("curriculum", "train", "eval", "agent"):
+    trained = config.algo not in baselines.reference_names()
+    for section in ("curriculum", "train", "eval", "agent") if trained else ("eval",):
         walk(f"{section}.", content[section])
     return flat
 

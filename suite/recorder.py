@@ -70,7 +70,8 @@ class Curriculum:
 
     def add(self, episodes: Episodes) -> None:
         """Take in the episodes of an iteration."""
-        self._episodes.append(episodes)
+        if len(episodes.difficulty):
+            self._episodes.append(episodes)
         if episodes.env_steps - self._last >= self._every:
             self._flush()
 

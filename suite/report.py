@@ -15,8 +15,6 @@ from suite.scheduler import Tracked
 
 def show(tracked: Sequence[Tracked], out: Path) -> None:
     """Print what failed and the results, and build the leaderboard page of all runs in `out`."""
-    from leaderboard.build import build
-
     console = Console()
     if results := [result for t in tracked if (result := t.job.run.read_result())]:
         console.print(by_grade(results))
@@ -24,6 +22,10 @@ def show(tracked: Sequence[Tracked], out: Path) -> None:
         if t.state == "failed":
             line = f"failed: {t.job.run.path}: {t.message}\n        see {t.job.run.log}"
             console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    if not results:
+        return  # and no page: it would be empty
+    from leaderboard.build import build  # here, because it imports plotting
+
     try:
         page = build(out, out / "site")
     except UserError as error:

@@ -15,6 +15,7 @@ from suite.display import Display
 from suite.matrix import Job
 from suite.rundir import read_json, write_status
 
+WORKER = "suite.worker"
 POLL_S = 0.2
 GRACE_S = 5.0  # [s] between asking a worker to stop and killing it
 
@@ -77,7 +78,7 @@ def _start(t: Tracked, device: str) -> Tracked:
     configs.save(t.job.config(device), run)
     run.status.unlink(missing_ok=True)  # of an earlier try
     t.state, t.device = "starting", device
-    t.worker = process.start(["suite.worker", str(run.path)], run.log, own_session=True)
+    t.worker = process.start([WORKER, str(run.path)], run.log, own_session=True)
     return t
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import math
 import netrc
 import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 
 from suite.errors import UserError, first_line, unknown
 from suite.rundir import RunDir
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MODES = ("online", "offline", "disabled")
 PROJECT = "gradus"  # `WANDB_PROJECT` and `WANDB_ENTITY` put the runs elsewhere
@@ -96,7 +102,7 @@ class Tracker:
         if self._run is None:
             return
         try:
-            self._run.log(dict(row))
+            self._run.log({key: value for key, value in row.items() if math.isfinite(value)})
         except Exception as error:
             self._give_up(error)
 
@@ -108,7 +114,7 @@ class Tracker:
             grades = list(result["success"])
             rows = [[g, result["success"][g], result["return"][g], result["episodes"][g]] for g in grades]
             table = self._wandb.Table(columns=["grade", "success", "return", "episodes"], data=rows)
-            images = {f"figures/{name}": self._wandb.Image(figure) for name, figure in _figures(result, curve).items()}
+            images = {f"figures/{name}": self._wandb.Image(image) for name, image in _figures(result, curve).items()}
             self._run.log({"env_steps": result["env_steps"], "evaluation": table, **images})
             for grade in grades:
                 self._run.summary[f"success/{grade}"] = result["success"][grade]
@@ -125,7 +131,10 @@ class Tracker:
 
     def _give_up(self, error: Exception) -> None:
         print(f"W&B stopped logging: {first_line(error)}", file=sys.stderr, flush=True)
-        self._run = None
+        run, self._run = self._run, None
+        if run is not None:
+            with suppress(Exception):
+                run.finish(exit_code=1)
 
 
 def _run_id(file: Path) -> str:
@@ -135,8 +144,9 @@ def _run_id(file: Path) -> str:
     return file.read_text()
 
 
-def _figures(result: Mapping[str, Any], curve: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def _figures(result: Mapping[str, Any], curve: Sequence[Mapping[str, float]]) -> dict[str, Image]:
     from matplotlib.figure import Figure
+    from PIL import Image
 
     bars = Figure(figsize=(4, 3), layout="constrained")
     axes = bars.add_subplot(ylim=(0, 1), xlabel="grade", ylabel="success")
@@ -145,6 +155,12 @@ def _figures(result: Mapping[str, Any], curve: Sequence[Mapping[str, float]]) ->
     if curve:
         lines = Figure(figsize=(4, 3), layout="constrained")
         axes = lines.add_subplot(ylim=(0, 1), xlabel="env steps", ylabel="training success")
-        axes.plot([row["env_steps"] for row in curve], [row["success_mean"] for row in curve])
+        known = [row for row in curve if math.isfinite(row["success_mean"])]
+        axes.plot([row["env_steps"] for row in known], [row["success_mean"] for row in known])
         figures["learning_curve"] = lines
-    return figures
+    images = {}
+    for name, figure in figures.items():
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=150)
+        images[name] = Image.open(file)
+    return images

@@ -1,0 +1,123 @@
+"""The plan: which runs a command line means, where they go, and what the catalogue says."""
+
+import json
+
+import pytest
+from omegaconf import OmegaConf
+
+import baselines
+import suite
+from suite import cli, config, devices, tracking
+from suite import list as catalogue
+from suite.matrix import plan
+
+
+def jobs(out, *argv):
+    return plan(cli.parse(["--wandb", "disabled", "--device", "cpu", "--out", str(out), *argv])[0])
+
+
+def test_matrix_is_the_product_with_seeds_outermost(tmp_path):
+    planned = jobs(tmp_path, "--task", "toy-reach", "--algo", "random,ppo,ppo", "--seeds", "3")
+    assert [(job.algo, job.seed) for job in planned] == [(a, s) for s in range(3) for a in ("random", "ppo")]
+    assert planned[1].run.path == (tmp_path / suite.__version__ / "toy-reach" / "ppo" / "none-r0-torch-smoke" / "seed0")
+
+
+def test_all_means_the_suite_and_every_algorithm(tmp_path):
+    planned = jobs(tmp_path, "--task", "all", "--algo", "all", "--physics", "newton_mjwarp")
+    assert {job.task for job in planned} == {"cartpole-balance", "franka-reach"}
+    assert {job.algo for job in planned} == {*baselines.names(), *baselines.reference_names()}
+    assert {job.setting.engine for job in planned} == {"newton_mjwarp"}
+
+
+def test_resolved_configuration(tmp_path):
+    (job,) = jobs(tmp_path, "--task", "toy-reach", "--algo", "ppo", "--budget", "quick", "train.num_envs=256")
+    resolved = OmegaConf.to_container(job.config("cpu"), resolve=True, throw_on_missing=True)
+    assert resolved["train"]["num_envs"] == resolved["agent"]["num_envs"] == 256
+    assert resolved["train"]["env_steps"] == resolved["agent"]["env_steps"] == 300_000
+    assert resolved["eval"] == {"episodes_per_grade": 256, "episodes_per_env": 2, "seed": config.EVALUATION_SEED}
+    assert resolved["curriculum"] == {"name": "none", "grade": "g3"}
+    assert resolved["engine"] == "torch"
+    assert job.overrides == {"train.num_envs": 256}
+
+
+def test_overrides_name_the_run_only_where_they_change_it(tmp_path):
+    base = ["--task", "toy-reach", "--algo", "ppo,random"]
+    plain = jobs(tmp_path, *base)
+    same = jobs(tmp_path, *base, f"train.num_envs={plain[0].setting.train.num_envs}")
+    assert [job.run for job in same] == [job.run for job in plain]
+    ppo, random = jobs(tmp_path, *base, "agent.gamma=0.5")
+    assert ppo.variant == f"none-r0-torch-smoke-{config.digest({'agent.gamma': 0.5})}"
+    assert random.run == plain[1].run  # it has no such setting
+    again, _ = jobs(tmp_path, *base, "agent.gamma=5e-1")
+    assert again.run == ppo.run
+
+
+def test_where_and_how_a_run_is_executed_does_not_make_another_run(tmp_path):
+    (job,) = jobs(tmp_path, "--task", "toy-reach", "--algo", "ppo")
+    job.run.path.mkdir(parents=True)
+    config.save(job.config("cuda:3"), job.run)
+    (again,) = jobs(tmp_path, "--task", "toy-reach", "--algo", "ppo", "--physics", "newton_mjwarp")
+    assert again.run == job.run
+    assert config.load(job.run).device == "cuda:3"
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "gpus", "budget", "why"),
+    [
+        ("auto", "auto", (), "smoke", "no CUDA GPU"),
+        ("auto", "auto", ("A", "B"), "full", "a CUDA GPU"),
+        ("auto", "cpu", ("A",), "smoke", "--device cpu"),
+        ("quick", "auto", (), "quick", None),
+    ],
+)
+def test_budget_says_why(tmp_path, monkeypatch, asked, device, gpus, budget, why):
+    monkeypatch.setattr(devices, "cuda_names", lambda: gpus)
+    argv = ["--task", "toy-reach", "--algo", "ppo", "--budget", asked, "--device", device, "--out", str(tmp_path)]
+    request, slots, notes = cli.parse([*argv, "--wandb", "disabled"])
+    assert request.budget == budget
+    assert [note for note in notes if note.startswith("budget")] == ([] if why is None else notes)
+    assert why is None or why in notes[0]
+    assert len(slots) == (len(gpus) if device == "auto" and gpus else max(1, devices.cores() // 2))
+
+
+def test_claimed_gpu_is_the_only_one_that_is_visible(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert devices.claim("cuda:1") == "cuda:0"
+    assert devices.os.environ["CUDA_VISIBLE_DEVICES"] == "6"
+    assert devices.claim("cuda:0") == "cuda:0"  # in a process that the first one started
+    assert devices.os.environ["CUDA_VISIBLE_DEVICES"] == "6"
+
+
+def test_wandb_mode_without_a_flag(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    keys = tmp_path / "netrc"
+    monkeypatch.setenv("NETRC", str(keys))
+    mode, why = tracking.choose_mode(None)
+    assert mode == "disabled"
+    assert "not logged in" in why
+    keys.write_text("machine api.wandb.ai\n  login user\n  password 0123\n")
+    keys.chmod(0o600)
+    mode, why = tracking.choose_mode(None)
+    assert mode == "online"
+    assert str(keys) in why
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert tracking.choose_mode(None)[0] == "offline"
+    assert tracking.choose_mode("disabled") == ("disabled", "")
+
+
+def test_catalogue(capsys):
+    assert catalogue.main(["--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["suite_version"] == suite.__version__
+    assert [task["name"] for task in found["tasks"]] == ["cartpole-balance", "franka-reach"]
+    for task in found["tasks"]:
+        assert {"name", "grades", "engines", "factors", "algorithms"} <= set(task)
+        assert task["grades"] == ["g1", "g2", "g3", "g4", "g5"]
+        assert "ppo" in task["algorithms"]
+    assert {"ppo", "random", "zero"} <= set(found["algorithms"])
+    assert found["curricula"][0] == "none"
+    assert found["randomization_levels"][0] == "r0"
+    assert found["budgets"] == ["smoke", "quick", "full"]
+    assert catalogue.main([]) == 0
+    assert "cartpole-balance" in capsys.readouterr().out

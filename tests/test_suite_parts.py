@@ -1,0 +1,279 @@
+"""Files that are whole or absent, the recorder, the rollout, and the scheduler over made-up workers."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import tasks
+from curricula.teacher import Episodes
+from suite import cli, evaluation, process, scheduler
+from suite.display import Display, Plain, table
+from suite.matrix import plan
+from suite.recorder import MAX_ROWS, Curriculum, Progress
+from suite.rollout import run_episodes
+from suite.rundir import Locked, RunDir, atomic, read_json, write_json
+from tasks.spec import GRADES, difficulty_of
+
+torch.set_num_threads(1)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    file = tmp_path / "file"
+    write_json(file, {"a": 1, "b": math.nan})
+    assert read_json(file) == {"a": 1, "b": None}
+
+    def half(temporary):
+        temporary.write_text("{")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        atomic(file, half)
+    assert read_json(file) == {"a": 1, "b": None}
+    assert os.listdir(tmp_path) == ["file"]
+    file.write_text('{"a": ')
+    assert read_json(file) is None
+
+
+def test_a_run_directory_has_one_worker(tmp_path):
+    held = RunDir(tmp_path).lock()
+    with pytest.raises(Locked, match="another process"):
+        RunDir(tmp_path).lock()
+    os.close(held)
+    os.close(RunDir(tmp_path).lock())
+
+
+def test_progress_is_bounded_and_continues(tmp_path):
+    run = RunDir(tmp_path)
+    progress = Progress(run, 0)
+    for i in range(1, 3 * MAX_ROWS + 1):
+        episodes = float(i % 2)
+        row = {"env_steps": 10 * i, "wall_time_s": 0.1 * i, "steps_per_s": 100.0, "episodes": episodes}
+        progress.add(row | {"success_mean": 1.0 if episodes else math.nan, "loss": float(i)})
+    progress.save()
+    rows = pq.read_table(run.progress).to_pylist()
+    assert len(rows) <= MAX_ROWS
+    assert rows[-1]["env_steps"] == 30 * MAX_ROWS
+    assert sum(row["episodes"] for row in rows) == 3 * MAX_ROWS / 2
+    assert rows[10]["success_mean"] == 1.0  # a mean over no episodes counts nothing
+    middle = rows[100]["env_steps"]
+    again = Progress(run, middle)
+    assert again.rows == rows[:101]
+    assert again.wall_time_s == pytest.approx(middle / 100)
+    assert Progress(run, 0).rows == []
+
+
+def test_curriculum_bins(tmp_path):
+    run = RunDir(tmp_path)
+    curriculum = Curriculum(run, 0, 1000, "end")
+    difficulty = torch.tensor([0.0, 0.05, 0.5, 1.0])
+    at_end = torch.tensor([True, False, True, False])
+    curriculum.add(Episodes(torch.arange(4), difficulty, difficulty, difficulty, at_end, at_end, env_steps=100))
+    curriculum.save()
+    (row,) = pq.read_table(run.curriculum).to_pylist()
+    assert row["env_steps"] == 100
+    assert row["difficulty_mean"] == pytest.approx(0.3875)
+    assert [row[f"success_bin_{i}"] for i in (0, 5, 9)] == [0.5, 1.0, 0.0]
+    assert math.isnan(row["success_bin_1"])
+
+
+def toy(n, per_grade_env=1):
+    env = tasks.get("toy-reach").build(n, "cpu", "torch")
+    difficulty = torch.tensor([difficulty_of(grade) for grade in GRADES]).repeat_interleave(n // len(GRADES))
+    env.set_sampler(lambda env_ids: difficulty[env_ids])
+    return env
+
+
+def protocol(per_grade, per_env):
+    return evaluation.Protocol("toy-reach", "torch", "cpu", per_grade, per_env, seed=7)
+
+
+def collect(env, policy, per_env):
+    rows = []
+    run_episodes(env, policy, per_env, 7, rows.append)
+    markers = [row["marker"] for row in rows if "marker" in row]
+    return [row for row in rows if "marker" not in row], markers
+
+
+def go(obs):
+    return (2.0 * obs[:, 4:6] - 1.5 * obs[:, 2:4]).clamp(-1, 1)
+
+
+def test_rollout_takes_the_first_episodes_of_every_env():
+    def outward_in_some(obs):  # leaves the arena early, again and again, in every other env
+        action = go(obs)
+        action[::2] = obs[::2, 0:2].sign()
+        return action
+
+    rows, markers = collect(toy(10), outward_in_some, per_env=3)
+    assert markers == ["started", "done"]
+    filled = evaluation._fill(protocol(6, 3), rows)
+    assert [(row["env"], row["episode"]) for row in filled] == [(i, k) for i in range(10) for k in range(3)]
+    assert all(row["grade"] == GRADES[row["env"] // 2] for row in filled)
+    assert all(row["difficulty"] == difficulty_of(row["grade"]) for row in filled)
+    early = [row for row in filled if row["env"] % 2 == 0]
+    assert {row["termination"] for row in early} == {"left_arena"}
+    assert {row["termination"] for row in filled if row["env"] % 2} == {"time_out"}
+    assert all(row["length"] < 50 and not row["success"] for row in early)
+    good = [row for row in filled if row["env"] % 2]
+    assert all(row["length"] == 50 for row in good)
+    assert evaluation.summary(filled)["success"]["g1"] == 0.5
+
+
+def test_non_finite_numbers_fail_the_episode_and_no_other():
+    env = toy(5)
+    step, count = env.step, iter(range(1000))
+
+    def bad_step(action):
+        obs, reward, *rest = step(action)
+        if next(count) == 10:
+            reward = reward.clone()
+            reward[2] = math.nan
+        return obs, reward, *rest
+
+    env.step = bad_step
+    rows, _ = collect(env, go, per_env=2)
+    filled = evaluation._fill(protocol(2, 2), rows)
+    bad = [row for row in filled if row["termination"] == "non_finite"]
+    assert [(row["env"], row["episode"]) for row in bad] == [(2, 0)]
+    assert not bad[0]["success"]
+    assert math.isfinite(bad[0]["return"])
+    assert filled[5]["success"]  # the next episode of the same env
+
+
+def test_episodes_that_do_not_end_are_cut():
+    env = toy(5)
+    step = env.step
+
+    def endless(action):
+        obs, reward, terminated, truncated, extras = step(action)
+        keep = torch.tensor([True, True, True, True, False])
+        return obs, reward, terminated & keep, truncated & keep, extras
+
+    env.step = endless
+    rows, markers = collect(env, go, per_env=2)
+    assert markers == ["started", "done"]
+    filled = evaluation._fill(protocol(2, 2), rows)
+    assert [row["termination"] for row in filled if row["env"] == 4] == ["cut", "cut"]
+    assert evaluation.summary(filled)["success"] == {"g1": 1.0, "g2": 1.0, "g3": 1.0, "g4": 1.0, "g5": 0.0}
+
+
+def test_a_crash_fails_what_is_missing():
+    env = toy(5)
+    step, count = env.step, iter(range(1000))
+
+    def crash(action):
+        if next(count) == 70:
+            raise RuntimeError("physics is gone")
+        return step(action)
+
+    env.step = crash
+    rows, markers = collect(env, go, per_env=2)
+    assert markers == ["started", "crashed"]
+    filled = evaluation._fill(protocol(2, 2), rows)
+    assert [row["termination"] for row in filled] == ["time_out", "crashed"] * 5
+    assert evaluation.summary(filled)["success"]["g1"] == 0.5
+    assert math.isfinite(evaluation.summary(filled)["return"]["g1"])
+
+
+def test_a_child_ends_with_its_parent(tmp_path):
+    code = (
+        "import subprocess, sys, time; from pathlib import Path; from suite import process;"
+        f"p = process.start(['tests.suite_follower'], Path({str(tmp_path / 'log')!r}), own_session=True);"
+        "print(p.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    wait_until(lambda: "following" in (tmp_path / "log").read_text())
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not alive(child))
+
+
+def test_the_last_line_of_a_log(tmp_path):
+    log = tmp_path / "log"
+    assert process.reason(3, log) == "exit code 3"
+    log.write_text("compiling kernels\n\n")
+    assert process.news(log) == "compiling kernels"
+    log.write_text("compiling kernels\nTraceback\nValueError: bad \x1b\n\n")
+    assert process.news(log) == ""
+    assert process.reason(1, log) == "ValueError: bad \x1b"
+    assert process.reason(-signal.SIGSEGV, log) == "killed by SIGSEGV"
+
+
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """Jobs whose workers do what `tests.suite_worker` is told to do by seed."""
+    monkeypatch.setattr(scheduler, "WORKER", "tests.suite_worker")
+    argv = ["--task", "toy-reach", "--algo", "zero", "--wandb", "disabled", "--out", str(tmp_path)]
+
+    def make(behaviour):
+        monkeypatch.setenv("SUITE_WORKER", json.dumps(behaviour))
+        return plan(cli.parse([*argv, "--seeds", str(len(behaviour))])[0])
+
+    return make
+
+
+def test_a_crash_in_one_job_does_not_stop_the_others(made_up, capsys):
+    jobs = made_up(["complete", "raise", "segfault", "complete then segfault", "fail with reason", "complete"])
+    tracked = scheduler.execute(jobs, ["cpu", "cpu"], Plain())
+    assert [t.state for t in tracked] == ["complete", "failed", "failed", "complete", "failed", "complete"]
+    assert "ValueError: made up" in tracked[1].message
+    assert tracked[2].message == "killed by SIGSEGV"
+    assert tracked[4].message == "NonFiniteError: reward is NaN"
+    status = read_json(jobs[2].run.status)
+    assert (status["state"], status["message"]) == ("failed", "killed by SIGSEGV")
+    out = capsys.readouterr().out
+    assert "3/6 toy-reach zero none-r0-torch-smoke seed 2: failed | killed by SIGSEGV" in out
+    table(tracked, room=3)
+
+    started = [job.run.result.stat().st_mtime_ns for job in jobs if job.run.result.exists()]
+    again = scheduler.execute(made_up(["raise"] * 6), ["cpu"] * 3, Display())
+    assert [t.state for t in again] == ["skipped", "failed", "failed", "skipped", "failed", "skipped"]
+    assert [job.run.result.stat().st_mtime_ns for job in jobs if job.run.result.exists()] == started
+
+
+def test_ctrl_c_stops_the_workers(made_up):
+    jobs = made_up(["hang", "hang and ignore SIGTERM", "complete"])
+    pids = []
+
+    class Interrupt(Display):
+        def update(self, tracked):
+            if all(t.status.get("pid") for t in tracked[:2]):
+                pids.extend(t.status["pid"] for t in tracked[:2])
+                raise KeyboardInterrupt
+
+    start = time.monotonic()
+    scheduler_grace, scheduler.GRACE_S = scheduler.GRACE_S, 0.5
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            scheduler.execute(jobs, ["cpu", "cpu"], Interrupt())
+    finally:
+        scheduler.GRACE_S = scheduler_grace
+    assert time.monotonic() - start < 20
+    assert not any(alive(pid) for pid in pids)
+    for job in jobs[:2]:
+        assert read_json(job.run.status)["state"] == "queued"
+    assert not jobs[2].run.path.exists()
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition, timeout=30):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)

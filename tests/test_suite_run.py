@@ -1,0 +1,231 @@
+"""Whole runs of the toy task through the command line: reproducible, resumable, isolated, tracked."""
+
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+import suite
+from suite.rundir import RunDir, read_json, sha256
+
+SETTINGS = ["train.env_steps=65536", "eval.episodes_per_grade=16"]
+GRADES = ["g1", "g2", "g3", "g4", "g5"]
+
+
+def start(out, *argv):
+    base = ["--task", "toy-reach", "--budget", "smoke", "--device", "cpu", "--seeds", "1", "--out", str(out)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "suite.run", *base, *argv, *SETTINGS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("WANDB")},
+    )
+
+
+def finish(process):
+    text, _ = process.communicate(timeout=300)
+    return process.returncode, text
+
+
+def run_dir(out, algo):
+    (path,) = (out / suite.__version__ / "toy-reach" / algo).glob("none-r0-torch-smoke-*/seed0")
+    return RunDir(path)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A run without W&B and, at the same time, the same one with it."""
+    plain, tracked = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("tracked")
+    processes = start(plain, "--algo", "ppo,random"), start(tracked, "--algo", "ppo", "--wandb", "offline")
+    return (plain, *finish(processes[0])), (tracked, *finish(processes[1]))
+
+
+def test_the_command_ends_with_the_table_and_the_page(first):
+    (_, code, text), _ = first
+    assert code == 0, text
+    page = Path(text.splitlines()[-1].removeprefix("leaderboard: "))
+    assert page.is_file()
+    assert "toy-reach" in page.read_text()
+    assert re.search(r"ppo .*\b1\.00\b", text)
+    assert re.search(r"2/2 toy-reach random \S+ seed 0: complete", text)
+
+
+def test_the_run_directory(first):
+    (out, _, _), _ = first
+    run = run_dir(out, "ppo")
+    result = run.read_result()
+    assert result["success"]["g1"] > 0.9
+    assert list(result["success"]) == list(result["episodes"]) == list(result["return"]) == GRADES
+    assert result["episodes"]["g3"] == 16
+    assert result["overrides"] == {"train.env_steps": 65536, "eval.episodes_per_grade": 16}
+    assert result["env_steps"] == 65536
+    assert result["wall_time_s"] > 0
+    assert result["policy_sha256"] == sha256(run.policy)
+    assert result["episodes_sha256"] == sha256(run.episodes)
+    assert result["provenance"] == read_json(run.provenance)
+    assert result["provenance"]["packages"]["torch"]
+    assert result["command"].startswith("python -m suite.run --task toy-reach")
+    assert yaml.safe_load(run.config.read_text())["train"]["env_steps"] == 65536
+    assert read_json(run.status)["state"] == "complete"
+    assert (run.path / "checkpoint" / "last.ckpt").is_file()
+
+    rows = pq.read_table(run.episodes).to_pylist()
+    assert len(rows) == 5 * 16
+    named = [
+        "task",
+        "algo",
+        "grade",
+        "difficulty",
+        "seed",
+        "env",
+        "episode",
+        "return",
+        "length",
+        "success_once",
+        "success_at_end",
+        "success",
+    ]
+    expected = ("task", "algo", "grade", "difficulty", "seed", "env", "episode", "return", "length")
+    assert tuple(rows[0]) == (*expected, "success_once", "success_at_end", "success", "termination", "engine")
+    assert {row["seed"] for row in rows} == {2_000_003}
+    progress = pq.read_table(run.progress).to_pylist()
+    assert progress[-1]["env_steps"] == 65536
+    known = [row["success_mean"] for row in progress if row["episodes"]]
+    assert known[-1] > 0.9 > 0.1 > known[0]
+    assert {"wall_time_s", "steps_per_s", "episodes", "return_mean", "length_mean"} <= set(progress[0])
+    assert pq.read_table(run.curriculum).column("difficulty_mean").to_pylist()[-1] == 0.5
+
+    reference = run_dir(out, "random")
+    assert reference.read_result()["success"]["g3"] < 0.2
+    assert reference.read_result()["env_steps"] == 0
+    assert not reference.progress.exists()
+
+
+def test_equal_seeds_give_equal_episodes_and_policies(first):
+    (plain, *_), (tracked, code, text) = first
+    assert code == 0, text
+    one, two = run_dir(plain, "ppo"), run_dir(tracked, "ppo")
+    assert sha256(one.policy) == sha256(two.policy)
+    assert sha256(one.episodes) == sha256(two.episodes)
+
+
+def test_evaluating_again_gives_the_same_bytes(first, tmp_path):
+    run = run_dir(first[0][0], "ppo")
+    done = subprocess.run(
+        [sys.executable, "-m", "suite.evaluate", str(run.path), "--device", "cpu", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "episodes.parquet").read_bytes() == run.episodes.read_bytes()
+    evaluated = read_json(tmp_path / "evaluation.json")
+    assert evaluated["success"] == run.read_result()["success"]
+    assert evaluated["engine"] == evaluated["trained_on"] == "torch"
+
+
+def test_what_wandb_writes_offline(first):
+    _, (out, _, _) = first
+    run = run_dir(out, "ppo")
+    (file,) = run.path.glob("wandb/offline-run-*/run-*.wandb")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    records = [Record.FromString(data) for data in leveldb_records(file.read_bytes())]
+    kinds = {record.WhichOneof("record_type") for record in records}
+    assert {"run", "history", "summary", "artifact", "exit"} <= kinds
+    (logged,) = [record.run for record in records if record.HasField("run")]
+    assert logged.run_group == f"toy-reach/ppo/{run.path.parent.name}"
+    assert set(logged.tags) == {"toy-reach", "ppo", "none", "r0", "torch"}
+    config = {item.key: json.loads(item.value_json) for item in logged.config.update}
+    assert config["train"]["env_steps"] == 65536
+    history = [
+        {item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+        for record in records
+        if record.HasField("history")
+    ]
+    curve = [row for row in history if "return_mean" in row]
+    progress = pq.read_table(run.progress).to_pylist()
+    assert [row["env_steps"] for row in curve] == [row["env_steps"] for row in progress if row["episodes"]]
+    assert {"evaluation", "figures/success", "figures/learning_curve"} <= set(history[-1])
+    artifacts = [record.artifact for record in records if record.HasField("artifact")]
+    (policy,) = [artifact for artifact in artifacts if artifact.type == "policy"]
+    assert "policy.safetensors" in {entry.path for entry in policy.manifest.contents}
+
+
+def leveldb_records(data):
+    """Payloads of a W&B file: a 7-byte header, then LevelDB log blocks of 32 KiB."""
+    block, position, parts = 32768, 7, []
+    while position + 7 <= len(data):
+        room = block - position % block
+        if room < 7:
+            position += room
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, position)
+        parts.append(data[position + 7 : position + 7 + length])
+        position += 7 + length
+        if kind in (1, 4):  # whole, or last part
+            yield b"".join(parts)
+            parts = []
+
+
+def test_killed_worker_and_driver(first, tmp_path):
+    """SIGKILL of a worker, then of the driver; the command, repeated, ends where an undisturbed run ends."""
+    driver = start(tmp_path, "--algo", "ppo", "--wandb", "disabled")
+    wait_until(lambda: checkpoint_of(tmp_path))
+    run = run_dir(tmp_path, "ppo")
+    os.kill(worker_of(run), signal.SIGKILL)
+    code, text = finish(driver)
+    assert code == 1, text
+    assert "killed by SIGKILL" in text
+    assert not run.result.exists()
+
+    at_checkpoint = (run.path / "checkpoint" / "last.ckpt").stat().st_mtime_ns
+    driver = start(tmp_path, "--algo", "ppo", "--wandb", "disabled")
+    wait_until(lambda: checkpoint_of(tmp_path).stat().st_mtime_ns > at_checkpoint or run.result.exists())
+    worker = worker_of(run)
+    driver.kill()
+    driver.communicate()
+    wait_until(lambda: not Path(f"/proc/{worker}").exists())
+    assert not run.result.exists()
+
+    code, text = finish(start(tmp_path, "--algo", "ppo", "--wandb", "disabled"))
+    assert code == 0, text
+    assert "continuing from the checkpoint at" in run.log.read_text()
+    undisturbed = run_dir(first[0][0], "ppo")
+    assert sha256(run.policy) == sha256(undisturbed.policy)
+    assert sha256(run.episodes) == sha256(undisturbed.episodes)
+    steps = pq.read_table(run.progress).column("env_steps").to_pylist()
+    assert steps == pq.read_table(undisturbed.progress).column("env_steps").to_pylist()
+
+
+def checkpoint_of(out):
+    return next(out.glob(f"{suite.__version__}/toy-reach/ppo/*/seed0/checkpoint/last.ckpt"), None)
+
+
+def worker_of(run):
+    """Process id of the worker of a run directory."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                words = (entry / "cmdline").read_bytes().decode().split("\0")
+            except OSError:
+                continue
+            if "suite.worker" in words and str(run.path) in words:
+                return int(entry.name)
+    raise AssertionError(f"no worker of {run.path}")
+
+
+def wait_until(condition, timeout=120):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
