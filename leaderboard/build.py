@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from leaderboard import export, page
 from leaderboard.board import Board, load
 from suite.errors import UserError, exit_code
 
@@ -33,19 +32,25 @@ def write(board: Board, runs: Path, out: Path) -> Path:
     """Write the files of a board that was loaded from `runs`. See `build`."""
     if not board.runs:
         raise UserError(_no_runs(board, runs))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return _write(board, out)
+    except FileExistsError:
+        raise UserError(f"cannot write the leaderboard to {out}: it is not a folder; choose another --out") from None
+    except OSError as error:
+        raise UserError(f"cannot write the leaderboard to {out}: {error.strerror}; choose another --out") from None
+
+
+def _write(board: Board, out: Path) -> Path:
+    from leaderboard import export, page  # seaborn takes seconds to import: not before the input is known to be good
+
     files = {
         "leaderboard.json": export.to_json(board),
         "leaderboard.csv": export.to_csv(board),
         "index.html": page.render(board),  # last: where the page is, its downloads are
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            _write_atomically(out / name, text)
-    except FileExistsError:
-        raise UserError(f"cannot write the leaderboard to {out}: it is not a folder; choose another --out") from None
-    except OSError as error:
-        raise UserError(f"cannot write the leaderboard to {out}: {error.strerror}; choose another --out") from None
+    for name, text in files.items():
+        _write_atomically(out / name, text)
     return out / "index.html"
 
 
@@ -73,7 +78,7 @@ def main() -> int:
     arguments = parser.parse_args()
     board = read(arguments.runs)
     print(write(board, arguments.runs, arguments.out))
-    print(f"{len(board.runs)} runs; left out: {len(board.skipped)}" + (", the page says why" if board.skipped else ""))
+    print(f"runs: {len(board.runs)}; left out: {len(board.skipped)}" + (", the page says why" if board.skipped else ""))
     return 0
 
 

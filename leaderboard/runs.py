@@ -255,7 +255,8 @@ def _read_curve(path: Path) -> dict[str, np.ndarray]:
 
 def _read_parquet(path: Path, columns: tuple[str, ...]) -> pa.Table:
     try:
-        table = pq.ParquetFile(path).read(columns=list(columns))
+        with path.open("rb") as file:
+            table = pq.ParquetFile(file).read(columns=list(columns))
     except OSError as error:
         reason = error.strerror if error.errno else "damaged"
         raise Unusable(f"{path.name} cannot be read: {reason}") from None

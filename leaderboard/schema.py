@@ -27,12 +27,14 @@ class Unusable(ValueError):
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of numbers that JSON can hold: no NaN, infinity or integers beyond 64 bits."""
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise Unusable(f"{path.name} is larger than {MAX_JSON_BYTES // 2**20} MiB")
-        text = path.read_text(encoding="utf-8")
-        value = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_int64)
+        with path.open("rb") as file:
+            data = file.read(MAX_JSON_BYTES + 1)
     except OSError as error:
         raise Unusable(f"{path.name} cannot be read: {error.strerror}") from None
+    if len(data) > MAX_JSON_BYTES:
+        raise Unusable(f"{path.name} is larger than {MAX_JSON_BYTES // 2**20} MiB")
+    try:
+        value = json.loads(data.decode(), parse_constant=_finite, parse_float=_finite, parse_int=_int64)
     except _NotFinite as error:
         raise Unusable(f"{path.name} holds {error}, which is not a finite number") from None
     except (ValueError, RecursionError):

@@ -23,7 +23,7 @@ def render(board: Board) -> Table:
     common = [found[0] for found in values.values() if len(found) == 1]
     title = "success in percent, 95 % intervals below" + (f" ({', '.join(common)})" if common else "")
     table = Table(title=title, title_justify="left", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
-    table.add_column("task", overflow="fold")
+    table.add_column("task", no_wrap=True)
     table.add_column("agent", overflow="fold")
     for name in (*GRADES, "mean"):
         table.add_column(name, justify="right", no_wrap=True)

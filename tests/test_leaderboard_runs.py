@@ -1,0 +1,218 @@
+import json
+import os
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from leaderboard import runs
+from tests.synthetic_runs import write_run, write_unfinished
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A folder with one sound run, to be copied."""
+    out = tmp_path_factory.mktemp("sound")
+    write_run(out, episodes=8, engines=("newton_mjwarp",))
+    return out
+
+
+@pytest.fixture
+def copy(sound, tmp_path):
+    """The path of a sound run's directory, to be damaged."""
+    shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
+    return next(tmp_path.glob("*/*/*/*/seed0"))
+
+
+def edit(file, **fields):
+    content = json.loads(file.read_text())
+    for name, value in fields.items():
+        content.pop(name) if value is KeyError else content.update({name: value})
+    file.write_text(json.dumps(content))
+
+
+def edit_episodes(file, column, values):
+    table = pq.read_table(file)
+    pq.write_table(table.set_column(table.column_names.index(column), column, values(table[column])), file)
+
+
+def reason(root):
+    found = runs.find(root)
+    assert not found.runs
+    assert len(found.skipped) == 1
+    assert "\n" not in found.skipped[0].reason
+    return found.skipped[0].reason
+
+
+def test_a_sound_run_is_read(sound):
+    found = runs.find(sound)
+    assert not found.skipped
+    (run,) = found.runs
+    assert run.path == "0.1.0/cartpole-balance/ppo/none-r0-ovphysx-smoke/seed0"
+    assert run.key == ("cartpole-balance", runs.Entry("smoke", "ppo", "none", "r0", "ovphysx"), 0)
+    assert run.evaluation.episodes.tolist() == [8] * 5
+    claimed = [run.result["success"][g] for g in runs.GRADES]
+    np.testing.assert_allclose(run.evaluation.successes / 8, claimed)
+    assert [other.engine for other in run.others] == ["newton_mjwarp"]
+    assert np.isnan(run.curve["success_mean"][0])
+    assert run.config.startswith("task: cartpole-balance")
+
+
+def test_reference_policies_have_no_curve(tmp_path):
+    write_run(tmp_path, algo="random", trained=False)
+    assert runs.find(tmp_path).runs[0].curve is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"suite_version": "0.0.9"}, "suite version '0.0.9'"),
+        ({"seed": KeyError}, 'no "seed"'),
+        ({"seed": True}, '"seed"'),
+        ({"seed": -1}, '"seed"'),
+        ({"task": "../../etc"}, '"task"'),
+        ({"algo": "<script>"}, '"algo"'),
+        ({"algo": 7}, '"algo"'),
+        ({"overrides": []}, '"overrides"'),
+        ({"env_steps": 1.5}, '"env_steps"'),
+        ({"wall_time_s": -1}, '"wall_time_s"'),
+        ({"wall_time_s": float("nan")}, "NaN"),
+        ({"wall_time_s": float("inf")}, "Infinity"),
+        ({"env_steps": 10**30}, "not a finite number"),
+        ({"success": {"g1": 1.0}}, '"success"'),
+        ({"success": dict.fromkeys(runs.GRADES, 1.5)}, '"success"'),
+        ({"success": dict.fromkeys(runs.GRADES, 0.123)}, "is claimed at g1"),
+        ({"episodes": dict.fromkeys(runs.GRADES, 9)}, "9 episodes are claimed at g1, there are 8"),
+        ({"policy_sha256": "abc"}, '"policy_sha256"'),
+        ({"policy_sha256": "0" * 64}, "policy.safetensors"),
+        ({"episodes_sha256": "0" * 64}, "episodes_sha256"),
+        ({"provenance": {"ended": "yesterday"}}, '"ended"'),
+        ({"provenance": {"ended": "2026-11-20T10:00:00"}}, '"ended"'),
+        ({"engine": "physx"}, "episodes of engine 'ovphysx'"),
+    ],
+)
+def test_a_result_that_is_wrong_is_left_out(copy, tmp_path, fields, expected):
+    edit(copy / "result.json", **fields)
+    assert expected in reason(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"schema": 1, "suite_', "not JSON"),
+        (b"", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"\xff\xfe", "not JSON"),
+        (b'{"a": 1e999}', "1e999"),
+        (b'{"a":' * 100_000, "not JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not a finite number"),
+    ],
+)
+def test_a_result_that_is_not_json_is_left_out(copy, tmp_path, content, expected):
+    (copy / "result.json").write_bytes(content)
+    assert expected in reason(tmp_path)
+
+
+def test_a_huge_result_is_not_read(copy, tmp_path):
+    with (copy / "result.json").open("wb") as file:
+        file.truncate(10 * 2**30)
+    assert "larger than 16 MiB" in reason(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        ("task", lambda c: pa.array(["franka-reach"] * len(c)), "episodes of task 'franka-reach'"),
+        ("grade", lambda c: pa.array(["g1"] * len(c)), "g1 to g5"),
+        ("grade", lambda c: pa.array(["g6"] * len(c)), "g1 to g5"),
+        ("success", lambda c: pa.array([1.0] * len(c)), '"success"'),
+        ("success", lambda c: pa.array([None] * len(c), pa.bool_()), '"success"'),
+        ("success", lambda c: pa.array([True] * len(c)), "is claimed at"),
+        ("return", lambda c: pa.array([float("nan")] * len(c)), "impossible return"),
+        ("return", lambda c: pa.array(["much"] * len(c)), "have to be numbers"),
+        ("length", lambda c: pa.array([-1] * len(c)), "impossible return or length"),
+    ],
+)
+def test_episodes_that_are_wrong_are_left_out(copy, tmp_path, column, values, expected):
+    edit_episodes(copy / "episodes.parquet", column, values)
+    assert expected in reason(tmp_path)
+
+
+def test_a_missing_column_is_named(copy, tmp_path):
+    table = pq.read_table(copy / "episodes.parquet").drop_columns(["success"])
+    pq.write_table(table, copy / "episodes.parquet")
+    assert reason(tmp_path) == 'episodes.parquet has no column "success"'
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\0" * 500 + b"PAR1", None])
+def test_damaged_or_missing_episodes_are_left_out(copy, tmp_path, content):
+    file = copy / "episodes.parquet"
+    file.write_bytes(content) if content is not None else file.unlink()
+    assert "episodes.parquet" in reason(tmp_path)
+
+
+def test_a_return_may_be_missing_where_the_episode_failed(tmp_path):
+    folder = write_run(tmp_path, skill=-50, episodes=8)
+    file = folder / "episodes.parquet"
+    edit_episodes(file, "return", lambda c: pa.array([float("nan"), *c.to_pylist()[1:]]))
+    edit(folder / "result.json", episodes_sha256=runs._sha256(file))
+    (run,) = runs.find(tmp_path).runs
+    assert np.isfinite(run.evaluation.returns).all()
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "expected"),
+    [
+        ("training", "", "no result.json: the run was training at env step 40000 of 100000"),
+        ("failed", "NaN in obs\nof env 3", "the run failed: NaN in obs of env 3"),
+    ],
+)
+def test_unfinished_runs_say_how_far_they_came(tmp_path, state, message, expected):
+    write_unfinished(tmp_path, state, message)
+    assert reason(tmp_path) == expected
+
+
+def test_foreign_folders_are_listed(tmp_path):
+    (tmp_path / "other" / "thing").mkdir(parents=True)
+    (tmp_path / "other" / "thing" / "config.yaml").write_text("x: 1")
+    assert reason(tmp_path) == "no result.json: the run did not finish"
+
+
+def test_a_copy_of_a_run_counts_once(copy, tmp_path):
+    shutil.copytree(copy, tmp_path / "zcopy")
+    found = runs.find(tmp_path)
+    assert len(found.runs) == 1
+    assert found.skipped == [runs.Skipped("zcopy", f"the same run as {found.runs[0].path}")]
+
+
+def test_a_damaged_curve_costs_only_the_curve(copy, tmp_path):
+    (copy / "progress.parquet").write_bytes(b"half")
+    found = runs.find(tmp_path)
+    assert found.runs[0].curve is None
+    assert found.skipped[0].path.endswith("seed0/progress.parquet")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"policy_sha256": "0" * 64}, "another policy"),
+        ({"engine": "physx"}, "engine physx"),
+        ({"episodes_sha256": "0" * 64}, "episodes_sha256"),
+        ({"command": KeyError}, 'evaluation.json has no "command"'),
+        (None, "did not finish"),
+    ],
+)
+def test_a_wrong_evaluation_costs_only_itself(copy, tmp_path, fields, expected):
+    file = copy / "evaluations" / "newton_mjwarp" / "evaluation.json"
+    edit(file, **fields) if fields else file.unlink()
+    found = runs.find(tmp_path)
+    assert found.runs[0].others == ()
+    assert expected in found.skipped[0].reason
+
+
+def test_paths_that_are_not_text_are_shown(copy, tmp_path):
+    shutil.copytree(copy, tmp_path / os.fsdecode(b"bad\xffname"))
+    assert any("bad\ufffdname" in s.path for s in runs.find(tmp_path).skipped)
