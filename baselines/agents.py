@@ -11,19 +11,21 @@ import torch
 from omegaconf import DictConfig
 from tianshou.algorithm import Algorithm
 from tianshou.algorithm.algorithm_base import TrainingStats
-from tianshou.algorithm.modelfree.ddpg import ContinuousDeterministicPolicy
-from tianshou.algorithm.modelfree.redq import REDQPolicy
-from tianshou.algorithm.modelfree.sac import AutoAlpha, SACPolicy
+from tianshou.algorithm.modelfree.sac import AutoAlpha
 from tianshou.algorithm.optim import OptimizerFactory, TorchOptimizerFactory
 from torch import nn
 
 from baselines import networks
-from baselines.offpolicy import TensorDDPG, TensorDQN, TensorQPolicy, TensorREDQ, TensorSAC, TensorTD3
+from baselines.offpolicy import TensorDDPG, TensorDQN, TensorREDQ, TensorSAC, TensorTD3
 from baselines.onpolicy import TensorA2C, TensorNPG, TensorPPO, TensorTRPO
+from baselines.policies import (
+    TensorDeterministicPolicy,
+    TensorGaussianPolicy,
+    TensorQPolicy,
+    TensorREDQPolicy,
+    TensorSACPolicy,
+)
 from tasks.env import TensorEnv
-
-# Actions are bounded in `baselines.actions`, for every learner.
-_UNBOUNDED: dict[str, Any] = {"action_scaling": False, "action_bound_method": None}
 
 
 def _adam(learning_rate: float) -> OptimizerFactory:
@@ -39,7 +41,7 @@ def _actor_critic(env: TensorEnv, cfg: DictConfig) -> dict[str, Any]:
     obs_dim = env.spec.obs_dim
     actor = networks.gaussian_actor(cfg, obs_dim, env.spec.action_dim)
     return {
-        "policy": networks.gaussian_policy(actor, env.action_space),
+        "policy": TensorGaussianPolicy(actor, env.action_space),
         "critic": networks.value_critic(cfg, obs_dim),
         "optim": _adam(cfg.learning_rate),
         **_pick(cfg, "gamma", "gae_lambda", "return_scaling"),
@@ -84,7 +86,7 @@ def _q_learning(cfg: DictConfig) -> dict[str, Any]:
 def _deterministic(env: TensorEnv, cfg: DictConfig) -> dict[str, Any]:
     actor = networks.deterministic_actor(cfg, env.spec.obs_dim, env.spec.action_dim)
     return {
-        "policy": ContinuousDeterministicPolicy(actor=actor, action_space=env.action_space, **_UNBOUNDED),
+        "policy": TensorDeterministicPolicy(actor, env.action_space),
         "critic": networks.action_critic(cfg, env.spec.obs_dim, env.spec.action_dim),
         **_q_learning(cfg),
     }
@@ -111,7 +113,7 @@ def _sac(env: TensorEnv, cfg: DictConfig) -> Algorithm:
     dims = env.spec.obs_dim, env.spec.action_dim
     actor = networks.squashed_actor(cfg, *dims)
     return TensorSAC(
-        policy=SACPolicy(actor=actor, action_space=env.action_space, action_scaling=False),
+        policy=TensorSACPolicy(actor, env.action_space),
         critic=networks.action_critic(cfg, *dims),
         critic2=networks.action_critic(cfg, *dims),
         alpha=_alpha(env, cfg),
@@ -123,7 +125,7 @@ def _redq(env: TensorEnv, cfg: DictConfig) -> Algorithm:
     dims = env.spec.obs_dim, env.spec.action_dim
     actor = networks.squashed_actor(cfg, *dims)
     return TensorREDQ(
-        policy=REDQPolicy(actor=actor, action_space=env.action_space, **_UNBOUNDED),
+        policy=TensorREDQPolicy(actor, env.action_space),
         critic=networks.action_critics(cfg, *dims, cfg.ensemble_size),
         alpha=_alpha(env, cfg),
         **_q_learning(cfg),
@@ -173,9 +175,8 @@ def actor_layers(algorithm: Algorithm) -> tuple[list[nn.Module], bool]:
     policy = algorithm.policy
     if isinstance(algorithm, TensorDQN):
         return list(policy.model.model.model), False
-    head = policy.actor.last if isinstance(policy, ContinuousDeterministicPolicy) else policy.actor.mu
-    squash = isinstance(policy, ContinuousDeterministicPolicy | SACPolicy | REDQPolicy)
-    return [*policy.actor.preprocess.model.model, *head.model], squash
+    head = policy.actor.last if isinstance(policy, TensorDeterministicPolicy) else policy.actor.mu
+    return [*policy.actor.preprocess.model.model, *head.model], not isinstance(policy, TensorGaussianPolicy)
 
 
 def losses(stats: TrainingStats) -> dict[str, float]:

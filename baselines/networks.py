@@ -1,4 +1,4 @@
-"""Tianshou's networks and policies, sized by a config."""
+"""Tianshou's networks, sized by a config."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import math
 from functools import partial
 from typing import Any
 
-import gymnasium as gym
 import torch
 from omegaconf import DictConfig
-from tianshou.algorithm.modelfree.reinforce import ProbabilisticActorPolicy
 from tianshou.utils.net.common import EnsembleLinear, Net
 from tianshou.utils.net.continuous import (
     ContinuousActorDeterministic,
@@ -32,19 +30,6 @@ def trunk(cfg: DictConfig, obs_dim: int, **kwargs: Any) -> Net:
     )
 
 
-class _Normal(torch.distributions.Normal):
-    """`torch.normal(mean, std)` waits for the device to check std; this does not."""
-
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> torch.Tensor:  # noqa: B008 (torch's signature)
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
-
-def diagonal_gaussian(loc_scale: tuple[torch.Tensor, torch.Tensor]) -> torch.distributions.Independent:
-    """The action distribution of on-policy learners; loc and scale are [n, action_dim]."""
-    return torch.distributions.Independent(_Normal(*loc_scale, validate_args=False), 1, validate_args=False)
-
-
 def gaussian_actor(cfg: DictConfig, obs_dim: int, action_dim: int) -> ContinuousActorProbabilistic:
     """A mean near 0 and the same standard deviation in every state, both learned.
 
@@ -58,18 +43,6 @@ def gaussian_actor(cfg: DictConfig, obs_dim: int, action_dim: int) -> Continuous
                 layer.weight.mul_(0.01)
                 layer.bias.zero_()
     return actor
-
-
-def gaussian_policy(actor: ContinuousActorProbabilistic, action_space: gym.spaces.Box) -> ProbabilisticActorPolicy:
-    """The policy of on-policy learners. Its actions are bounded in `baselines.actions`, for every learner."""
-    return ProbabilisticActorPolicy(
-        actor=actor,
-        dist_fn=diagonal_gaussian,
-        deterministic_eval=True,
-        action_space=action_space,
-        action_scaling=False,
-        action_bound_method=None,
-    )
 
 
 def value_critic(cfg: DictConfig, obs_dim: int) -> ContinuousCritic:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from tianshou.algorithm import DDPG, DQN, REDQ, SAC, TD3
-from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
-from tianshou.data import Batch
 
 from baselines.batch import AlwaysTraining, TensorBatch, tensor_batch
 from baselines.replay import ReplayBuffer
@@ -54,15 +51,6 @@ class TensorDDPG(TensorTargets, DDPG):
 
 class TensorREDQ(TensorTargets, REDQ):
     """Randomised ensembled double Q-learning (Chen et al. 2021, arXiv:2101.05982)."""
-
-
-class TensorQPolicy(DiscreteQLearningPolicy):
-    """Greedy in Q; stock brings the actions to the host."""
-
-    def forward(self, batch: Batch, state: Any = None, model: torch.nn.Module | None = None) -> Batch:
-        """Q values `logits` [n, K] and their argmax `act` [n]."""
-        logits, _ = (model or self.model)(batch.obs)
-        return tensor_batch(logits=logits, act=logits.argmax(dim=1))
 
 
 class TensorDQN(TensorTargets, DQN):
