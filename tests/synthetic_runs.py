@@ -165,9 +165,7 @@ def write_board(out: Path) -> None:
     (broken / "result.json").write_text('{"schema": 1, "suite_ver')
 
 
-def _write_episodes(
-    folder: Path, rng: np.random.Generator, skill: float, n: int, engine: str, common: dict
-) -> list:
+def _write_episodes(folder: Path, rng: np.random.Generator, skill: float, n: int, engine: str, common: dict) -> list:
     rows = []
     for i, grade in enumerate(GRADES):
         probability = 1 / (1 + math.exp(-(skill - i)))
