@@ -24,6 +24,8 @@ def main():
         complete(run)
     if behaviour.endswith("segfault"):
         os.kill(os.getpid(), signal.SIGSEGV)
+    if behaviour == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "raise":
         raise ValueError("made up")
     if behaviour == "fail with reason":

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 import baselines
 import suite
+import tasks
 from suite import cli, config, devices, tracking
 from suite import list as catalogue
 from suite.matrix import plan
@@ -24,7 +25,7 @@ def test_matrix_is_the_product_with_seeds_outermost(tmp_path):
 
 def test_all_means_the_suite_and_every_algorithm(tmp_path):
     planned = jobs(tmp_path, "--task", "all", "--algo", "all", "--physics", "newton_mjwarp")
-    assert {job.task for job in planned} == {"cartpole-balance", "franka-reach"}
+    assert {job.task for job in planned} == set(tasks.names())
     assert {job.algo for job in planned} == {*baselines.names(), *baselines.reference_names()}
     assert {job.setting.engine for job in planned} == {"newton_mjwarp"}
 
@@ -110,7 +111,7 @@ def test_catalogue(capsys):
     assert catalogue.main(["--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["suite_version"] == suite.__version__
-    assert [task["name"] for task in found["tasks"]] == ["cartpole-balance", "franka-reach"]
+    assert [task["name"] for task in found["tasks"]] == tasks.names()
     for task in found["tasks"]:
         assert {"name", "grades", "engines", "factors", "algorithms"} <= set(task)
         assert task["grades"] == ["g1", "g2", "g3", "g4", "g5"]

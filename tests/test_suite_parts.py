@@ -222,21 +222,24 @@ def made_up(tmp_path, monkeypatch):
 
 
 def test_a_crash_in_one_job_does_not_stop_the_others(made_up, capsys):
-    jobs = made_up(["complete", "raise", "segfault", "complete then segfault", "fail with reason", "complete"])
+    jobs = made_up(
+        ["complete", "raise", "segfault", "complete then segfault", "fail with reason", "complete", "killed"]
+    )
     tracked = scheduler.execute(jobs, ["cpu", "cpu"], Plain())
-    assert [t.state for t in tracked] == ["complete", "failed", "failed", "complete", "failed", "complete"]
+    assert [t.state for t in tracked] == ["complete", "failed", "failed", "complete", "failed", "complete", "failed"]
     assert "ValueError: made up" in tracked[1].message
     assert tracked[2].message == "killed by SIGSEGV"
     assert tracked[4].message == "NonFiniteError: reward is NaN"
+    assert tracked[6].message == "killed by SIGKILL"
     status = read_json(jobs[2].run.status)
     assert (status["state"], status["message"]) == ("failed", "killed by SIGSEGV")
     out = capsys.readouterr().out
-    assert "3/6 toy-reach zero none-r0-torch-smoke seed 2: failed | killed by SIGSEGV" in out
+    assert "3/7 toy-reach zero none-r0-torch-smoke seed 2: failed | killed by SIGSEGV" in out
     table(tracked, room=3)
 
     started = [job.run.result.stat().st_mtime_ns for job in jobs if job.run.result.exists()]
-    again = scheduler.execute(made_up(["raise"] * 6), ["cpu"] * 3, Display())
-    assert [t.state for t in again] == ["skipped", "failed", "failed", "skipped", "failed", "skipped"]
+    again = scheduler.execute(made_up(["raise"] * 7), ["cpu"] * 3, Display())
+    assert [t.state for t in again] == ["skipped", "failed", "failed", "skipped", "failed", "skipped", "failed"]
     assert [job.run.result.stat().st_mtime_ns for job in jobs if job.run.result.exists()] == started
 
 
