@@ -224,6 +224,8 @@ def check(cfg: DictConfig) -> None:
         raise ValueError(f"hidden_sizes={list(cfg.hidden_sizes)}: expected at least one size, each at least 1")
     if cfg.get("minibatches", 1) > cfg.num_envs * cfg.horizon:
         raise ValueError(f"minibatches={cfg.minibatches}: expected at most num_envs * horizon")
+    if "buffer_size" in cfg and cfg.buffer_size < cfg.num_envs * cfg.horizon:
+        raise ValueError(f"buffer_size={cfg.buffer_size}: expected at least num_envs * horizon")
     if cfg.get("subset_size", 1) > cfg.get("ensemble_size", 1):
         raise ValueError(f"subset_size={cfg.subset_size}: expected at most ensemble_size={cfg.ensemble_size}")
     for low, high in (("noise_min", "noise_max"), ("epsilon_min", "epsilon_max")):
