@@ -9,28 +9,23 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from suite.errors import UserError, first_line
 from suite.scheduler import Tracked
 
 
 def show(tracked: Sequence[Tracked], out: Path) -> None:
-    """Print what failed and the results, and build the leaderboard page of all runs in `out`."""
+    """Print what failed, and the table and the page of all complete runs in `out`."""
     console = Console()
-    if results := [result for t in tracked if (result := t.job.run.read_result())]:
-        console.print(by_grade(results))
     for t in tracked:
         if t.state == "failed":
             line = f"failed: {t.job.run.path}: {t.message}\n        see {t.job.run.log}"
             console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    if not results:
-        return  # and no page: it would be empty
-    from leaderboard.build import build  # here, because it imports plotting
+    if any(t.job.run.read_result() for t in tracked):
+        # Here, because it imports plotting; the page reads run directories like anyone else's.
+        from leaderboard import board, build, table
 
-    try:
-        page = build(out, out / "site")
-    except UserError as error:
-        console.print(f"no leaderboard: {first_line(error)}", markup=False, highlight=False, soft_wrap=True)
-    else:
+        found = board.load(out)
+        console.print(table.render(found))
+        page = build.write(found, out, out / "site")
         console.print(f"leaderboard: {page}", markup=False, highlight=False, soft_wrap=True)
 
 
