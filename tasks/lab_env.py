@@ -38,11 +38,19 @@ class GradedEnv(ManagerBasedRLEnv):
         self.owner, self.success_condition, self.safety_conditions = owner, success, safety
         self.success = torch.zeros(owner.num_envs, dtype=torch.bool, device=owner.device)
         self.violations: dict[str, torch.Tensor] = {}
+        self._joint_ids: dict[str, torch.Tensor] = {}
         super().__init__(cfg)
 
     def param(self, name: str, env_ids: torch.Tensor | slice = slice(None)) -> torch.Tensor:
         """Value of the declared grade parameter at the difficulty of rows `env_ids`: [k]."""
         return self.owner.spec.grades[name].at(self.owner.difficulty[env_ids])
+
+    def joint_ids(self, pattern: str) -> torch.Tensor:
+        """Indices [k] of the joints that match `pattern`, on the device: a list would be copied there each step."""
+        if pattern not in self._joint_ids:
+            ids = self.scene["robot"].find_joints(pattern)[0]
+            self._joint_ids[pattern] = torch.tensor(ids, device=self.device)
+        return self._joint_ids[pattern]
 
     def load_managers(self) -> None:
         """Isaac Lab's managers, with success and safety evaluated first."""

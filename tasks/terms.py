@@ -99,14 +99,13 @@ class GradedEffortActionCfg(mdp.JointEffortActionCfg):
 
 def joint_velocity_over(env: GradedEnv, limit: float, joints: str = ".*") -> torch.Tensor:
     """Some joint matching `joints` is faster than `limit` [rad/s] ([m/s] for prismatic ones): [N] bool."""
-    robot = env.scene["robot"]
-    return (robot.data.joint_vel.torch[:, robot.find_joints(joints)[0]].abs() > limit).any(dim=-1)
+    velocity = env.scene["robot"].data.joint_vel.torch[:, env.joint_ids(joints)]
+    return (velocity.abs() > limit).any(dim=-1)
 
 
 def joint_position_outside(env: GradedEnv, margin: float, joints: str = ".*") -> torch.Tensor:
     """Some joint matching `joints` is nearer than `margin` [rad] to a position limit, or beyond it: [N] bool."""
-    robot = env.scene["robot"]
-    ids = robot.find_joints(joints)[0]
-    low, high = robot.data.joint_pos_limits.torch[:, ids].unbind(dim=-1)
-    position = robot.data.joint_pos.torch[:, ids]
+    data, ids = env.scene["robot"].data, env.joint_ids(joints)
+    low, high = data.joint_pos_limits.torch[:, ids].unbind(dim=-1)
+    position = data.joint_pos.torch[:, ids]
     return ((position < low + margin) | (position > high - margin)).any(dim=-1)
