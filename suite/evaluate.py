@@ -98,11 +98,11 @@ def _evaluate(
             return 1
         summary = evaluation.summary(rows)
         digest = evaluation.write(folder / "episodes.parquet", rows, protocol, result["algo"])
-    outcome = {key: result[key] for key in ("task", "algo", "seed")} | {"engine": protocol.engine, **summary}
-    console.print(by_grade([outcome]))
-    if out is None:
+    console.print(by_grade(f"{protocol.task}, {result['algo']}, {protocol.engine}", summary))
+    if out is None and summary["episodes"] == result["episodes"]:
         same = "the same as" if digest == result["episodes_sha256"] else "not the same as"
         console.print(f"the episodes are {same} those recorded by the run")
+    if out is None:
         return 0
     from suite.provenance import collect
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -29,16 +28,12 @@ def show(tracked: Sequence[Tracked], out: Path) -> None:
         console.print(f"leaderboard: {page}", markup=False, highlight=False, soft_wrap=True)
 
 
-def by_grade(results: Sequence[Mapping[str, Any]]) -> Table:
-    """Success by grade, one line per result."""
-    table = Table(title="success by grade")
-    grades = list(results[0]["success"])
-    for name in ("task", "algo", "engine", "seed"):
-        table.add_column(name)
-    for name in (*grades, "mean"):
-        table.add_column(name, justify="right")
-    for result in results:
-        values = [result["success"][grade] for grade in grades]
-        numbers = [f"{value:.2f}" for value in (*values, sum(values) / len(values))]
-        table.add_row(*(str(result[key]) for key in ("task", "algo", "engine", "seed")), *numbers)
+def by_grade(title: str, summary: Mapping[str, Mapping[str, float]]) -> Table:
+    """Success and mean return of one evaluation, a line per grade; see `evaluation.summary`."""
+    table = Table(title=title, title_justify="left")
+    for name in ("grade", "success", "return", "episodes"):
+        table.add_column(name, justify="left" if name == "grade" else "right")
+    for grade, success in summary["success"].items():
+        row = f"{success:.3f}", f"{summary['return'][grade]:.2f}", str(summary["episodes"][grade])
+        table.add_row(grade, *row)
     return table
