@@ -11,7 +11,6 @@ import torch
 from omegaconf import DictConfig
 
 from baselines import agents, config, exploration
-from baselines.batch import tensor_batch
 from baselines.collector import Act, Collector
 from baselines.learner_base import Learner
 from baselines.replay import ReplayBuffer
@@ -60,14 +59,17 @@ class OnPolicyLearner(Learner):
             self.collector.step(self._act)
         self.env_steps += self.steps_per_iteration
         self._check_rows(self.buffer.seen())
+        return self.collector.take(self.env_steps), self._learn()
+
+    def _act(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.algorithm.policy.act(self.buffer.read(obs))
+
+    def _learn(self) -> dict[str, float]:
         measuring = self.norm is not None and self.env_steps == self.steps_per_iteration
         losses = {} if measuring else self._update()
         if self.norm is not None:  # only here, so that a rollout and its update see the same statistics
             self.norm.update(self.buffer.obs[:-1])
-        return self.collector.take(self.env_steps), losses
-
-    def _act(self, obs: torch.Tensor) -> torch.Tensor:
-        return self.algorithm.policy(tensor_batch(obs=self.buffer.read(obs))).act
+        return losses
 
     def _update(self) -> dict[str, float]:
         stats = self.algorithm.update(self.buffer, batch_size=self._minibatch, repeat=self.cfg.epochs)
@@ -121,7 +123,7 @@ class OffPolicyLearner(Learner):
         return self.collector.take(self.env_steps), losses
 
     def _act(self, obs: torch.Tensor) -> torch.Tensor:
-        return self.algorithm.policy(tensor_batch(obs=self.buffer.read(obs))).act
+        return self.algorithm.policy.act(self.buffer.read(obs))
 
     def _update(self, sums: dict[str, list[float]]) -> None:
         for _ in range(self.cfg.updates_per_step):

@@ -1,6 +1,7 @@
 """Tianshou's policies without what they do for NumPy, and with actions as the networks give them.
 
 Actions are bounded in `baselines.actions`, for every learner, so scaling and bounding are off in all of them.
+`act` is what a rollout needs: what `forward` chooses in training, without probabilities and without a `Batch`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ class _WithoutNumba:
         """Stock compiles its NumPy returns whenever a policy is built: seconds in every process."""
 
 
+def _draw(actor: nn.Module, obs: torch.Tensor) -> torch.Tensor:
+    (mean, std), _ = actor(obs)
+    return torch.addcmul(mean, std, torch.randn_like(mean))
+
+
 class TensorGaussianPolicy(_WithoutNumba, ProbabilisticActorPolicy):
     """The policy of on-policy learners."""
 
@@ -53,6 +59,10 @@ class TensorGaussianPolicy(_WithoutNumba, ProbabilisticActorPolicy):
             action_bound_method=None,
         )
 
+    def act(self, obs: torch.Tensor) -> torch.Tensor:
+        """A draw [n, action_dim] for obs [n, obs_dim]."""
+        return _draw(self.actor, obs)
+
 
 class TensorDeterministicPolicy(_WithoutNumba, ContinuousDeterministicPolicy):
     """The policy of DDPG and TD3; exploration noise is added in `baselines.exploration`."""
@@ -60,6 +70,10 @@ class TensorDeterministicPolicy(_WithoutNumba, ContinuousDeterministicPolicy):
     def __init__(self, actor: nn.Module, action_space: gym.spaces.Box) -> None:
         """`actor` gives an action."""
         super().__init__(actor=actor, action_space=action_space, action_scaling=False, action_bound_method=None)
+
+    def act(self, obs: torch.Tensor) -> torch.Tensor:
+        """The action [n, action_dim] for obs [n, obs_dim]."""
+        return self.actor(obs)[0]
 
 
 class TensorSACPolicy(_WithoutNumba, SACPolicy):
@@ -69,6 +83,10 @@ class TensorSACPolicy(_WithoutNumba, SACPolicy):
         """`actor` gives mean and standard deviation before tanh."""
         super().__init__(actor=actor, action_space=action_space, action_scaling=False)
 
+    def act(self, obs: torch.Tensor) -> torch.Tensor:
+        """A draw [n, action_dim] for obs [n, obs_dim]."""
+        return _draw(self.actor, obs).tanh()
+
 
 class TensorREDQPolicy(_WithoutNumba, REDQPolicy):
     """A Gaussian squashed by tanh."""
@@ -76,6 +94,10 @@ class TensorREDQPolicy(_WithoutNumba, REDQPolicy):
     def __init__(self, actor: nn.Module, action_space: gym.spaces.Box) -> None:
         """`actor` gives mean and standard deviation before tanh."""
         super().__init__(actor=actor, action_space=action_space, action_scaling=False, action_bound_method=None)
+
+    def act(self, obs: torch.Tensor) -> torch.Tensor:
+        """A draw [n, action_dim] for obs [n, obs_dim]."""
+        return _draw(self.actor, obs).tanh()
 
 
 class TensorQPolicy(_WithoutNumba, DiscreteQLearningPolicy):
@@ -85,3 +107,7 @@ class TensorQPolicy(_WithoutNumba, DiscreteQLearningPolicy):
         """Q values `logits` [n, K] and their argmax `act` [n]."""
         logits, _ = (model or self.model)(batch.obs)
         return tensor_batch(logits=logits, act=logits.argmax(dim=1))
+
+    def act(self, obs: torch.Tensor) -> torch.Tensor:
+        """The index [n] of the largest Q value in obs [n, obs_dim]."""
+        return self.model(obs)[0].argmax(dim=1)

@@ -105,12 +105,12 @@ class StockVecEnv(BaseVectorEnv):
     def __init__(self, env: TensorEnv, table: torch.Tensor | None = None, reward_scale: float = 1.0):  # no super()
         self.env, self.table, self.reward_scale = env, table, reward_scale
         self.env_num, self.is_async, self.is_closed, self.workers = env.num_envs, False, False, []
-        self.action_space = env.action_space if table is None else gym.spaces.Discrete(len(table))
+        self._space = env.action_space if table is None else gym.spaces.Discrete(len(table))
         self._infos = np.array([{} for _ in range(self.env_num)], dtype=object)
         self._seed = None
 
     def get_env_attr(self, key, id=None):
-        spaces = {"action_space": self.action_space, "observation_space": self.env.observation_space}
+        spaces = {"action_space": self._space, "observation_space": self.env.observation_space}
         return [spaces.get(key)] * self.env_num
 
     def reset(self, env_id=None, **kwargs):

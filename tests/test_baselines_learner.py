@@ -6,11 +6,13 @@ import math
 import pytest
 import torch
 from omegaconf import OmegaConf
+from tianshou.utils.torch_utils import policy_within_training_step
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import baselines
 import tasks
 from baselines import checkpoint, config, policy
+from baselines.batch import tensor_batch
 from baselines.checkpoint import CheckpointError
 from baselines.learner import make_learner
 from benchmarks import trivial_env
@@ -279,8 +281,8 @@ def test_the_exported_policy_acts_as_the_agent_without_exploration(tmp_path, alg
         agent.iterate()
     agent.export(tmp_path / "p")
     obs = torch.randn(20, 6) * 2
-    with torch.no_grad():
-        chosen = agent._act(obs)  # outside a training step: the mode of the distribution
+    with torch.no_grad():  # outside a training step a policy takes the mode of its distribution
+        chosen = agent.algorithm.policy(tensor_batch(obs=agent.buffer.read(obs))).act
     expected = chosen.clamp(-1, 1) if agent.table is None else agent.table[chosen]
     torch.testing.assert_close(policy.load_policy(tmp_path / "p", "cpu")(obs), expected)
 
@@ -302,6 +304,16 @@ def test_what_a_continuous_critic_learns_from_is_what_the_env_took():
     assert agent.buffer.act.abs().max() == 1.0
 
 
+@pytest.mark.parametrize("algo", baselines.names())
+def test_a_rollout_acts_as_the_policy_in_training(algo):
+    policy, obs = learner(algo).algorithm.policy, torch.randn(5000, 6)
+    torch.manual_seed(0)
+    with torch.no_grad(), policy_within_training_step(policy):
+        one, two = policy(tensor_batch(obs=obs)).act, policy.act(obs)
+    torch.testing.assert_close(one.double().mean(0), two.double().mean(0), atol=0.06, rtol=0)
+    torch.testing.assert_close(one.double().std(0), two.double().std(0), atol=0.06, rtol=0)
+
+
 class NoWaiting(TorchDispatchMode):
     """Fails where a value of a tensor is needed on the host."""
 
@@ -318,8 +330,7 @@ def test_a_step_never_waits_for_the_device(algo):
     env = trivial_env.SPEC.build(SMALL["num_envs"], "cpu", "torch")
     agent = learner(algo, env=env)
     agent.iterate()
-    with NoWaiting(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agent.algorithm.policy, "is_within_training_step", True)
+    with NoWaiting():
         agent.collector.step(agent._act)
         agent.collector.step(getattr(agent, "_explore", agent._act))
         agent.collector.step(getattr(agent, "_random", agent._act))

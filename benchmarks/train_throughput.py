@@ -1,0 +1,308 @@
+"""Env steps per second of PPO training: ours, stock Tianshou's collector, and rsl_rl, on the same env.
+
+    python -m benchmarks.train_throughput --num-envs 64
+    python -m benchmarks.train_throughput --env go2-velocity --num-envs 4096 --device cuda:0 --profile --out bench.json
+
+One process each, with the same networks, batch and hyper-parameters: those of `baselines/configs/ppo.yaml` at the
+budget `smoke` on a CPU and `full` on a GPU, with a constant learning rate. The time of an iteration is split into env
+step, policy inference, update and the rest, which is the collector's and the buffer's overhead. On CUDA the split is
+measured on the device with events. `--profile` counts the copies from device to host that our step loop makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+import tasks
+from baselines import config
+from benchmarks import trivial_env
+from tasks.env import TensorEnv
+
+STAGES = ("env step", "inference", "update")
+NAMES = ("ours", "stock", "rsl_rl")
+
+
+class Stopwatch:
+    """Seconds spent inside wrapped functions, by stage; on CUDA as the device sees them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._marks: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+
+    def mark(self) -> Any:
+        if not self._cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(self, start: Any, end: Any) -> float:
+        return start.elapsed_time(end) / 1000 if self._cuda else end - start
+
+    def wrap(self, owner: Any, method: str, stage: str) -> None:
+        function = getattr(owner, method)
+
+        @functools.wraps(function)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = self.mark()
+            result = function(*args, **kwargs)
+            self._marks[stage].append((start, self.mark()))
+            return result
+
+        setattr(owner, method, timed)
+
+    def clear(self) -> None:
+        self._marks.clear()
+
+    def split(self) -> dict[str, float]:
+        return {stage: sum(self.seconds(*pair) for pair in self._marks[stage]) for stage in STAGES}
+
+
+def build_env(args: argparse.Namespace) -> TensorEnv:
+    spec = trivial_env.SPEC if args.env == "trivial" else tasks.get(args.env)
+    return spec.build(args.num_envs, args.device, args.engine or spec.engines[0])
+
+
+def ppo_config(args: argparse.Namespace) -> DictConfig:
+    cfg = config.load("ppo", args.env, "smoke" if args.device == "cpu" else "full")
+    changes = {"num_envs": args.num_envs, "horizon": args.horizon, "desired_kl": None, "obs_norm": args.obs_norm}
+    return OmegaConf.merge(cfg, changes)
+
+
+Iteration = Callable[[], Any]
+
+
+def ours(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
+    from baselines.learner import make_learner
+
+    learner = make_learner("ppo", env, cfg, seed=0, teacher=None)
+    watch.wrap(env, "step", "env step")
+    watch.wrap(learner, "_act", "inference")
+    watch.wrap(learner, "_learn", "update")
+    return learner.iterate
+
+
+def stock(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
+    from tianshou.data import Collector, VectorReplayBuffer
+    from tianshou.env import VectorEnvNormObs
+    from tianshou.utils.torch_utils import policy_within_training_step
+
+    from tests.stock import StockVecEnv, make_stock_agent
+
+    algorithm = make_stock_agent("ppo", env, cfg)
+    steps = cfg.num_envs * cfg.horizon
+    watch.wrap(env, "step", "env step")
+    watch.wrap(algorithm.policy, "forward", "inference")
+    venv = StockVecEnv(env)
+    collector = Collector(
+        algorithm, VectorEnvNormObs(venv) if cfg.obs_norm else venv, VectorReplayBuffer(steps, cfg.num_envs)
+    )
+    collector.reset()
+
+    def iterate() -> None:
+        with policy_within_training_step(algorithm.policy):
+            collector.collect(n_step=steps)
+            update()
+        collector.reset_buffer(keep_statistics=True)
+
+    forward = algorithm.policy.forward
+
+    def update() -> None:
+        algorithm.policy.forward = forward.__wrapped__  # inference inside an update belongs to the update
+        start = watch.mark()
+        algorithm.update(collector.buffer, batch_size=steps // cfg.minibatches, repeat=cfg.epochs)
+        watch._marks["update"].append((start, watch.mark()))
+        algorithm.policy.forward = forward
+
+    return iterate
+
+
+def rsl_rl(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
+    from rsl_rl.runners import OnPolicyRunner
+
+    from benchmarks.rsl_rl_env import RslEnv
+
+    net = {
+        "class_name": "rsl_rl.models:MLPModel",
+        "hidden_dims": list(cfg.hidden_sizes),
+        "activation": cfg.activation,
+        "obs_normalization": cfg.obs_norm,
+    }
+    noise = {"class_name": "rsl_rl.modules:GaussianDistribution", "init_std": cfg.init_std}
+    algorithm = {
+        "class_name": "rsl_rl.algorithms:PPO",
+        "num_learning_epochs": cfg.epochs,
+        "num_mini_batches": cfg.minibatches,
+        "clip_param": cfg.eps_clip,
+        "gamma": cfg.gamma,
+        "lam": cfg.gae_lambda,
+        "value_loss_coef": cfg.vf_coef,
+        "entropy_coef": cfg.ent_coef,
+        "learning_rate": cfg.learning_rate,
+        "max_grad_norm": cfg.max_grad_norm,
+        "use_clipped_value_loss": cfg.value_clip,
+        "schedule": "fixed",
+        "normalize_advantage_per_mini_batch": True,
+    }
+    settings = {
+        "num_steps_per_env": cfg.horizon,
+        "save_interval": 10**9,
+        "obs_groups": {"actor": ["policy"], "critic": ["policy"]},
+        "actor": net | {"distribution_cfg": noise},
+        "critic": net,
+        "algorithm": algorithm,
+    }
+    watch.wrap(env, "step", "env step")
+    runner = OnPolicyRunner(RslEnv(env), settings, log_dir=None, device=str(env.device))
+    watch.wrap(runner.alg, "act", "inference")
+    watch.wrap(runner.alg, "compute_returns", "update")
+    watch.wrap(runner.alg, "update", "update")
+    return lambda: runner.learn(1)
+
+
+def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Env steps per second and the split of the time of learner `name`."""
+    device = torch.device(args.device)
+    torch.manual_seed(0)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    env, cfg = build_env(args), ppo_config(args)
+    watch = Stopwatch(device)
+    iterate = {"ours": ours, "stock": stock, "rsl_rl": rsl_rl}[name](env, cfg, watch)
+    for _ in range(args.warmup):
+        iterate()
+    watch.clear()
+    start = watch.mark()
+    for _ in range(args.iterations):
+        iterate()
+    end = watch.mark()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    wall, split = watch.seconds(start, end), watch.split()
+    steps = args.iterations * cfg.num_envs * cfg.horizon
+    split["overhead"] = wall - sum(split.values())
+    result = {
+        "learner": name,
+        "env_steps_per_s": steps / wall,
+        "wall_s": wall,
+        "share": {stage: seconds / wall for stage, seconds in split.items()},
+        "collect_steps_per_s": steps / (wall - split["update"]),
+    }
+    if args.profile and name == "ours":
+        result["device_to_host_copies"] = copies(env, iterate.__self__)
+    env.close()
+    return result
+
+
+def copies(env: TensorEnv, learner: Any) -> dict[str, int]:
+    """Copies from device to host during one rollout, inside `env.step` and outside."""
+    from tianshou.utils.torch_utils import policy_within_training_step
+    from torch.profiler import ProfilerActivity, profile, record_function
+
+    step = env.step
+
+    def annotated(action: torch.Tensor) -> Any:
+        with record_function("env step"):
+            return step(action)
+
+    env.step = annotated
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (env.device.type == "cuda")
+    with profile(activities=activities) as profiler, policy_within_training_step(learner.algorithm.policy):
+        for _ in range(learner.cfg.horizon):
+            learner.collector.step(learner._act)
+        if env.device.type == "cuda":
+            torch.cuda.synchronize(env.device)
+    learner.collector.take(0)
+    env.step = step
+    with tempfile.TemporaryDirectory() as folder:
+        profiler.export_chrome_trace(f"{folder}/trace.json")
+        return count_copies(json.loads(Path(folder, "trace.json").read_text())["traceEvents"])
+
+
+def count_copies(events: list[dict[str, Any]]) -> dict[str, int]:
+    """Device-to-host copies of a Chrome trace, by where the host asked for them."""
+    ranges = [(e["ts"], e["ts"] + e["dur"]) for e in events if e.get("cat") == "user_annotation"]
+    asked = {e["args"]["correlation"]: e["ts"] for e in events if e.get("cat") == "cuda_runtime"}
+    counts = {"env step": 0, "step loop": 0}
+    for event in events:
+        if event.get("cat") == "gpu_memcpy" and "DtoH" in event["name"]:
+            at = asked[event["args"]["correlation"]]
+            counts["env step" if any(start <= at <= end for start, end in ranges) else "step loop"] += 1
+    return counts
+
+
+def in_a_process(name: str, argv: list[str]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "result.json")
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train_throughput", *argv]
+        done = subprocess.run(
+            [*command, "--measure", name, "--out", str(file)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"{name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+        return json.loads(file.read_text())
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    stages = (*STAGES, "overhead")
+    ours = results[0]["env_steps_per_s"]
+    lines = [
+        f"| learner | env steps/s | {results[0]['learner']} is | collect only | " + " | ".join(stages) + " |",
+        "|---|---|---|---|" + "---|" * len(stages),
+    ]
+    for r in results:
+        shares = " | ".join(f"{r['share'][stage]:.1%}" for stage in stages)
+        rate, collect = r["env_steps_per_s"], r["collect_steps_per_s"]
+        lines.append(f"| {r['learner']} | {rate:,.0f} | {ours / rate:.2f} × | {collect:,.0f} | {shares} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--env", default="trivial", help="trivial, or a task")
+    parser.add_argument("--engine", help="of the task; default: its first")
+    parser.add_argument("--num-envs", type=int, default=64)
+    parser.add_argument("--horizon", type=int, default=24)
+    parser.add_argument("--iterations", type=int, default=30)
+    parser.add_argument("--warmup", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, help="of torch on the CPU")
+    parser.add_argument("--obs-norm", action="store_true", help="each learner's own normalisation of observations")
+    parser.add_argument("--learners", default=",".join(NAMES))
+    parser.add_argument("--profile", action="store_true", help="count device-to-host copies of our step loop")
+    parser.add_argument("--out", type=Path, help="write a JSON file")
+    parser.add_argument("--measure", choices=NAMES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        args.out.write_text(json.dumps(measure(args.measure, args)))
+        return
+    results = [in_a_process(name, sys.argv[1:]) for name in args.learners.split(",")]
+    print(table(results))
+    for result in results:
+        if "device_to_host_copies" in result:
+            print(f"device-to-host copies in a rollout: {result['device_to_host_copies']}")
+    if args.out:
+        cuda = args.device.startswith("cuda")
+        device = torch.cuda.get_device_name(args.device) if cuda else platform.processor() or platform.machine()
+        versions = {name: version(name) for name in ("torch", "tianshou", "rsl-rl-lib")}
+        report = {"command": sys.argv, "device": device, "versions": versions, "results": results}
+        args.out.write_text(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
