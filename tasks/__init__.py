@@ -8,6 +8,7 @@ from tasks.spec import TaskSpec
 
 _SUITE = {
     "cartpole-balance": "tasks.cartpole_balance",
+    "ant-run": "tasks.ant_run",
     "franka-reach": "tasks.franka_reach",
 }
 _TEST = {"toy-reach": "tasks.toy"}  # runs wherever it is named, but is not part of `all`

@@ -27,7 +27,7 @@ class Asset:
     """A robot description inside an installed package.
 
     `folder` and `file` are relative to the package's install location; `sha256` covers every file of `folder`
-    (of `file` alone where it is USD already). `fixed_base` is for URDF, `repair` (old text, new text) for USD.
+    (of `file` alone where it is USD already). `fixed_base` is for URDF, `repair` (pairs of old text, new text) for USD.
     """
 
     package: str
@@ -35,17 +35,50 @@ class Asset:
     file: str
     sha256: str
     fixed_base: bool | None = None
-    repair: tuple[str, str] = ("", "")
+    repair: tuple[tuple[str, str], ...] = ()
 
 
 ASSETS = {
+    "ant": Asset(
+        package="newton",
+        folder="newton/examples/assets",
+        file="ant.usda",
+        sha256="d6563ba7e201b67bd7f91404081cedb0f2234950d7c4d2dc3f07bfa390c4f721",
+        repair=(
+            # As heavy as the MuJoCo model beside it, which it was made from: else 0.18 kg under joints of 15 N·m.
+            ("physics:density = 1", "physics:density = 5"),
+            # MuJoCo's joint limits are springs, which this keeps from throwing the legs back; PhysX's are hard.
+            ("physxLimit:angular:damping = 0.1", "physxLimit:angular:damping = 2.0"),
+        ),
+    ),
+    "anymal": Asset(
+        package="example-robot-data",
+        folder=f"{ROBOT_DATA}/robots/anymal_c_simple_description",
+        file="urdf/anymal.urdf",
+        sha256="70111f447003990e14c3774a0e922dd8ca40320721f66473e00720c19940cd44",
+        fixed_base=False,
+    ),
     "cartpole": Asset(
         package="newton",
         folder="newton/examples/assets",
         file="cartpole_single_pendulum.usda",
         sha256="6dd7771464f01e7c90ea9bc0a1ec91e4eaf212b95381dabc84f0c9580b81d315",
         # Its default prim names nothing, so a reference to the file would be empty.
-        repair=('defaultPrim = "cartPole"', 'defaultPrim = "cartpole"'),
+        repair=(('defaultPrim = "cartPole"', 'defaultPrim = "cartpole"'),),
+    ),
+    "g1": Asset(
+        package="example-robot-data",
+        folder=f"{ROBOT_DATA}/robots/g1_description",
+        file="urdf/g1_29dof_rev_1_0.urdf",
+        sha256="c91eb71c5c9842d85ca644e88bf8ff68fa3557f35a26a4b899a8ad08401697ee",
+        fixed_base=False,
+    ),
+    "go2": Asset(
+        package="example-robot-data",
+        folder=f"{ROBOT_DATA}/robots/go2_description",
+        file="urdf/go2.urdf",
+        sha256="dd339aa064a2d86058f0a6f1b87232217082d46c1631ff01d89b4be21b3c0d10",
+        fixed_base=False,
     ),
     "panda": Asset(
         package="example-robot-data",
@@ -120,7 +153,10 @@ def _fill_cache(asset: Asset, name: str, source: Path, target: Path) -> None:
     try:
         if asset.fixed_base is None:
             usd.parent.mkdir()
-            usd.write_text(source.read_text().replace(*asset.repair))
+            text = source.read_text()
+            for old, new in asset.repair:
+                text = text.replace(old, new)
+            usd.write_text(text)
         else:
             _convert(asset, name, source, work)
         if not usd.is_file():
