@@ -92,7 +92,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, list[str], list[str]]:
     slots = devices.slots(args.device)
     budget, why_budget = choose_budget(request.budget, slots)
     wandb, why_wandb = tracking.choose_mode(args.wandb)
-    check_out(args.out)
+    check_versions(args.out)
     chosen = {"budget": budget, "wandb": wandb}
     return Request(**vars(request) | chosen), slots, [note for note in (why_budget, why_wandb) if note]
 
@@ -108,8 +108,8 @@ def choose_budget(asked: str, slots: Sequence[str]) -> tuple[str, str]:
     return "smoke", "budget: smoke, because there is no CUDA GPU (--budget full trains to the end)"
 
 
-def check_out(out: Path) -> None:
-    """Raise `UserError` if runs cannot be written to `out`, or if it holds those of another suite version."""
+def check_versions(out: Path) -> None:
+    """Raise `UserError` if `out` is no folder for runs, or if it holds those of another suite version."""
     if (out / "config.yaml").exists():
         raise UserError(f"--out {out} is a run directory itself; name the folder that holds the runs")
     if others := versions_in(out):
@@ -117,7 +117,6 @@ def check_out(out: Path) -> None:
             f"--out {out} holds runs of suite version {', '.join(others)}, this is {suite.__version__};"
             " results of different versions are never compared: use another folder"
         )
-    check_writable(out)
 
 
 def check_writable(out: Path) -> None:

@@ -6,8 +6,6 @@ import hashlib
 import json
 import math
 import signal
-import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,32 +79,16 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: Callable[
 def _run(
     protocol: Protocol, policy: Path, log: Path, on_progress: Callable[[int], None]
 ) -> tuple[list[dict[str, Any]], set[str], int]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "rows.jsonl"
-        file.touch()
-        child = process.start(
-            ["suite.rollout", json.dumps(asdict(protocol)), str(policy), str(file)], log, own_session=False
-        )
-        try:
-            while (code := _poll(child)) is None:
-                on_progress(max(0, file.read_bytes().count(b"\n") - 1))
-        finally:
-            child.kill()
-        rows, markers = [], set()
-        for line in file.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break  # cut off by the crash
-            markers.add(row["marker"]) if "marker" in row else rows.append(row)
-        return rows, markers, code
-
-
-def _poll(child: subprocess.Popen) -> int | None:
-    try:
-        return child.wait(timeout=0.5)
-    except subprocess.TimeoutExpired:
-        return None
+    rows, markers = [], set()
+    with process.Child(["suite.rollout", json.dumps(asdict(protocol)), str(policy)], log) as child:
+        for event in child:
+            if event is None:
+                on_progress(len(rows))
+            elif "marker" in event:
+                markers.add(event["marker"])
+            else:
+                rows.append(event)
+    return rows, markers, child.code
 
 
 def _fill(protocol: Protocol, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

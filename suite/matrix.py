@@ -137,18 +137,21 @@ def concrete_engine(physics: str, spec: TaskSpec) -> str:
 
 
 def _jobs(settings: Sequence[tuple[DictConfig, dict[str, Any]]], request: Request) -> list[Job]:
-    base = request.out / suite.__version__
+    folders = [_folder(config, overrides, request.out) for config, overrides in settings]
     jobs = []
     for seed in range(request.seeds):
-        for config, overrides in settings:
-            variant = f"{config.curriculum.name}-{config.randomization}-{config.engine}-{config.budget}"
-            if overrides:
-                variant += f"-{configs.digest(overrides)}"
-            run = RunDir(base / config.task / config.algo / variant / f"seed{seed}")
-            job = Job(config, overrides, seed, run)
+        for (config, overrides), folder in zip(settings, folders, strict=True):
+            job = Job(config, overrides, seed, RunDir(folder / f"seed{seed}"))
             _check_same(job)
             jobs.append(job)
     return jobs
+
+
+def _folder(config: DictConfig, overrides: dict[str, Any], out: Path) -> Path:
+    variant = f"{config.curriculum.name}-{config.randomization}-{config.engine}-{config.budget}"
+    if overrides:
+        variant += f"-{configs.digest(overrides)}"
+    return out / suite.__version__ / config.task / config.algo / variant
 
 
 def _check_same(job: Job) -> None:

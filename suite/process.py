@@ -1,21 +1,27 @@
-"""Processes of a run: they end with their parent, compute the same on any machine's CPU, and leave without a trace."""
+"""Processes of a run: how they are started, report, end with their parent, and leave a simulator behind."""
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 PARENT = "GRADUS_PARENT"
 THREADS = 1  # of torch on the CPU: fixed, because sums depend on how they are split; more made small networks slower
+TICK_S = 0.25
 _PR_SET_PDEATHSIG = 1
 _NEWS = ("compiling ", "converting ")  # beginnings of lines in which `tasks` says what takes long
+
+Event = dict[str, Any]
 
 
 def start(arguments: Sequence[str], log: Path, own_session: bool) -> subprocess.Popen:
@@ -33,6 +39,52 @@ def start(arguments: Sequence[str], log: Path, own_session: bool) -> subprocess.
             env=environment,
             start_new_session=own_session,
         )
+
+
+class Child:
+    """A process with a simulator: `python -m ARGUMENTS EVENTS`, which reports by JSON lines in the file EVENTS.
+
+    Iterating gives the events as they come, and None where there was none for `TICK_S` seconds, until the process has
+    ended; `code` is its exit code then.
+    """
+
+    def __init__(self, arguments: Sequence[str], log: Path) -> None:
+        """Started by `with`, and killed at its end if it still runs."""
+        self._arguments, self._log = arguments, log
+        self.code: int | None = None
+
+    def __enter__(self) -> Child:
+        self._folder = tempfile.TemporaryDirectory(prefix="gradus-")
+        self._file = Path(self._folder.name) / "events"
+        self._file.touch()
+        self._process = start([*self._arguments, str(self._file)], self._log, own_session=False)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+
+    def __iter__(self) -> Iterator[Event | None]:
+        with open(self._file) as file:
+            line = ""
+            while self.code is None:
+                with suppress(subprocess.TimeoutExpired):
+                    self.code = self._process.wait(TICK_S)
+                quiet = True
+                while part := file.readline():
+                    line += part
+                    if line.endswith("\n"):  # else it is still being written, or was cut off by a crash
+                        yield json.loads(line)
+                        line, quiet = "", False
+                if quiet:
+                    yield None
+
+
+def emitter(file: str) -> Callable[[Event], None]:
+    """For a `Child`: a function that reports an event to the parent."""
+    stream = open(file, "w", buffering=1)  # noqa: SIM115 (open until the process ends)
+    return lambda event: print(json.dumps(event), file=stream)
 
 
 def follow_parent(environment: Mapping[str, str] = os.environ) -> None:
@@ -56,7 +108,10 @@ def limit_threads(device: str) -> None:
 
 
 def leave(main: Callable[[], int]) -> None:
-    """Run `main` and end the process at once: simulators crash in their clean-up, after all is done."""
+    """Run `main` and end the process at once.
+
+    Simulators are not closed: some crash or hang in their clean-up, and Isaac Sim's ends the process.
+    """
     try:
         code = main()
     except BaseException:

@@ -1,7 +1,7 @@
-"""The process that steps a policy through the evaluation: `python -m suite.rollout PROTOCOL POLICY ROWS`.
+"""The process that steps a policy through the evaluation: `python -m suite.rollout PROTOCOL POLICY EVENTS`.
 
-It writes one JSON line per episode as soon as it ends, so that what a crash leaves is known. It depends on the
-protocol (JSON) and the policy file alone.
+It reports each episode as soon as it ends, so that what a crash leaves is known. It depends on the protocol (JSON)
+and the policy file alone.
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from suite import devices
-from suite.process import follow_parent, leave, limit_threads
+from suite.process import Event, emitter, follow_parent, leave, limit_threads
 
-Emit = Callable[[dict[str, Any]], None]
+Emit = Callable[[Event], None]
 
 
 def main() -> int:
     """Run the evaluation that the arguments describe."""
     follow_parent()
-    protocol, policy_file, rows_file = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+    protocol, policy_file, events = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
     device = devices.claim(protocol["device"])
     limit_threads(device)
     import torch
@@ -34,14 +33,10 @@ def main() -> int:
     envs_per_grade = protocol["episodes_per_grade"] // protocol["episodes_per_env"]
     difficulty = torch.tensor([difficulty_of(grade) for grade in GRADES], device=device)
     difficulty = difficulty.repeat_interleave(envs_per_grade)
-    spec = tasks.get(protocol["task"])
-    env = spec.build(len(difficulty), device, protocol["engine"])
+    env = tasks.get(protocol["task"]).build(len(difficulty), device, protocol["engine"])
     env.set_sampler(lambda env_ids: difficulty[env_ids])
-    with open(rows_file, "w", buffering=1) as file:
-        run_episodes(
-            env, policy, protocol["episodes_per_env"], protocol["seed"], lambda row: print(json.dumps(row), file=file)
-        )
-    return 0  # without closing the env: the process ends here, and simulators can hang or crash when closed
+    run_episodes(env, policy, protocol["episodes_per_env"], protocol["seed"], emitter(events))
+    return 0
 
 
 def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> None:

@@ -14,6 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 if every run is complete, 1 if one failed, 130 after Ctrl-C; `UserError` for bad input."""
     request, slots, notes = cli.parse(argv)
     jobs = plan(request)
+    cli.check_writable(request.out)  # last: a command that cannot be carried out leaves nothing behind
     for note in notes:
         print(note)
     complete = sum(job.complete for job in jobs)

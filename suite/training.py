@@ -1,79 +1,108 @@
-"""Trains one run: from its configuration to `policy.safetensors`."""
+"""The process that trains one run: `python -m suite.training RUN_DIR EVENTS`."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
 from omegaconf import DictConfig
 
+import baselines
 import curricula
 import tasks
-from baselines.checkpoint import CheckpointError
-from baselines.learner import Learner, make_learner
+from suite import config as configs
+from suite import devices
 from suite.errors import first_line
-from suite.recorder import Curriculum, Progress
+from suite.process import emitter, follow_parent, leave, limit_threads
 from suite.rundir import RunDir
-from suite.tracking import Tracker
+
+if TYPE_CHECKING:
+    from baselines.learner import Learner
+    from curricula.teacher import Teacher
 
 SAVE_S = 10.0  # [s] between two writes of the tables
 RATE_S = 5.0  # [s] over which the speed that is shown is averaged
 
-Report = Callable[..., None]
+
+class Reporter:
+    """Sends the parent the status, at most four times a second, and the rows of the learning curve."""
+
+    def __init__(self, file: str) -> None:
+        """`file` is the last argument of the process, see `suite.process.Child`."""
+        self._emit, self._last, self._state = emitter(file), 0.0, ""
+
+    def status(self, state: str, **fields: Any) -> None:
+        """Fields of status.json."""
+        if state != self._state or time.monotonic() - self._last > 0.25:
+            self._emit({"status": {"state": state, **fields}})
+            self._last, self._state = time.monotonic(), state
+
+    def row(self, row: dict[str, float]) -> None:
+        """A row of progress.parquet."""
+        self._emit({"row": row})
 
 
-def train(config: DictConfig, run: RunDir, tracker: Tracker, report: Report) -> None:
+def main() -> int:
+    """Write the policy of the run that the arguments name."""
+    follow_parent()
+    run = RunDir(Path(sys.argv[1]))
+    config = configs.load(run)
+    device = devices.claim(config.device)
+    limit_threads(device)
+    if config.algo in baselines.reference_names():
+        from baselines.policy import export_reference
+
+        export_reference(config.algo, tasks.get(config.task), run.policy)
+    else:
+        train(config, run, device, Reporter(sys.argv[2]))
+    return 0
+
+
+def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> None:
     """Train to `config.train.env_steps` and export the policy, from the last checkpoint if there is one.
 
     At each of `config.train.checkpoints` evenly spaced numbers of env steps the state is saved and all envs start new
     episodes from a derived seed; so a run that was interrupted takes the same path as one that was not. The policy
     file is written last: where it exists, the training is done.
     """
+    from baselines.learner import make_learner
+
     spec = tasks.get(config.task)
-    report("starting", message=f"starting {config.engine}")
-    env = spec.build(config.train.num_envs, config.device, config.engine)
+    report.status("starting", message=f"starting {config.engine}")
+    env = spec.build(config.train.num_envs, device, config.engine)
     teacher = curricula.make(config.curriculum.name, config.curriculum.grade)
     env.set_sampler(teacher.sample)
     identity = {key: config[key] for key in ("suite_version", "engine", "randomization")}
-    identity |= {"curriculum": f"{config.curriculum.name} at {config.curriculum.grade}", "device": config.device}
+    identity |= {"curriculum": f"{config.curriculum.name} at {config.curriculum.grade}", "device": env.device.type}
     learner = make_learner(config.algo, env, config.agent, config.seed, teacher, identity)
-    try:
-        _loop(config, run, tracker, report, spec.success_when, learner, teacher)
-        learner.export(run.policy)
-    finally:
-        env.close()
+    _loop(config, run, report, learner, teacher)
+    learner.export(run.policy)
 
 
-def _loop(
-    config: DictConfig, run: RunDir, tracker: Tracker, report: Report, when: str, learner: Learner, teacher: Any
-) -> None:
-    total = config.train.env_steps
+def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, teacher: Teacher) -> None:
+    from suite.recorder import Curriculum, Progress
+
+    total, checkpoints = config.train.env_steps, config.train.checkpoints
     file = run.checkpoint / "last.ckpt"
-    if file.exists():
-        try:
-            learner.restore(file)
-            print(f"continuing from the checkpoint at {learner.env_steps} env steps", flush=True)
-        except CheckpointError as error:
-            print(f"starting afresh: {first_line(error)}", flush=True)
+    _restore(learner, file)
     progress = Progress(run, learner.env_steps)
-    curriculum = Curriculum(run, learner.env_steps, total, when)
+    curriculum = Curriculum(run, learner.env_steps, total, learner.env.spec.success_when)
     rate = Rate(learner.env_steps)
     start, before = time.monotonic(), progress.wall_time_s
     last_save = start
     while learner.env_steps < total:
-        saved = learner.env_steps * config.train.checkpoints // total
+        saved = learner.env_steps * checkpoints // total
         metrics, episodes = learner.iterate()
         teacher.update(episodes)
         curriculum.add(episodes)
-        _wait_for(learner.env.device)
         wall, speed = before + time.monotonic() - start, rate.update(learner.env_steps)
         row = {"env_steps": learner.env_steps, "wall_time_s": wall, "steps_per_s": speed, **metrics}
         if whole := progress.add(row):
-            tracker.log(whole)
-        report(
+            report.row(whole)
+        report.status(
             "training",
             env_steps=learner.env_steps,
             steps_per_s=speed,
@@ -82,7 +111,7 @@ def _loop(
             eta_s=max(0, total - learner.env_steps) / speed,
             message="",
         )
-        due = learner.env_steps * config.train.checkpoints // total > saved
+        due = learner.env_steps * checkpoints // total > saved
         if due or time.monotonic() - last_save > SAVE_S:
             # Before the checkpoint: rows that it does not know of are dropped when it is restored.
             progress.save()
@@ -90,6 +119,18 @@ def _loop(
             last_save = time.monotonic()
         if due:
             learner.checkpoint(file)
+
+
+def _restore(learner: Learner, file: Path) -> None:
+    from baselines.checkpoint import CheckpointError
+
+    if not file.exists():
+        return
+    try:
+        learner.restore(file)
+        print(f"continuing from the checkpoint at {learner.env_steps} env steps", flush=True)
+    except CheckpointError as error:
+        print(f"starting afresh: {first_line(error)}", flush=True)
 
 
 class Rate:
@@ -109,7 +150,5 @@ class Rate:
         return (env_steps - steps) / max(now - then, 1e-9)
 
 
-def _wait_for(device: torch.device) -> None:
-    """Let wall times mean what they say: CUDA works behind the caller's back. Once an iteration costs nothing."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+if __name__ == "__main__":
+    leave(main)

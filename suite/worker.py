@@ -1,4 +1,8 @@
-"""One run from beginning to end: `python -m suite.worker RUN_DIR`. What it has to do is in the directory's config."""
+"""One run from beginning to end: `python -m suite.worker RUN_DIR`. What it has to do is in the directory's config.
+
+It has no simulator itself: training and evaluation are processes that it starts one after the other, since a process
+can hold one simulation and may not survive its end.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,20 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-import baselines
+import tasks
 from suite import config as configs
-from suite import devices, evaluation
+from suite import evaluation, process
 from suite.errors import first_line
-from suite.process import follow_parent, leave, limit_threads
 from suite.provenance import collect
 from suite.rundir import RESULT_SCHEMA, RunDir, now, read_json, sha256, write_json, write_status
+from suite.tracking import Tracker
 from tasks.spec import TaskSpec
 
 STATUS_S = 0.5  # [s] between two writes of status.json
+
+
+class RunError(RuntimeError):
+    """A run that failed; the message is the reason, in one line."""
 
 
 class Status:
@@ -43,7 +51,7 @@ class Status:
 
 def main() -> int:
     """Do what is left of the run."""
-    follow_parent()
+    process.follow_parent()
     run = RunDir(Path(sys.argv[1]))
     held = run.lock()  # noqa: F841 (held until the process ends)
     config = configs.load(run)
@@ -51,6 +59,9 @@ def main() -> int:
     report("starting", message="")
     try:
         _finish(config, run, report)
+    except (RunError, evaluation.EvaluationError) as error:
+        report("failed", message=first_line(error))
+        return 1
     except BaseException as error:
         report("failed", message=f"{type(error).__name__}: {first_line(error)}")
         raise
@@ -58,12 +69,6 @@ def main() -> int:
 
 
 def _finish(config: DictConfig, run: RunDir, report: Status) -> None:
-    asked = config.device
-    config.device = devices.claim(asked)
-    limit_threads(config.device)
-    import tasks
-    from suite.tracking import Tracker
-
     spec = tasks.get(config.task)
     provenance = collect(spec, config.command)
     earlier = read_json(run.provenance) or {}
@@ -71,21 +76,12 @@ def _finish(config: DictConfig, run: RunDir, report: Status) -> None:
     write_json(run.provenance, provenance)
     tracker = Tracker(config, run)
     if not run.policy.exists():
-        if config.algo in baselines.reference_names():
-            from baselines.policy import export_reference
-
-            export_reference(config.algo, spec, run.policy)
-        else:
-            from suite.training import train
-
-            train(config, run, tracker, report)
+        _train(config, run, tracker, report)
     curve = _curve(run)
 
-    protocol = evaluation.Protocol(
-        task=config.task, engine=config.engine, device=config.device, **{key: config.eval[key] for key in config.eval}
-    )
+    protocol = evaluation.Protocol(config.task, config.engine, config.device, **config.eval)
     steps = curve[-1]["env_steps"] if curve else 0
-    report("evaluating", env_steps=steps, eta_s=None, message="evaluating")
+    report("evaluating", env_steps=steps, eta_s=None, message="")
     start = time.monotonic()
     rows = evaluation.evaluate(
         protocol,
@@ -105,7 +101,7 @@ def _finish(config: DictConfig, run: RunDir, report: Status) -> None:
         "env_steps": steps,
         "wall_time_s": curve[-1]["wall_time_s"] if curve else 0.0,
         "evaluation_time_s": evaluation_time,
-        "device": _device_name(asked, provenance),
+        "device": _device_name(config.device, provenance),
         **evaluation.summary(rows),
         "policy_sha256": sha256(run.policy),
         "episodes_sha256": episodes_hash,
@@ -116,6 +112,19 @@ def _finish(config: DictConfig, run: RunDir, report: Status) -> None:
     means = {f"{key}_mean": _mean(result[key]) for key in ("success", "return")}
     report("complete", **means, message="")
     tracker.finish(run, result, curve)  # after the result, which does not wait for a slow upload
+
+
+def _train(config: DictConfig, run: RunDir, tracker: Tracker, report: Status) -> None:
+    with process.Child(["suite.training", str(run.path)], run.log) as child:
+        for event in child:
+            if event is None:
+                continue
+            if "status" in event:
+                report(**event["status"])
+            else:
+                tracker.log(event["row"])
+    if not run.policy.exists():
+        raise RunError(process.reason(child.code, run.log))
 
 
 def _curve(run: RunDir) -> list[dict[str, Any]]:
@@ -132,11 +141,11 @@ def _overrides(config: DictConfig, spec: TaskSpec) -> dict[str, Any]:
     return configs.changes(configs.defaults(spec, config.algo, config.budget), config)
 
 
-def _device_name(device: str, provenance: dict[str, Any]) -> str:
+def _device_name(device: str, provenance: Mapping[str, Any]) -> str:
     if device == "cpu":
         return provenance["cpu"]
-    return provenance["gpus"][0]  # the claimed one is the only one that is visible
+    return provenance["gpus"][int(device.partition(":")[2])]
 
 
 if __name__ == "__main__":
-    leave(main)
+    process.leave(main)

@@ -72,11 +72,12 @@ def outcome(capsys, argv, command=run, name="suite.run"):
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, changed, rest, said):
-    code, err, _ = outcome(capsys, arguments(tmp_path, *rest, **changed))
+    code, err, _ = outcome(capsys, arguments(tmp_path / "runs", *rest, **changed))
     assert code == 2
     assert said in err
     assert len(err.splitlines()) == 1
     assert err.startswith("suite.run: ")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_dqn_needs_discrete_actions(tmp_path, capsys, monkeypatch):

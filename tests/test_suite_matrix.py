@@ -1,6 +1,8 @@
 """The plan: which runs a command line means, where they go, and what the catalogue says."""
 
 import json
+import sys
+from unittest.mock import MagicMock
 
 import pytest
 from omegaconf import OmegaConf
@@ -8,7 +10,7 @@ from omegaconf import OmegaConf
 import baselines
 import suite
 import tasks
-from suite import cli, config, devices, tracking
+from suite import cli, config, devices, doctor, tracking
 from suite import list as catalogue
 from suite.matrix import plan
 
@@ -105,6 +107,33 @@ def test_wandb_mode_without_a_flag(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert tracking.choose_mode(None)[0] == "offline"
     assert tracking.choose_mode("disabled") == ("disabled", "")
+
+
+@pytest.mark.parametrize("broken", ["init", "log", "Table"])
+def test_wandb_does_not_stop_a_run(tmp_path, monkeypatch, capsys, broken):
+    def fail(*args, **options):
+        raise ConnectionError("no route to W&B\nat all")
+
+    wandb = MagicMock(**{broken: fail} if broken != "log" else {"init.return_value.log": fail})
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    (job,) = jobs(tmp_path, "--task", "toy-reach", "--algo", "zero", "--wandb", "offline")
+    job.run.path.mkdir(parents=True)
+    tracker = tracking.Tracker(job.config("cpu"), job.run)
+    tracker.log({"env_steps": 1, "return_mean": 2.0})
+    tracker.finish(job.run, {"success": {"g1": 1.0}, "return": {"g1": 1.0}, "episodes": {"g1": 1}, "env_steps": 1}, [])
+    assert capsys.readouterr().err == "W&B stopped logging: no route to W&B\n"
+
+
+def test_doctor_names_the_package_of_a_missing_library(monkeypatch, capsys):
+    monkeypatch.setattr("tasks.engines.missing_libraries", lambda: {"libXt.so.6": "libxt6"})
+    assert doctor.main(["--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {"python", "torch", "engines", "system_libraries", "disk", "wandb"} <= set(found)
+    assert found["system_libraries"]["libXt.so.6"] == {"found": False, "package": "libxt6"}
+    assert found["system_libraries"]["libGL.so.1"]["found"]
+    assert not found["engines"]["ovphysx"]["available"]
+    assert doctor.main([]) == 1
+    assert "apt-get install libxt6" in capsys.readouterr().out
 
 
 def test_catalogue(capsys):
