@@ -43,7 +43,10 @@ def make_learner(
 class OnPolicyLearner(Learner):
     """Collects a rollout, updates on the whole of it, and throws it away.
 
-    The first rollout with `obs_norm` only measures the observations: there are no statistics to act on yet.
+    The statistics of observations take the rollout in before its update, so that they are never a rollout behind:
+    in the first rollouts the envs have not been everywhere yet. The probabilities that the update starts from are
+    those of the moved policy. It differs from the one that acted, but least at the start, where the statistics move
+    most: actions hardly depend on the observation then.
     """
 
     def _make_collector(self) -> Collector:
@@ -65,13 +68,8 @@ class OnPolicyLearner(Learner):
         return self.algorithm.policy.act(self.buffer.read(obs))
 
     def _learn(self) -> dict[str, float]:
-        measuring = self.norm is not None and self.env_steps == self.steps_per_iteration
-        losses = {} if measuring else self._update()
-        if self.norm is not None:  # only here, so that a rollout and its update see the same statistics
+        if self.norm is not None:
             self.norm.update(self.buffer.obs[:-1])
-        return losses
-
-    def _update(self) -> dict[str, float]:
         stats = self.algorithm.update(self.buffer, batch_size=self._minibatch, repeat=self.cfg.epochs)
         losses = agents.losses(stats)
         if self.cfg.get("desired_kl") is not None:

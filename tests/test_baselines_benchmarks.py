@@ -1,0 +1,41 @@
+"""The speed benchmark runs its three learners on the same env, and reads a profile right."""
+
+import argparse
+
+import pytest
+import torch
+
+from benchmarks import train_throughput as benchmark
+
+
+@pytest.mark.parametrize("name", benchmark.NAMES)
+@pytest.mark.parametrize("obs_norm", [False, True])
+def test_a_learner_is_measured(name, obs_norm):
+    args = argparse.Namespace(env="trivial", engine=None, num_envs=4, horizon=4, iterations=2, warmup=1)
+    args.device, args.threads, args.obs_norm, args.profile = "cpu", 1, obs_norm, name == "ours"
+    result = benchmark.measure(name, args)
+    assert result["env_steps_per_s"] > 0
+    assert sum(result["share"].values()) == pytest.approx(1.0)
+    assert all(0 < share < 1 for share in result["share"].values())
+    if name == "ours":
+        assert result["device_to_host_copies"] == {"env step": 0, "step loop": 0}
+    assert name in benchmark.table([result])
+
+
+def test_copies_are_told_apart_by_who_asked_for_them():
+    def launch(at, number):
+        return {"cat": "cuda_runtime", "name": "cudaMemcpyAsync", "ts": at, "args": {"correlation": number}}
+
+    def copy(number, kind="DtoH"):
+        return {"cat": "gpu_memcpy", "name": f"Memcpy {kind}", "ts": 900, "args": {"correlation": number}}
+
+    step = {"cat": "user_annotation", "name": "env step", "ts": 100, "dur": 50}
+    events = [step, launch(90, 1), launch(120, 2), launch(149, 3), launch(151, 4), launch(160, 5)]
+    events += [copy(1), copy(2), copy(3), copy(4), copy(5, "HtoD"), {"name": "process_name", "ph": "M"}]
+    assert benchmark.count_copies(events) == {"env step": 2, "step loop": 2}
+
+
+def test_a_stopwatch_adds_up_by_stage():
+    watch = benchmark.Stopwatch(torch.device("cpu"))
+    watch._marks = {"env step": [(0.0, 1.0), (3.0, 3.5)], "inference": [(1.0, 3.0)], "update": []}
+    assert watch.split() == {"env step": 1.5, "inference": 2.0, "update": 0.0}
