@@ -10,6 +10,7 @@ _SUITE = {
     "cartpole-balance": "tasks.cartpole_balance",
     "ant-run": "tasks.ant_run",
     "franka-reach": "tasks.franka_reach",
+    "franka-push": "tasks.franka_push",
 }
 _TEST = {"toy-reach": "tasks.toy"}  # runs wherever it is named, but is not part of `all`
 

@@ -9,15 +9,20 @@ import isaaclab.sim as sim_utils
 import torch
 from isaaclab.actuators import ImplicitActuatorCfg
 from isaaclab.assets import ArticulationCfg
-from isaaclab.utils.math import combine_frame_transforms
+from isaaclab.managers import ActionTerm, ActionTermCfg
+from isaaclab.utils import configclass
+from isaaclab.utils.math import combine_frame_transforms, matrix_from_quat, wrap_to_pi
+from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 
-from tasks import assets, terms
+from tasks import assets, objects, terms
 
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
 
 ARM = "panda_joint[1-7]"
+FINGERS = "panda_finger_joint.*"
+OPEN, CLOSED = 0.04, -0.02  # [m] targets of a finger, which travels from 0 to 0.04: what it cannot reach is its grip
 HOME = {
     "panda_joint1": 0.0,
     "panda_joint2": -math.pi / 4,
@@ -57,10 +62,47 @@ def panda() -> ArticulationCfg:
                 armature=1e-3,
             ),
             "hand": ImplicitActuatorCfg(
-                joint_names_expr=["panda_finger_joint.*"], joint_effort_limit=200.0, stiffness=2000.0, damping=100.0
+                joint_names_expr=[FINGERS], joint_effort_limit=200.0, stiffness=2000.0, damping=100.0
             ),
         },
     )
+
+
+PEDESTAL = 0.12  # [m] height of the base over the floor: the Panda's first link reaches 9 cm below it, and would rub
+OVER_TABLE = HOME | {
+    "panda_joint2": 0.32,
+    "panda_joint4": -2.39,
+    "panda_joint6": 2.71,
+}
+"""Where tasks with objects start: the TCP 0.2 m over the floor, half a metre before the base."""
+
+
+def handling_panda() -> ArticulationCfg:
+    """The arm for tasks with objects.
+
+    Its weight is compensated, as by Franka's own controller; it follows its targets within a tenth of a second; and
+    its fingers close at 0.2 m/s and grip with about 10 N. Inertia of the motors (as in Isaac Lab's lift task) keeps
+    contacts stiff on Newton: MuJoCo's contacts do not see a joint's damping, and give way where that outweighs inertia.
+    """
+    cfg = panda()
+    cfg.spawn.rigid_props = [
+        PhysxRigidBodyCfg(max_depenetration_velocity=5.0, disable_gravity=True),
+        MujocoRigidBodyCfg(gravcomp=1.0),
+    ]
+    cfg.spawn.physics_material = objects.friction()
+    cfg.init_state.pos = (0.0, 0.0, PEDESTAL)
+    cfg.init_state.joint_pos = OVER_TABLE
+    cfg.actuators["arm"] = ImplicitActuatorCfg(
+        joint_names_expr=[ARM],
+        joint_effort_limit={"panda_joint[1-4]": 87.0, "panda_joint[5-7]": 12.0},
+        stiffness={"panda_joint[1-4]": 400.0, "panda_joint[5-7]": 200.0},
+        damping={"panda_joint[1-4]": 40.0, "panda_joint[5-7]": 20.0},
+        armature={"panda_joint[1-2]": 0.61, "panda_joint[3-4]": 0.46, "panda_joint[5-7]": 0.21},
+    )
+    cfg.actuators["hand"] = ImplicitActuatorCfg(
+        joint_names_expr=[FINGERS], joint_effort_limit=70.0, stiffness=300.0, damping=60.0, armature=0.3
+    )
+    return cfg
 
 
 def tcp_pose(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,6 +113,111 @@ def tcp_pose(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
     offset = torch.tensor(TCP_OFFSET, device=env.device).expand(env.num_envs, 3)
     rotation = torch.tensor(TCP_ROTATION, device=env.device).expand(env.num_envs, 4)
     return combine_frame_transforms(position, robot.data.body_quat_w.torch[:, link], offset, rotation)
+
+
+def tcp_position(env: GradedEnv) -> torch.Tensor:
+    """Tool centre point in the frame of the env [N, 3] [m]."""
+    return tcp_pose(env)[0]
+
+
+def object_from_tcp(env: GradedEnv, part: int = 0) -> torch.Tensor:
+    """From the TCP to the object that plays the part [N, 3] [m]."""
+    return objects.position(env, part) - tcp_position(env)
+
+
+def opening(env: GradedEnv) -> torch.Tensor:
+    """Mean travel of the two fingers [N, 1], 1 for open."""
+    robot = env.scene["robot"]
+    return robot.data.joint_pos.torch[:, robot.find_joints(FINGERS)[0]].mean(dim=-1, keepdim=True) / OPEN
+
+
+class HandAction(ActionTerm):
+    """Moves the hand, which points down, with differential inverse kinematics.
+
+    Actions [N, 3 + yaw + gripper] in [-1, 1] are: how far ahead of the TCP its target is, in the base frame; by how
+    much the hand is to turn about the vertical; and how far the fingers are to be apart, from closed to open. The
+    joint targets follow from the measured pose at every control step, so that no target runs away from a hand that
+    something holds back. Damped least squares after Wampler, "Manipulator inverse kinematic solutions based on vector
+    formulations and damped least-squares methods" (1986); what they leave free draws the joints towards home.
+    """
+
+    cfg: HandActionCfg
+
+    def __init__(self, cfg: HandActionCfg, env: GradedEnv) -> None:
+        """Look up joints and links."""
+        super().__init__(cfg, env)
+        robot = env.scene[cfg.asset_name]
+        self._arm, self._fingers = robot.find_joints(ARM)[0], robot.find_joints(FINGERS)[0]
+        self._links = [robot.body_names.index(f"panda_link{k}") for k in range(1, 8)]
+        self._box = torch.tensor((cfg.low, cfg.high), device=self.device)
+        self._raw_actions = torch.zeros(self.num_envs, self.action_dim, device=self.device)
+        self._targets = robot.data.default_joint_pos.torch[:, self._arm + self._fingers].clone()
+
+    @property
+    def action_dim(self) -> int:
+        """Width of the action."""
+        return 3 + self.cfg.yaw + self.cfg.gripper
+
+    @property
+    def raw_actions(self) -> torch.Tensor:
+        """Actions of the last step [N, action_dim]."""
+        return self._raw_actions
+
+    @property
+    def processed_actions(self) -> torch.Tensor:
+        """Target positions of the seven arm joints [rad] and the two fingers [m] [N, 9]."""
+        return self._targets
+
+    def reset(self, env_ids: torch.Tensor | None = None) -> None:
+        """Forget the last action of rows `env_ids`."""
+        self._raw_actions[slice(None) if env_ids is None else env_ids] = 0.0
+
+    def process_actions(self, actions: torch.Tensor) -> None:
+        """Joint targets from actions [N, action_dim]."""
+        self._raw_actions[:] = actions
+        robot = self._asset
+        position, orientation = tcp_pose(self._env)
+        hand = matrix_from_quat(orientation)
+        goal = (position + self.cfg.reach * actions[:, :3]).clamp(*self._box)
+        yaw = torch.atan2(hand[:, 1, 0], hand[:, 0, 0])
+        turn = wrap_to_pi(self.cfg.heading - yaw)
+        if self.cfg.yaw:  # free to turn by a quarter to each side, which is all that two fingers need
+            turn = turn + (self.cfg.turn * actions[:, 3] - turn).clamp(-math.pi / 2, math.pi / 2)
+        approach = hand[:, :, 2]
+        upright = torch.stack((-approach[:, 1], approach[:, 0], turn), dim=-1)  # approach × down, and the turn
+        twist = torch.cat((goal - position, upright), dim=-1)
+
+        axes = matrix_from_quat(robot.data.body_quat_w.torch[:, self._links])[..., 2]  # joints turn about links' z
+        lever = position[:, None] + self._env.scene.env_origins[:, None] - robot.data.body_pos_w.torch[:, self._links]
+        jacobian = torch.cat((torch.linalg.cross(axes, lever), axes), dim=-1).transpose(1, 2)
+        joints = robot.data.joint_pos.torch[:, self._arm]
+        home = 0.1 * (robot.data.default_joint_pos.torch[:, self._arm] - joints)
+        damped = jacobian @ jacobian.transpose(1, 2) + 0.05**2 * torch.eye(6, device=self.device)
+        wanted = twist[..., None] - jacobian @ home[..., None]
+        solved = torch.cholesky_solve(wanted, torch.linalg.cholesky_ex(damped).L)
+        step = home + (jacobian.transpose(1, 2) @ solved)[..., 0]
+        limits = robot.data.joint_pos_limits.torch[:, self._arm]
+        self._targets[:, :7] = (joints + step).clamp(limits[..., 0], limits[..., 1])
+        self._targets[:, 7:] = CLOSED + (OPEN - CLOSED) * (1.0 + actions[:, -1:]) / 2.0 if self.cfg.gripper else CLOSED
+
+    def apply_actions(self) -> None:
+        """Hand the targets to the actuators, before every physics step."""
+        self._asset.set_joint_position_target_index(target=self._targets, joint_ids=self._arm + self._fingers)
+
+
+@configclass
+class HandActionCfg(ActionTermCfg):
+    """See `HandAction`."""
+
+    class_type: type = HandAction
+    asset_name: str = "robot"
+    yaw: bool = True  # whether an action turns the hand; else it keeps its heading
+    gripper: bool = True  # whether an action moves the fingers; else they stay closed
+    heading: float = 0.0  # [rad] of the hand's x axis in the base frame; the fingers move across it
+    reach: float = 0.05  # [m] at full action: the hand then moves at about 0.5 m/s
+    turn: float = 0.3  # [rad] at full action
+    low: tuple[float, float, float] = (0.25, -0.4, 0.016)  # [m] the fingers end 15 mm below the TCP
+    high: tuple[float, float, float] = (0.75, 0.4, 0.5)  # [m]
 
 
 def too_fast(env: GradedEnv) -> torch.Tensor:

@@ -1,0 +1,180 @@
+"""`franka-push`: the Panda has to push a cube to a goal on the table."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, axis_actions
+
+if TYPE_CHECKING:
+    import torch
+    from isaaclab.envs import ManagerBasedRLEnvCfg
+
+    from tasks.lab_env import GradedEnv, LabEnv
+
+SPEC = TaskSpec(
+    name="franka-push",
+    summary="Push a cube along the table to a goal, with the fingers closed.",
+    robot="Franka Panda",
+    engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
+    make_env="tasks.franka_push:make_env",
+    observations=(
+        Term("joint_position", 7, "rad", "of the arm, relative to the start pose"),
+        Term("joint_velocity", 7, "5 rad/s"),
+        Term("tcp_position", 3, "m", "in the frame of the env"),
+        Term("cube_position", 3, "m", "from the TCP"),
+        Term("cube_axes", 6, "1", "directions of the cube's x and y axes"),
+        Term("cube_velocity", 3, "m/s"),
+        Term("goal_position", 2, "m", "from the cube, on the table"),
+        Term("last_action", 3, "1"),
+    ),
+    actions=(Term("hand_motion", 3, "5 cm", "how far ahead of the TCP its target is"),),
+    physics_dt=1 / 100,
+    decimation=5,
+    episode_length_s=5.0,
+    success="centre of the cube within the tolerance of the goal, on the table",
+    success_hold_s=0.5,
+    success_when="once",
+    grades={
+        "distance": GradeParam((0.12, 0.16, 0.2, 0.25, 0.3), "m", "largest distance from the cube to the goal"),
+        "direction": GradeParam((0.4, 0.8, 1.6, 2.4, math.pi), "rad", "largest angle of the way from straight ahead"),
+        "spread": GradeParam((0.02, 0.04, 0.06, 0.08, 0.1), "m", "half the edge of the square of the way's middle"),
+        "yaw": GradeParam((0.1, 0.3, 0.5, 0.7, math.pi / 4), "rad", "largest turn of the cube at the start"),
+        "cube_sizes": GradeParam((1, 1, 2, 3, 3), "1", "how many of the cubes with 5, 7 and 3.5 cm edge may come"),
+        "tolerance": GradeParam((0.05, 0.04, 0.03, 0.02, 0.01), "m", "largest distance at the goal"),
+    },
+    budgets={"smoke": 100_000, "quick": 5_000_000, "full": 50_000_000},
+    discrete_actions=axis_actions(3),
+    safety={
+        "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
+        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
+    },
+    assets=("panda",),
+)
+
+EDGES = (0.05, 0.07, 0.035)  # [m] of the cubes
+NEAREST = 0.08  # [m] of the goal: further than any tolerance
+MIDDLE = (0.5, 0.0)  # [m] of the ways, on average
+ARENA = ((0.2, -0.45), (0.85, 0.45))  # [m] corners of what the cube must not leave
+
+
+def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
+    """Build the env on `engine`."""
+    from tasks import franka
+    from tasks.lab_env import LabEnv
+
+    newton = {"njmax": 120, "nconmax": 40, "cone": "pyramidal", "impratio": 1}
+    return LabEnv(
+        spec, env_cfg(), success, safety=franka.SAFETY, num_envs=num_envs, device=device, engine=engine, newton=newton
+    )
+
+
+def env_cfg() -> ManagerBasedRLEnvCfg:
+    """Scene and MDP."""
+    import isaaclab.envs.mdp as mdp
+    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
+
+    from tasks import franka, objects, terms
+
+    arm = {"asset_cfg": SceneEntityCfg("robot", joint_names=[franka.ARM])}
+    cubes = {f"cube{k}": objects.cube(edge) for k, edge in enumerate(EDGES)}
+    return terms.env_cfg(
+        scene=terms.scene(
+            env_spacing=2.5,
+            floor=objects.floor(),
+            **objects.table(franka.PEDESTAL),
+            robot=franka.handling_panda(),
+            objects=objects.collection(**cubes),
+        ),
+        observations={
+            "policy": terms.observation_group(
+                joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=arm),
+                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=arm, scale=0.2),
+                tcp_position=ObservationTermCfg(func=franka.tcp_position),
+                cube_position=ObservationTermCfg(func=franka.object_from_tcp),
+                cube_axes=ObservationTermCfg(func=objects.axes),
+                cube_velocity=ObservationTermCfg(func=objects.velocity),
+                goal_position=ObservationTermCfg(func=way),
+                last_action=ObservationTermCfg(func=mdp.last_action),
+            )
+        },
+        actions={"hand": franka.HandActionCfg(yaw=False, gripper=False)},
+        events={
+            "home": EventTermCfg(
+                func=mdp.reset_joints_by_offset,
+                mode="reset",
+                params={**arm, "position_range": (-0.05, 0.05), "velocity_range": (0.0, 0.0)},
+            ),
+            "start": EventTermCfg(func=reset_to_grade, mode="reset"),
+        },
+        rewards={
+            "behind": RewardTermCfg(func=behind, weight=1.0),
+            "distance": RewardTermCfg(func=closeness, weight=4.0, params={"scale": 0.15}),
+            "distance_fine": RewardTermCfg(func=closeness, weight=2.0, params={"scale": 0.03}),
+            "at_goal": RewardTermCfg(func=success, weight=2.0),
+            "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.01),
+        },
+        terminations={
+            "time_out": TerminationTermCfg(func=mdp.time_out, time_out=True),
+            "out_of_reach": TerminationTermCfg(func=objects.left, params={"arena": ARENA}),
+        },
+    )
+
+
+def goal(env: GradedEnv) -> torch.Tensor:
+    """Goal of each env on the table [N, 2] [m]."""
+    if not hasattr(env, "goal_position"):  # the observation manager asks before the first reset
+        import torch
+
+        env.goal_position = torch.tensor(MIDDLE, device=env.device).repeat(env.num_envs, 1)
+    return env.goal_position
+
+
+def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+    """Draw a cube, and a straight way for it: its ends are the start and the goal."""
+    import torch
+    from isaaclab.utils.math import sample_uniform
+
+    from tasks import objects
+
+    k = len(env_ids)
+    cube = objects.draw(env, "cube_sizes", env_ids)
+    length = sample_uniform(NEAREST, env.param("distance", env_ids), (k,), env.device)
+    angle = env.param("direction", env_ids) * sample_uniform(-1.0, 1.0, (k,), env.device)
+    half = 0.5 * length[:, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
+    middle = torch.tensor(MIDDLE, device=env.device)
+    middle = middle + env.param("spread", env_ids)[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
+    goal(env)[env_ids] = middle + half
+    position = torch.cat((middle - half, objects.rest_height(env, cube)[:, None]), dim=-1)
+    objects.place(env, env_ids, cube[:, None], position[:, None], objects.upright(env, "yaw", env_ids)[:, None])
+
+
+def way(env: GradedEnv) -> torch.Tensor:
+    """From the cube to the goal, on the table [N, 2] [m]."""
+    from tasks import objects
+
+    return goal(env) - objects.position(env)[:, :2]
+
+
+def behind(env: GradedEnv) -> torch.Tensor:
+    """1 with the TCP where it can push: behind the cube as seen from the goal, at half its height [N]."""
+    import torch
+
+    from tasks import franka, objects
+
+    height = objects.chosen_height(env)[:, None]
+    direction = torch.nn.functional.normalize(way(env), dim=-1)
+    place = objects.position(env)[:, :2] - (height + 0.02) * direction
+    distance = (torch.cat((place, height.clamp(min=0.02)), dim=-1) - franka.tcp_position(env)).norm(dim=-1)
+    return 1.0 - (distance / 0.1).tanh()
+
+
+def closeness(env: GradedEnv, scale: float) -> torch.Tensor:
+    """1 with the cube at the goal, 0.5 about half of `scale` [m] from it [N]."""
+    return 1.0 - (way(env).norm(dim=-1) / scale).tanh()
+
+
+def success(env: GradedEnv) -> torch.Tensor:
+    """Cube within the tolerance of the goal [N] bool."""
+    return way(env).norm(dim=-1) < env.param("tolerance")
