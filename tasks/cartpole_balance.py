@@ -100,6 +100,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
         rewards={
             "upright": RewardTermCfg(func=upright, weight=1.0),
             "centred": RewardTermCfg(func=centred, weight=1.0),
+            "distance": RewardTermCfg(func=mdp.joint_pos_target_l2, weight=-0.1, params={**cart, "target": 0.0}),
             "off_the_rail": RewardTermCfg(func=mdp.is_terminated, weight=-100.0),
             "pole_velocity": RewardTermCfg(func=mdp.joint_vel_l2, weight=-0.002, params=pole),
             "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.01),
