@@ -14,7 +14,7 @@ from rich.console import Console
 
 import tasks
 from suite import config as configs
-from suite import devices, evaluation, process
+from suite import devices, evaluation
 from suite.cli import Parser, check_writable
 from suite.errors import UserError, exit_code, first_line
 from suite.matrix import concrete_engine, names_of
@@ -90,7 +90,7 @@ def _evaluate(
                     protocol,
                     run.policy,
                     log,
-                    lambda done: status.update(process.news(log) if not done else f"{done} of {protocol.episodes}"),
+                    lambda done, news: status.update(news or f"{done} of {protocol.episodes} episodes"),
                 )
         except evaluation.EvaluationError as error:
             log_hint = f" (see {log})" if out else ""

@@ -36,6 +36,9 @@ _SCHEMA = pa.schema(
 )
 
 
+OnProgress = Callable[[int, str], None]
+
+
 class EvaluationError(RuntimeError):
     """The evaluation could not be run; the message is the reason, in one line."""
 
@@ -57,8 +60,10 @@ class Protocol:
         return len(GRADES) * self.episodes_per_grade
 
 
-def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: Callable[[int], None]) -> list[dict[str, Any]]:
-    """Rows of all episodes, sorted by env and episode; `on_progress` gets the number that is done, twice a second.
+def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgress) -> list[dict[str, Any]]:
+    """Rows of all episodes, sorted by env and episode.
+
+    `on_progress` gets how many are done, and what takes long if the simulator has to do something first.
 
     An engine that crashes is tried once more; what is still missing then are episodes that failed.
 
@@ -77,13 +82,13 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: Callable[
 
 
 def _run(
-    protocol: Protocol, policy: Path, log: Path, on_progress: Callable[[int], None]
+    protocol: Protocol, policy: Path, log: Path, on_progress: OnProgress
 ) -> tuple[list[dict[str, Any]], set[str], int]:
     rows, markers = [], set()
     with process.Child(["suite.rollout", json.dumps(asdict(protocol)), str(policy)], log) as child:
         for event in child:
             if event is None:
-                on_progress(len(rows))
+                on_progress(len(rows), "" if rows else child.news())
             elif "marker" in event:
                 markers.add(event["marker"])
             else:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -54,16 +53,16 @@ class Child:
         self.code: int | None = None
 
     def __enter__(self) -> Child:
-        self._folder = tempfile.TemporaryDirectory(prefix="gradus-")
-        self._file = Path(self._folder.name) / "events"
-        self._file.touch()
+        self._file = self._log.with_name(f".{self._log.stem}.events")
+        self._file.write_text("")
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
         self._process = start([*self._arguments, str(self._file)], self._log, own_session=False)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._process.kill()
         self._process.wait()
-        self._folder.cleanup()
+        self._file.unlink()
 
     def __iter__(self) -> Iterator[Event | None]:
         with open(self._file) as file:
@@ -79,6 +78,13 @@ class Child:
                         line, quiet = "", False
                 if quiet:
                     yield None
+
+    def news(self) -> str:
+        """What the simulator is busy with while it starts, if that takes long: the last line that says so, or ''."""
+        with open(self._log, "rb") as file:
+            file.seek(self._log_start)
+            lines = file.read(8192).decode(errors="replace").splitlines()
+        return next((line for line in reversed(lines) if line.startswith(_NEWS)), "")
 
 
 def emitter(file: str) -> Callable[[Event], None]:
@@ -148,9 +154,3 @@ def last_line(log: Path) -> str:
     except OSError:
         return ""
     return next((line[:300] for line in reversed(lines) if line), "")
-
-
-def news(log: Path) -> str:
-    """What a simulator that starts is busy with, if that takes long: the last line of its log that says so."""
-    line = last_line(log)
-    return line if line.startswith(_NEWS) else ""

@@ -37,8 +37,6 @@ class Tracked:
         if status is None or status.get("state") not in ("starting", "training", "evaluating"):
             return
         self.status, self.state, self.message = status, status["state"], status.get("message") or ""
-        if self.state == "starting":
-            self.message = process.news(self.job.run.log) or self.message
 
 
 def execute(jobs: Sequence[Job], slots: Sequence[str], display: Display) -> list[Tracked]:

@@ -71,7 +71,6 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> Non
     from baselines.learner import make_learner
 
     spec = tasks.get(config.task)
-    report.status("starting", message=f"starting {config.engine}")
     env = spec.build(config.train.num_envs, device, config.engine)
     teacher = curricula.make(config.curriculum.name, config.curriculum.grade)
     env.set_sampler(teacher.sample)

@@ -39,9 +39,14 @@ class Status:
         self._fields: dict[str, Any] = {"state": "starting", "env_steps": 0, "total_env_steps": total_env_steps}
         self._fields |= dict.fromkeys(("steps_per_s", "return_mean", "success_mean", "eta_s"))
 
+    @property
+    def state(self) -> str:
+        """The state reported last."""
+        return self._fields["state"]
+
     def __call__(self, state: str, **fields: Any) -> None:
         """Report `state`; a change of it is written at once."""
-        changed = state != self._fields["state"] or not self._written
+        changed = state != self.state or not self._written
         # A mean over no episodes is no news.
         self._fields |= {"state": state} | {key: value for key, value in fields.items() if value == value}
         if changed or time.monotonic() - self._written > STATUS_S:
@@ -87,7 +92,7 @@ def _finish(config: DictConfig, run: RunDir, report: Status) -> None:
         protocol,
         run.policy,
         run.log,
-        lambda done: report("evaluating", message=f"evaluated {done} of {protocol.episodes} episodes"),
+        lambda done, news: report("evaluating", message=news or f"evaluated {done} of {protocol.episodes} episodes"),
     )
     evaluation_time = time.monotonic() - start
     episodes_hash = evaluation.write(run.episodes, rows, protocol, config.algo)
@@ -118,8 +123,9 @@ def _train(config: DictConfig, run: RunDir, tracker: Tracker, report: Status) ->
     with process.Child(["suite.training", str(run.path)], run.log) as child:
         for event in child:
             if event is None:
-                continue
-            if "status" in event:
+                if report.state == "starting":
+                    report("starting", message=child.news())
+            elif "status" in event:
                 report(**event["status"])
             else:
                 tracker.log(event["row"])

@@ -186,7 +186,7 @@ def test_a_crash_fails_what_is_missing():
 def test_a_child_ends_with_its_parent(tmp_path):
     code = (
         "import subprocess, sys, time; from pathlib import Path; from suite import process;"
-        f"p = process.start(['tests.suite_follower'], Path({str(tmp_path / 'log')!r}), own_session=True);"
+        f"p = process.start(['tests.suite_follower', 'wait'], Path({str(tmp_path / 'log')!r}), own_session=True);"
         "print(p.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -200,12 +200,25 @@ def test_a_child_ends_with_its_parent(tmp_path):
 def test_the_last_line_of_a_log(tmp_path):
     log = tmp_path / "log"
     assert process.reason(3, log) == "exit code 3"
-    log.write_text("compiling kernels\n\n")
-    assert process.news(log) == "compiling kernels"
-    log.write_text("compiling kernels\nTraceback\nValueError: bad \x1b\n\n")
-    assert process.news(log) == ""
-    assert process.reason(1, log) == "ValueError: bad \x1b"
+    log.write_text("Traceback\nValueError: bad\n\n")
+    assert process.reason(1, log) == "ValueError: bad"
     assert process.reason(-signal.SIGSEGV, log) == "killed by SIGSEGV"
+
+
+def test_a_child_reports_events_and_what_it_is_busy_with(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("compiling long ago\n")
+    with process.Child(["tests.suite_follower"], log) as child:
+        events, news = [], set()
+        for event in child:
+            if event is None:
+                news.add(child.news())
+            else:
+                events.append(event)
+    assert events == [{"step": 1}, {"step": 2}]  # the third was cut off
+    assert news <= {"", "compiling kernels"}
+    assert "compiling kernels" in news
+    assert child.code == 3
 
 
 @pytest.fixture
