@@ -85,7 +85,7 @@ class RunDir:
 
     def lock(self) -> int:
         """Hold the directory until this process ends, however it ends. Raises `Locked` if another one does."""
-        fd = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
+        fd = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -84,7 +84,7 @@ def test_curriculum_bins(tmp_path):
     assert math.isnan(row["success_bin_1"])
 
 
-def toy(n, per_grade_env=1):
+def toy(n):
     env = tasks.get("toy-reach").build(n, "cpu", "torch")
     difficulty = torch.tensor([difficulty_of(grade) for grade in GRADES]).repeat_interleave(n // len(GRADES))
     env.set_sampler(lambda env_ids: difficulty[env_ids])
@@ -181,6 +181,30 @@ def test_a_crash_fails_what_is_missing():
     assert [row["termination"] for row in filled] == ["time_out", "crashed"] * 5
     assert evaluation.summary(filled)["success"]["g1"] == 0.5
     assert math.isfinite(evaluation.summary(filled)["return"]["g1"])
+
+
+@pytest.mark.parametrize(
+    ("markers", "code", "said"),
+    [
+        ({"started"}, -signal.SIGSEGV, None),
+        ({"started", "crashed"}, 0, None),
+        ({"started"}, -signal.SIGKILL, "killed by SIGKILL"),
+        (set(), 1, "no such engine"),
+    ],
+)
+def test_only_an_engine_that_crashes_twice_costs_episodes(tmp_path, monkeypatch, markers, code, said):
+    log = tmp_path / "log"
+    log.write_text("no such engine\n")
+    tries = []
+    monkeypatch.setattr(evaluation, "_run", lambda *args: tries.append(1) or ([], markers, code))
+    if said is not None:  # not the policy's doing: no result, and the next run tries again
+        with pytest.raises(evaluation.EvaluationError, match=said):
+            evaluation.evaluate(protocol(2, 2), tmp_path, log, print)
+        return
+    rows = evaluation.evaluate(protocol(2, 2), tmp_path, log, print)
+    assert len(tries) == 2
+    assert [row["termination"] for row in rows] == ["crashed"] * 10
+    assert evaluation.write(tmp_path / "episodes.parquet", rows, protocol(2, 2), "ppo")
 
 
 def test_a_child_ends_with_its_parent(tmp_path):
