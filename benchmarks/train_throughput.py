@@ -237,11 +237,13 @@ def copies(env: TensorEnv, learner: Any) -> dict[str, int]:
 def count_copies(events: list[dict[str, Any]]) -> dict[str, int]:
     """Device-to-host copies of a Chrome trace, by where the host asked for them."""
     ranges = [(e["ts"], e["ts"] + e["dur"]) for e in events if e.get("cat") == "user_annotation"]
-    asked = {e["args"]["correlation"]: e["ts"] for e in events if e.get("cat") == "cuda_runtime"}
+    # Warp asks through the driver, torch through the runtime; a copy inside a captured graph has no asker of its own.
+    calls = (e for e in events if e.get("cat") in ("cuda_runtime", "cuda_driver"))
+    asked = {e["args"]["correlation"]: e["ts"] for e in calls}
     counts = {"env step": 0, "step loop": 0}
     for event in events:
         if event.get("cat") == "gpu_memcpy" and "DtoH" in event["name"]:
-            at = asked[event["args"]["correlation"]]
+            at = asked.get(event["args"]["correlation"], event["ts"])
             counts["env step" if any(start <= at <= end for start, end in ranges) else "step loop"] += 1
     return counts
 

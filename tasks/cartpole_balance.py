@@ -35,9 +35,10 @@ SPEC = TaskSpec(
     grades={
         "initial_angle": GradeParam((0.1, 0.4, 0.8, 1.6, math.pi), "rad", "largest angle of the pole at the start"),
         "initial_position": GradeParam((0.2, 0.4, 0.6, 0.8, 1.0), "m", "largest distance of the cart at the start"),
+        "fall_angle": GradeParam((1.2, 1.2, 1.2, 2.2, 3.2), "rad", "angle that ends the episode; over pi: none does"),
         "force_limit": GradeParam((60.0, 45.0, 30.0, 18.0, 10.0), "N", "force at full action"),
     },
-    budgets={"smoke": 500_000, "quick": 2_000_000, "full": 20_000_000},
+    budgets={"smoke": 500_000, "quick": 2_000_000, "full": 10_000_000},
     discrete_actions=((0.0,), (1.0,), (-1.0,), (0.25,), (-0.25,)),
     safety={"cart_velocity": SafetyLimit(5.0, "m/s", "speed of the cart")},
     assets=("cartpole",),
@@ -101,7 +102,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
             "upright": RewardTermCfg(func=upright, weight=1.0),
             "centred": RewardTermCfg(func=centred, weight=1.0),
             "distance": RewardTermCfg(func=mdp.joint_pos_target_l2, weight=-0.1, params={**cart, "target": 0.0}),
-            "off_the_rail": RewardTermCfg(func=mdp.is_terminated, weight=-100.0),
+            "failure": RewardTermCfg(func=mdp.is_terminated, weight=-100.0),
             "pole_velocity": RewardTermCfg(func=mdp.joint_vel_l2, weight=-0.002, params=pole),
             "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.01),
         },
@@ -110,6 +111,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
             "off_the_rail": TerminationTermCfg(
                 func=mdp.joint_pos_out_of_manual_limit, params={**cart, "bounds": (-3.0, 3.0)}
             ),
+            "fallen": TerminationTermCfg(func=fallen),
         },
     )
 
@@ -147,6 +149,11 @@ def centred(env: GradedEnv) -> torch.Tensor:
 def success(env: GradedEnv) -> torch.Tensor:
     """Pole within 0.2 rad of upright and cart within 0.5 m of the centre [N] bool."""
     return (pole_angle(env).cos() > math.cos(0.2)) & (cart_position(env).abs() < 0.5)
+
+
+def fallen(env: GradedEnv) -> torch.Tensor:
+    """The pole is further from upright than the grade lets it fall [N] bool."""
+    return pole_angle(env).cos().clamp(-1.0, 1.0).acos() > env.param("fall_angle")
 
 
 def too_fast(env: GradedEnv) -> torch.Tensor:

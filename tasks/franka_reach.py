@@ -40,7 +40,7 @@ SPEC = TaskSpec(
         "position_tolerance": GradeParam((0.05, 0.04, 0.03, 0.02, 0.005), "m", "largest distance at the goal"),
         "rotation_tolerance": GradeParam((math.pi, 1.0, 0.5, 0.2, 0.05), "rad", "largest rotation at the goal"),
     },
-    budgets={"smoke": 300_000, "quick": 3_000_000, "full": 20_000_000},
+    budgets={"smoke": 300_000, "quick": 3_000_000, "full": 10_000_000},
     discrete_actions=axis_actions(7),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
