@@ -33,9 +33,9 @@ SPEC = TaskSpec(
     success_hold_s=1.0,
     success_when="end",
     grades={
-        "initial_angle": GradeParam((0.1, 0.4, 0.8, 1.6, math.pi), "rad", "largest angle of the pole at the start"),
+        "initial_angle": GradeParam((0.1, 0.3, 0.5, 1.2, math.pi), "rad", "largest angle of the pole at the start"),
         "initial_position": GradeParam((0.2, 0.4, 0.6, 0.8, 1.0), "m", "largest distance of the cart at the start"),
-        "fall_angle": GradeParam((1.2, 1.2, 1.2, 2.2, 3.2), "rad", "angle that ends the episode; over pi: none does"),
+        "fall_angle": GradeParam((1.2, 1.2, 1.2, 3.2, 3.2), "rad", "angle that ends the episode; over pi: none does"),
         "force_limit": GradeParam((60.0, 45.0, 30.0, 18.0, 10.0), "N", "force at full action"),
     },
     budgets={"smoke": 500_000, "quick": 2_000_000, "full": 10_000_000},
