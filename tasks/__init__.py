@@ -9,6 +9,7 @@ from tasks.spec import TaskSpec
 _SUITE = {
     "cartpole-balance": "tasks.cartpole_balance",
     "ant-run": "tasks.ant_run",
+    "go2-velocity": "tasks.go2_velocity",
     "franka-reach": "tasks.franka_reach",
     "franka-push": "tasks.franka_push",
 }

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import MISSING
+from typing import TYPE_CHECKING, Any
+
 import isaaclab.envs.mdp as mdp
-from isaaclab.assets import AssetBaseCfg
-from isaaclab.managers import EventTermCfg, SceneEntityCfg
+import isaaclab.sim as sim_utils
+import torch
+from isaaclab.assets import ArticulationCfg, AssetBaseCfg
+from isaaclab.envs import ManagerBasedRLEnvCfg
+from isaaclab.managers import (
+    CommandTerm,
+    CommandTermCfg,
+    EventTermCfg,
+    ObservationTermCfg,
+    SceneEntityCfg,
+    TerminationTermCfg,
+)
+from isaaclab.sensors import ContactSensorCfg
 from isaaclab.sim.spawners.materials import UsdPhysicsRigidBodyMaterialCfg
+from isaaclab.utils import configclass
+from isaaclab.utils.math import quat_apply_inverse, yaw_quat
+from isaaclab_newton.sim.spawners.materials import NewtonMaterialCfg
+from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from isaaclab_physx.sim.spawners.materials.physics_materials_cfg import PhysxMaterialCfg
 
-from tasks import terms
+from tasks import assets, terms
 
-FRICTION = 1.0
-"""Coefficient between a robot and the floor."""
+if TYPE_CHECKING:
+    from tasks.lab_env import GradedEnv
+
+NO_SPEED_LIMIT = 100.0
+"""Joint speed [rad/s] at which PhysX stops a joint. MuJoCo stops none, so it is set out of reach, and speeds over a
+drive's rating are counted as crossings of a safety limit instead."""
 
 
 def floor() -> AssetBaseCfg:
@@ -24,20 +47,210 @@ def floor() -> AssetBaseCfg:
     cfg.spawn.physics_material = [
         UsdPhysicsRigidBodyMaterialCfg(static_friction=0.01, dynamic_friction=0.01, restitution=0.0),
         PhysxMaterialCfg(friction_combine_mode="max"),
+        NewtonMaterialCfg(contact_stiffness=160000.0, contact_damping=1100.0),
     ]
     return cfg
 
 
-def grip() -> EventTermCfg:
-    """Set the friction of all of the robot, once."""
+def grip(friction: float = 1.0) -> EventTermCfg:
+    """Set the coefficient of friction of all of the robot, once."""
     return EventTermCfg(
         func=mdp.randomize_rigid_body_material,
         mode="startup",
         params={
             "asset_cfg": SceneEntityCfg("robot"),
-            "static_friction_range": (FRICTION, FRICTION),
-            "dynamic_friction_range": (FRICTION, FRICTION),
+            "static_friction_range": (friction, friction),
+            "dynamic_friction_range": (friction, friction),
             "restitution_range": (0.0, 0.0),
             "num_buckets": 1,
+        },
+    )
+
+
+def legged(asset: str, height: float, pose: dict[str, float], actuators: dict[str, Any]) -> ArticulationCfg:
+    """A legged robot on a floating base, `height` [m] above the floor in the given `pose` [rad]."""
+    return ArticulationCfg(
+        prim_path="{ENV_REGEX_NS}/Robot",
+        spawn=sim_utils.UsdFileCfg(
+            usd_path=str(assets.usd_path(asset)),
+            activate_contact_sensors=True,
+            rigid_props=[PhysxRigidBodyCfg(max_depenetration_velocity=1.0)],
+            articulation_props=terms.no_self_collisions(),
+        ),
+        init_state=ArticulationCfg.InitialStateCfg(pos=(0.0, 0.0, height), joint_pos=pose),
+        actuators=actuators,
+    )
+
+
+def ordered(joints: Sequence[str]) -> SceneEntityCfg:
+    """The robot's joints in the given order: each engine has its own, and a policy is to run on all of them."""
+    return SceneEntityCfg("robot", joint_names=list(joints), preserve_order=True)
+
+
+class TwistCommand(CommandTerm):
+    """A velocity to follow: forward and left [m/s] and yaw rate [rad/s], one per episode.
+
+    The planar speed is uniform between `slowest` and the grade's `speed`, its direction uniform within `direction` of
+    straight ahead, the yaw rate uniform up to the grade's `yaw_rate` either way.
+    The metrics are sums over the episode of the errors in planar velocity [m/s] and yaw rate [rad/s].
+    """
+
+    cfg: TwistCommandCfg
+
+    def __init__(self, cfg: TwistCommandCfg, env: GradedEnv) -> None:
+        """Start with no command anywhere."""
+        super().__init__(cfg, env)
+        self._twist = torch.zeros(self.num_envs, 3, device=self.device)
+        self.metrics = {
+            "planar_error": torch.zeros(self.num_envs, device=self.device),
+            "yaw_error": torch.zeros(self.num_envs, device=self.device),
+        }
+
+    @property
+    def command(self) -> torch.Tensor:
+        """The twist in the base's horizontal frame [N, 3]."""
+        return self._twist
+
+    def _resample_command(self, env_ids: torch.Tensor) -> None:
+        k = len(env_ids)
+        draw = torch.rand(3, k, device=self.device)
+        fastest, turn = self._env.param("speed", env_ids), self._env.param("yaw_rate", env_ids)
+        speed = self.cfg.slowest + draw[0] * (fastest - self.cfg.slowest)
+        angle = self.cfg.direction * (2.0 * draw[1] - 1.0)
+        self._twist[env_ids] = torch.stack(
+            (speed * angle.cos(), speed * angle.sin(), turn * (2.0 * draw[2] - 1.0)), dim=-1
+        )
+
+    def _update_metrics(self) -> None:
+        planar, yaw = twist_error(self._env)
+        self.metrics["planar_error"] += planar
+        self.metrics["yaw_error"] += yaw
+
+    def _update_command(self) -> None:
+        pass
+
+
+@configclass
+class TwistCommandCfg(CommandTermCfg):
+    """See `TwistCommand`."""
+
+    class_type: type = TwistCommand
+    resampling_time_range: tuple[float, float] = (1e6, 1e6)  # [s]: only at reset
+    slowest: float = MISSING  # [m/s]
+    direction: float = MISSING  # [rad]
+
+
+def twist_error(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distance of the base's planar velocity [N] [m/s] and of its yaw rate [N] [rad/s] from the command, now."""
+    robot, command = env.scene["robot"].data, env.command_manager.get_command("twist")
+    velocity = quat_apply_inverse(yaw_quat(robot.root_quat_w.torch), robot.root_lin_vel_w.torch)
+    planar = (command[:, :2] - velocity[:, :2]).norm(dim=-1)
+    return planar, (command[:, 2] - robot.root_ang_vel_w.torch[:, 2]).abs()
+
+
+def tracks_velocity(env: GradedEnv) -> torch.Tensor:
+    """Nearness to the commanded planar velocity: 1 on it, 0.37 at 0.5 m/s from it [N]."""
+    return (-(twist_error(env)[0] / 0.5).square()).exp()
+
+
+def tracks_yaw_rate(env: GradedEnv) -> torch.Tensor:
+    """Nearness to the commanded yaw rate: 1 on it, 0.37 at 0.5 rad/s from it [N]."""
+    return (-(twist_error(env)[1] / 0.5).square()).exp()
+
+
+def time_is_up(env: GradedEnv) -> torch.Tensor:
+    """The episode has lasted its full time [N] bool: what holds on average is judged then, not before."""
+    return env.episode_length_buf >= env.max_episode_length
+
+
+def followed(env: GradedEnv, planar: float, yaw: float) -> torch.Tensor:
+    """Mean errors over the whole episode were at most `planar` [m/s] and `yaw` [rad/s] [N] bool."""
+    sums, steps = env.command_manager.get_term("twist").metrics, env.episode_length_buf
+    return time_is_up(env) & (sums["planar_error"] <= planar * steps) & (sums["yaw_error"] <= yaw * steps)
+
+
+def fallen(env: GradedEnv, height: float, tilt: float = 1.0) -> torch.Tensor:
+    """The base is lower than `height` [m] or leans by more than `tilt` [rad] [N] bool."""
+    return mdp.root_height_below_minimum(env, height) | mdp.bad_orientation(env, tilt)
+
+
+def push(env: GradedEnv, env_ids: torch.Tensor) -> None:
+    """Change the base's planar velocity by up to the grade's `push` [m/s] along each axis."""
+    robot, env_ids = env.scene["robot"], env_ids.int()
+    velocity = robot.data.root_vel_w.torch[env_ids]
+    kick = 2.0 * torch.rand(len(env_ids), 2, device=env.device) - 1.0
+    velocity[:, :2] += env.param("push", env_ids)[:, None] * kick
+    robot.write_root_velocity_to_sim_index(root_velocity=velocity, env_ids=env_ids)
+
+
+def foot_force_over(env: GradedEnv, limit: float) -> torch.Tensor:
+    """Some foot presses on the floor with more than `limit` [N] [N] bool."""
+    return (env.scene["feet"].data.net_normal_forces_w.torch.norm(dim=-1) > limit).any(dim=-1)
+
+
+def velocity_env_cfg(
+    *,
+    robot: ArticulationCfg,
+    joints: Sequence[str],
+    feet: str,
+    action_scale: float,
+    command: TwistCommandCfg,
+    fallen_below: float,
+    rewards: dict[str, Any],
+) -> ManagerBasedRLEnvCfg:
+    """Scene and MDP of following a commanded velocity on flat ground.
+
+    Args:
+        robot: what walks.
+        joints: the joints that the policy sees and moves, in their order.
+        feet: name pattern of the links that touch the ground, for the contact sensor `feet`.
+        action_scale: offset from the robot's standing pose at full action [rad].
+        command: the commands' distribution.
+        fallen_below: height of the base under which it counts as fallen [m].
+        rewards: the reward terms by name.
+    """
+    by_joint = {"asset_cfg": ordered(joints)}
+    return terms.env_cfg(
+        scene=terms.scene(
+            env_spacing=2.0,  # all of 4096 envs on the floor, with what they cover in an episode
+            floor=floor(),
+            robot=robot,
+            feet=ContactSensorCfg(prim_path=f"{{ENV_REGEX_NS}}/Robot/Geometry/{feet}", track_air_time=True),
+        ),
+        commands={"twist": command},
+        observations={
+            "policy": terms.observation_group(
+                linear_velocity=ObservationTermCfg(func=mdp.base_lin_vel),
+                angular_velocity=ObservationTermCfg(func=mdp.base_ang_vel),
+                gravity=ObservationTermCfg(func=mdp.projected_gravity),
+                command=ObservationTermCfg(func=mdp.generated_commands, params={"command_name": "twist"}),
+                joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=by_joint),
+                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=by_joint, scale=0.1),
+                last_action=ObservationTermCfg(func=mdp.last_action),
+            )
+        },
+        actions={
+            "joint_target": mdp.JointPositionActionCfg(
+                asset_name="robot", joint_names=list(joints), preserve_order=True, scale=action_scale
+            )
+        },
+        events={
+            "grip": grip(),
+            "stand": EventTermCfg(
+                func=mdp.reset_root_state_uniform,
+                mode="reset",
+                params={"pose_range": {"yaw": (-3.14, 3.14)}, "velocity_range": {}},
+            ),
+            "joints": EventTermCfg(
+                func=mdp.reset_joints_by_offset,
+                mode="reset",
+                params={**by_joint, "position_range": (-0.1, 0.1), "velocity_range": (0.0, 0.0)},
+            ),
+            "push": EventTermCfg(func=push, mode="interval", interval_range_s=(2.0, 4.0)),
+        },
+        rewards=rewards,
+        terminations={
+            "time_out": TerminationTermCfg(func=mdp.time_out, time_out=True),
+            "fallen": TerminationTermCfg(func=fallen, params={"height": fallen_below}),
         },
     )
