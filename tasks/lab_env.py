@@ -138,7 +138,7 @@ class LabEnv(TensorEnv):
             obs,
             reward,
             terminated,
-            truncated,
+            truncated & ~terminated,  # Isaac Lab sets both where a row fails in its last step
             {
                 "final_obs": obs if final is None else self._obs(final),
                 "success": self._env.success,

@@ -61,6 +61,25 @@ env.close()
     assert found["random"] < 0.05
 
 
+def test_an_episode_that_fails_in_its_last_step_is_terminated_and_not_truncated():
+    found = run("""
+env = build("cartpole-balance", "ovphysx", 8, 0.0)
+env.reset(seed=3)
+push, last = torch.ones(8, 1), 0
+while not (ended := env.step(push)[2]).any():
+    last += 1
+env.reset(seed=3)
+for _ in range(last):
+    env.step(push)
+env._env.episode_length_buf[:] = env.spec.max_episode_steps - 1
+_, _, terminated, truncated, extras = env.step(push)
+report(ended=ended.tolist(), terminated=terminated.tolist(), truncated=truncated.tolist())
+env.close()
+""")
+    assert found["terminated"] == found["ended"]
+    assert found["truncated"] == [not row for row in found["ended"]]
+
+
 @pytest.mark.parametrize("task", ALIKE)
 def test_engines_agree(task):
     """The same start and the same actions lead to about the same place: masses, gains and limits are one robot's."""
