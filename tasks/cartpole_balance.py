@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term
+from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,7 @@ SPEC = TaskSpec(
         "force_limit": GradeParam((60.0, 45.0, 30.0, 18.0, 10.0), "N", "force at full action"),
     },
     budgets={"smoke": 500_000, "quick": 2_000_000, "full": 10_000_000},
+    view=View(eye=(5.0, 1.0, 2.8), target=(0.0, 0.0, 2.1)),
     discrete_actions=((0.0,), (1.0,), (-1.0,), (0.25,), (-0.25,)),
     safety={"cart_velocity": SafetyLimit(5.0, "m/s", "speed of the cart")},
     assets=("cartpole",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, axis_actions
+from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,7 @@ SPEC = TaskSpec(
         "rotation_tolerance": GradeParam((math.pi, 1.0, 0.5, 0.2, 0.05), "rad", "largest rotation at the goal"),
     },
     budgets={"smoke": 300_000, "quick": 3_000_000, "full": 10_000_000},
+    view=View(eye=(1.7, 1.2, 1.0), target=(0.25, 0.0, 0.35)),
     discrete_actions=axis_actions(7),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),

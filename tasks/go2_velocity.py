@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, axis_actions
+from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,7 @@ SPEC = TaskSpec(
         "push": GradeParam((0.0, 0.2, 0.5, 1.0, 1.5), "m/s", "largest change of velocity in a push, along each axis"),
     },
     budgets={"smoke": 100_000, "quick": 20_000_000, "full": 100_000_000},
+    view=View(eye=(1.3, -1.3, 0.6), target=(0.0, 0.0, -0.08), follow=True),
     discrete_actions=axis_actions(12),
     sensors=("contact force of the feet",),
     safety={

@@ -10,7 +10,7 @@ import torch
 from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
 from isaaclab.managers import TerminationManager
 
-from tasks import engines
+from tasks import camera, engines
 from tasks.env import TensorEnv
 from tasks.spec import TaskSpec
 
@@ -97,6 +97,8 @@ class LabEnv(TensorEnv):
         cfg.sim.dt, cfg.sim.render_interval, cfg.sim.device = spec.physics_dt, spec.decimation, device
         cfg.sim.physics = engines.physics_cfg(engine, newton)
         cfg.sim.use_newton_actuators = False  # its CUDA graph would compile every registered kernel first
+        if spec.view.size:
+            cfg.scene.camera = camera.sensor(spec.view)
         cfg.seed = 0  # what is drawn while building; episodes are seeded by `reset`
         self._stack = ExitStack()
         self._stack.enter_context(engines.launch(cfg, device))
@@ -148,6 +150,10 @@ class LabEnv(TensorEnv):
                 "violations": self._env.violations,
             },
         )
+
+    def picture(self) -> torch.Tensor:
+        """What the camera of row 0 sees now: [height, width, 3] uint8. Only of a `TaskSpec.pictured` task."""
+        return camera.picture(self._env, self.spec.view)
 
     def close(self) -> None:
         """See `TensorEnv.close`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,6 +77,16 @@ class SafetyLimit:
 
 
 @dataclass(frozen=True)
+class View:
+    """Where pictures of a task are taken from: positions [m] in the frame of the env, or of its robot's base."""
+
+    eye: tuple[float, float, float]
+    target: tuple[float, float, float]
+    follow: bool = False  # whether both move with the robot's base
+    size: tuple[int, int] | None = None  # width and height [px] of an env that takes pictures; see `TaskSpec.pictured`
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """A task: robot, scene, MDP and one success criterion. Actions are in [-1, 1] for every task.
 
@@ -98,6 +108,7 @@ class TaskSpec:
     success_when: Literal["end", "once"]  # an episode succeeds if it holds at its end, or at any time
     grades: Mapping[str, GradeParam]
     budgets: Mapping[str, int]  # env steps of a training at each budget
+    view: View = View(eye=(2.0, 2.0, 1.5), target=(0.0, 0.0, 0.5))
     critic_observations: tuple[Term, ...] = ()  # what only a critic may see; follows `observations` in the obs vector
     sensors: tuple[str, ...] = ()  # Isaac Lab sensors that observations, rewards or safety read
     safety: Mapping[str, SafetyLimit] = field(default_factory=dict)
@@ -142,6 +153,10 @@ class TaskSpec:
     def success_hold_steps(self) -> int:
         """Consecutive control steps for which the success condition has to hold (at least 1)."""
         return max(1, round(self.success_hold_s / self.control_dt))
+
+    def pictured(self, width: int, height: int) -> TaskSpec:
+        """The same task with a camera: its env has `picture()`."""
+        return replace(self, view=replace(self.view, size=(width, height)))
 
     def build(self, num_envs: int, device: str, engine: str) -> TensorEnv:
         """Build the env. A simulator starts here, one per process."""

@@ -45,7 +45,11 @@ def ground() -> AssetBaseCfg:
     """A flat floor at z = 0: a cuboid, since Isaac Lab's ground plane is fetched from a server."""
     return AssetBaseCfg(
         prim_path="/World/ground",
-        spawn=sim_utils.CuboidCfg(size=(200.0, 200.0, 1.0), collision_props=sim_utils.UsdPhysicsCollisionCfg()),
+        spawn=sim_utils.CuboidCfg(
+            size=(200.0, 200.0, 1.0),
+            collision_props=sim_utils.UsdPhysicsCollisionCfg(),
+            visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=(0.42, 0.46, 0.5)),
+        ),
         init_state=AssetBaseCfg.InitialStateCfg(pos=(0.0, 0.0, -0.5)),
     )
 

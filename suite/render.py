@@ -1,0 +1,208 @@
+"""`python -m suite.render`: a picture or a film of a policy in a task, without a display."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import baselines
+import tasks
+from suite import config as configs
+from suite import devices
+from suite.cli import Parser, check_writable
+from suite.errors import UserError, exit_code, first_line
+from suite.matrix import concrete_engine, names_of
+from suite.process import leave, limit_threads
+from suite.rundir import RunDir, atomic
+from tasks.engines import ENGINES
+from tasks.spec import GRADES, TaskSpec, difficulty_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from baselines.policy import Policy
+    from tasks.env import TensorEnv
+
+FRAME_RATE = 30.0  # [Hz] of a film, at most
+SMALLEST, LARGEST = 64, 4096  # [px]
+
+
+def parser() -> Parser:
+    """Options of `suite.render`."""
+    p = Parser(prog="python -m suite.render", description="Write a picture or a film of a policy in a task.")
+    p.add_argument("--task", required=True, metavar="NAME")
+    p.add_argument("--grade", default="g3", help="g1 to g5 (g3)")
+    p.add_argument(
+        "--policy", default="zero", metavar="POLICY", help="zero, random, a policy.safetensors or a run directory"
+    )
+    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(ENGINES)} (physx)")
+    p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
+    p.add_argument("--out", type=Path, metavar="FILE", help="a picture (.png) or a film (.mp4) (TASK-GRADE.png)")
+    p.add_argument(
+        "--seconds", type=float, metavar="S", help="when the picture is taken (0), how long the film is (one episode)"
+    )
+    p.add_argument("--size", default="640x480", metavar="WxH", help="in pixels (640x480)")
+    p.add_argument("--seed", type=int, default=0, help="of the episodes (0)")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0; `UserError` for bad input, before the simulator starts."""
+    args = parser().parse_args(argv)
+    spec = tasks.get(names_of("task", args.task, tasks.names())[0])
+    grade = names_of("grade", args.grade, GRADES)[0]
+    engine = concrete_engine(names_of("engine", args.physics, ENGINES)[0], spec)
+    device = devices.slots(args.device)[0]
+    out = args.out or Path(f"{spec.name}-{grade}.png")
+    film = _is_film(out)
+    width, height = _size(args.size)
+    seconds = args.seconds if args.seconds is not None else spec.episode_length_s if film else 0.0
+    if not 0.0 <= seconds <= 3600.0 or (film and seconds < spec.control_dt):
+        least = spec.control_dt if film else 0.0
+        raise UserError(f"--seconds must be between {least:g} and 3600, got {seconds:g}")
+    if args.seed < 0:
+        raise UserError(f"--seed must be 0 or more, got {args.seed}")
+    check_writable(out.parent)
+    file = policy_file(args.policy, spec)
+
+    device = devices.claim(device)
+    limit_threads(device)
+    with _silent():
+        policy = load(args.policy if file is None else file, spec, device)
+        env = spec.pictured(width, height).build(1, device, engine)
+        frames = watch(env, policy, difficulty_of(grade), args.seed, seconds, film)
+        if film:
+            stride = _stride(spec)
+            atomic(out, lambda path: write_film(path, frames, (width, height), 1.0 / (stride * spec.control_dt)))
+        else:
+            atomic(out, lambda path: write_picture(path, next(frames)))
+    print(out)
+    return 0
+
+
+def _is_film(out: Path) -> bool:
+    if out.suffix not in (".png", ".mp4"):
+        raise UserError(f"--out {out}: expected a file name that ends in .png (a picture) or .mp4 (a film)")
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file")
+    return out.suffix == ".mp4"
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if width.isdecimal() and height.isdecimal():
+        size = int(width), int(height)
+        if all(SMALLEST <= edge <= LARGEST and edge % 2 == 0 for edge in size):
+            return size
+    raise UserError(f"--size {text}: expected WxH with even numbers from {SMALLEST} to {LARGEST}, for instance 640x480")
+
+
+def policy_file(policy: str, spec: TaskSpec) -> Path | None:
+    """The file of a policy, None for a reference policy. Raises `UserError` for anything else."""
+    if policy in baselines.reference_names():
+        return None
+    path = Path(policy)
+    if path.is_dir():
+        run = RunDir(path)
+        if (task := configs.load(run).task) != spec.name:
+            raise UserError(f"--policy {path} is a run of {task}, not of {spec.name}")
+        path = run.policy
+        if not path.is_file():
+            raise UserError(f"{run.path} has no policy yet: its training has not ended")
+    if not path.is_file():
+        names = ", ".join(baselines.reference_names())
+        raise UserError(f"--policy {policy}: no such file; expected {names}, a policy.safetensors or a run directory")
+    return path
+
+
+def load(policy: str | Path, spec: TaskSpec, device: str) -> Policy:
+    """The policy, tried on an observation of the task. Raises `UserError` if it cannot be read, or does not fit."""
+    import torch
+
+    from baselines.policy import PolicyError, export_reference, load_policy
+
+    with tempfile.TemporaryDirectory() as scratch:
+        if isinstance(policy, str):
+            name, policy = policy, Path(scratch) / "policy.safetensors"
+            export_reference(name, spec, policy)
+        try:
+            loaded = load_policy(policy, device)
+        except PolicyError as error:
+            raise UserError(first_line(error)) from None
+    wanted = f"{spec.name} has {spec.obs_dim} observations and {spec.action_dim} actions"
+    try:
+        with torch.no_grad():
+            action = loaded(torch.zeros(1, spec.obs_dim, device=device))
+    except RuntimeError as error:
+        raise UserError(f"{policy} is a policy of another task: {wanted}; {first_line(error)}") from None
+    if action.shape != (1, spec.action_dim):
+        raise UserError(f"{policy} is a policy of another task: {wanted}; it gives {action.shape[1]} actions")
+    return loaded
+
+
+def _stride(spec: TaskSpec) -> int:
+    return max(1, round(1.0 / (FRAME_RATE * spec.control_dt)))
+
+
+def watch(
+    env: TensorEnv, policy: Policy, difficulty: float, seed: int, seconds: float, film: bool
+) -> Iterator[np.ndarray]:
+    """Pictures [height, width, 3] uint8 of the episodes that the policy acts in: of all the time, or of its end."""
+    import torch
+
+    torch.manual_seed(seed)
+    env.set_sampler(lambda env_ids: torch.full((len(env_ids),), difficulty, device=env.device))
+    obs = env.reset(seed)
+    steps, stride = round(seconds / env.spec.control_dt), _stride(env.spec)
+    for step in range(steps):
+        if film and step % stride == 0:
+            yield env.picture().cpu().numpy()
+        with torch.no_grad():
+            obs = env.step(policy(obs))[0]
+    if not film:
+        yield env.picture().cpu().numpy()
+
+
+def write_picture(path: Path, image: np.ndarray) -> None:
+    """Write a PNG of at most 256 colours, which is a third of the size and looks the same."""
+    from PIL import Image
+
+    Image.fromarray(image).quantize(dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
+
+
+def write_film(path: Path, frames: Iterator[np.ndarray], size: tuple[int, int], rate: float) -> None:
+    """Write an MP4 (H.264) of the frames, `rate` of them a second."""
+    from imageio_ffmpeg import write_frames
+
+    options = ["-f", "mp4"]  # the file has a temporary name
+    writer = write_frames(
+        str(path), size, fps=rate, codec="libx264", quality=7, macro_block_size=2, output_params=options
+    )
+    writer.send(None)
+    for frame in frames:
+        writer.send(frame.tobytes())
+    writer.close()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Drop what simulators print; what they report is on standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+if __name__ == "__main__":
+    leave(lambda: exit_code("suite.render", main))
