@@ -51,7 +51,7 @@ class Collector:
         """
         self.env, self.buffer = env, buffer
         self._reward_scale, self._table, self._store_bounded = reward_scale, table, store_bounded
-        self._episodes = EpisodeLog(horizon, env.num_envs, env.device)
+        self._episodes = EpisodeLog(horizon, env.num_envs, len(env.spec.factors), env.device)
         self.obs: torch.Tensor | None = None  # of the step to come; None before the first reset
 
     def reset(self, seed: int) -> None:

@@ -12,10 +12,11 @@ from curricula.teacher import Episodes
 class EpisodeLog:
     """Running totals [N] of the episodes under way, and their values [T, N] at every step of an iteration."""
 
-    def __init__(self, horizon: int, num_envs: int, device: torch.device) -> None:
-        """Allocate for `horizon` steps."""
+    def __init__(self, horizon: int, num_envs: int, num_factors: int, device: torch.device) -> None:
+        """Allocate for `horizon` steps and the task's `num_factors` factors."""
         self._totals = torch.zeros(3, num_envs, device=device)  # return, length, success so far
         self._rows = torch.zeros(horizon, 5, num_envs, device=device)  # the totals, success now, difficulty
+        self._factors = torch.zeros(horizon, num_envs, num_factors, device=device)
         self._done = torch.zeros(horizon, num_envs, dtype=torch.bool, device=device)
         self._t = 0
 
@@ -33,6 +34,7 @@ class EpisodeLog:
         row[:3].copy_(self._totals)
         row[3].copy_(extras["success"])
         row[4].copy_(extras["difficulty"])
+        self._factors[self._t].copy_(extras["factors"])
         self._done[self._t].copy_(done)
         self._totals.masked_fill_(done, 0.0)
         self._t += 1
@@ -45,6 +47,7 @@ class EpisodeLog:
         return Episodes(
             env_ids=env_ids,
             difficulty=difficulty,
+            factors=self._factors[step, env_ids],
             returns=returns,
             lengths=lengths,
             success_once=once.bool(),

@@ -45,25 +45,21 @@ class TrivialEnv(TensorEnv):
         self._never = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         self._obs = self._pool[0].clone()
 
-    def reset(self, seed: int | None = None) -> torch.Tensor:
-        """See `TensorEnv.reset`."""
-        self._step = 0
+    def _reset(self, seed: int | None) -> torch.Tensor:
+        self._count = 0
         self._age = self._start.clone()
         self._obs.copy_(self._pool[0])
         return self._obs
 
-    def step(self, action: torch.Tensor):
-        """See `TensorEnv.step`."""
-        self._step += 1
+    def _step(self, action: torch.Tensor):
+        self._count += 1
         self._age += 1
         truncated = self._age >= self.spec.max_episode_steps
         self._age.masked_fill_(truncated, 0)
-        self._obs.copy_(self._pool[self._step % _POOL])
+        self._obs.copy_(self._pool[self._count % _POOL])
         extras = {
             "final_obs": self._obs,
             "success": self._never,
-            "difficulty": self.difficulty,
-            "factors": {},
             "terminations": {"time_out": truncated},
         }
         return self._obs, self._reward, self._never, truncated, extras

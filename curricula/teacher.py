@@ -13,12 +13,14 @@ import torch
 class Episodes:
     """Finished episodes, one row each; tensors [k] on the env's device.
 
-    `success_once` and `success_at_end` are bool: success at any step, and at the last one. `env_steps` counts
-    the env steps of the training when the rows were handed over.
+    `factors` is [k, F], columns in the order of `TaskSpec.factors`. `success_once` and `success_at_end` are bool:
+    success at any step, and at the last one. `env_steps` counts the env steps of the training when the rows were
+    handed over.
     """
 
     env_ids: torch.Tensor
     difficulty: torch.Tensor
+    factors: torch.Tensor
     returns: torch.Tensor
     lengths: torch.Tensor
     success_once: torch.Tensor

@@ -10,10 +10,15 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from tasks import signals
 from tasks.spec import TaskSpec
 
-DifficultySampler = Callable[[torch.Tensor], torch.Tensor]
-"""Given env ids [k], the difficulty [k] in [0, 1] of the episodes that start in them now."""
+Sampler = Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, torch.Tensor]]
+"""Given env ids [k], the difficulty [k] in [0, 1] of the episodes that start in them now, or a pair of it and their
+factors [k, F], columns in the order of `TaskSpec.factors`. Without a pair the factors stay what they are: nominal,
+unless there was a pair before."""
+
+Step = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
 
 
 class TensorEnv(ABC):
@@ -29,47 +34,114 @@ class TensorEnv(ABC):
         observation_space: `Box` of shape (obs_dim,), unbounded.
         action_space: `Box` [-1, 1] of shape (action_dim,).
         difficulty: [N] float, of the episodes now running.
+        factors: [N, F] float, of the episodes now running; columns as in `TaskSpec.factors`.
+        rewrite_every: control steps between two rewrites of factors that an engine takes over the host only. A row
+            that ends at another time keeps its values of them for its next episode; a reset of all rows writes all.
     """
 
+    rewrite_every = 16
+
     def __init__(self, spec: TaskSpec, num_envs: int, device: str | torch.device) -> None:
-        """Set the spaces and start at difficulty 0 everywhere."""
+        """Set the spaces and start at difficulty 0 and nominal factors everywhere."""
         self.spec, self.num_envs, self.device = spec, num_envs, torch.device(device)
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (spec.obs_dim,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (spec.action_dim,), np.float32)
         self.difficulty = torch.zeros(num_envs, device=self.device)
-        self._sampler: DifficultySampler = lambda env_ids: self.difficulty[env_ids]
+        nominal = torch.tensor([factor.nominal for factor in spec.factors], device=self.device)
+        self.factors = nominal.repeat(num_envs, 1)
+        self._sampler: Sampler = lambda env_ids: self.difficulty[env_ids]
         self._held = torch.zeros(num_envs, dtype=torch.long, device=self.device)
+        self._fresh = torch.ones(num_envs, dtype=torch.bool, device=self.device)  # at the start of an episode
+        self._effects: list[tuple[int, signals.Effect]] | None = None  # built with the first factors
+        self._slow = torch.zeros(len(spec.factors), dtype=torch.bool, device=self.device)
+        self._since_rewrite = 0
+        self._generator = torch.Generator(self.device)
 
-    def set_sampler(self, sampler: DifficultySampler) -> None:
-        """Let `sampler` assign the difficulty of every episode that starts from now on."""
+    def set_sampler(self, sampler: Sampler) -> None:
+        """Let `sampler` assign difficulty and factors of every episode that starts from now on."""
         self._sampler = sampler
 
-    def _assign_difficulty(self, env_ids: torch.Tensor) -> None:
-        """Called by implementations at the reset of `env_ids` [k], before any term reads the difficulty."""
-        self.difficulty[env_ids] = self._sampler(env_ids).to(self.difficulty)
+    def factor(self, name: str) -> torch.Tensor:
+        """The factor `name` in the episodes now running [N]."""
+        return self.factors[:, [factor.name for factor in self.spec.factors].index(name)]
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Draws from [-1, 1), from the env's own generator."""
+        return torch.rand(*shape, generator=self._generator, device=self.device) * 2 - 1
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal draws, from the env's own generator."""
+        return torch.randn(*shape, generator=self._generator, device=self.device)
+
+    def _assign(self, env_ids: torch.Tensor) -> None:
+        """Called by implementations at the reset of `env_ids` [k], before any term reads difficulty or factors."""
+        drawn = self._sampler(env_ids)
+        difficulty, factors = drawn if isinstance(drawn, tuple) else (drawn, None)
+        self.difficulty[env_ids] = difficulty.to(self.difficulty)
         self._held[env_ids] = 0
+        self._fresh[env_ids] = True
+        if factors is None:
+            return
+        if self._effects is None:
+            self._effects = signals.build(self)
+            for column, effect in self._effects:
+                self._slow[column] = effect.slow
+        if self._since_rewrite < self.rewrite_every and len(env_ids) < self.num_envs:
+            factors = torch.where(self._slow, self.factors[env_ids], factors)
+        else:
+            self._since_rewrite = 0
+        self.factors[env_ids] = factors.to(self.factors)
+
+    def _start(self, env_ids: torch.Tensor) -> None:
+        """Called by implementations at the reset of `env_ids` [k], when their state is that of the new episode."""
+        for column, effect in self._effects or ():
+            if not effect.slow or self._since_rewrite == 0:
+                effect.start(env_ids, self.factors[env_ids, column])
 
     def _hold(self, condition: torch.Tensor) -> torch.Tensor:
         """Success now [N]: `condition` has held for the declared time without a break. Call once a step."""
         self._held = torch.where(condition, self._held + 1, 0)
         return self._held >= self.spec.success_hold_steps
 
-    @abstractmethod
     def reset(self, seed: int | None = None) -> torch.Tensor:
         """Start a new episode in every row and return obs [N, obs_dim]. One seed, one sequence of episodes."""
+        if seed is not None:
+            self._generator.manual_seed(seed)
+        return self._measure(self._reset(seed))
 
-    @abstractmethod
-    def step(
-        self, action: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+    def step(self, action: torch.Tensor) -> Step:
         """Advance one control step with action [N, action_dim], within the action space.
 
         Returns obs [N, obs_dim], reward [N], terminated [N] bool, truncated [N] bool, and extras:
         `final_obs` [N, obs_dim] (valid in rows that ended), `success` [N] bool (after this step, before any
-        reset), `difficulty` [N] (of the episode this step belongs to), `factors` (name to [N]),
-        `terminations` (name to [N] bool: which condition ended the row, `time_out` included) and `violations`
-        (name of a safety limit to [N] bool: crossed in this step).
+        reset), `difficulty` [N] and `factors` [N, F] (of the episode this step belongs to), `terminations` (name to
+        [N] bool: which condition ended the row, `time_out` included) and `violations` (name of a safety limit to
+        [N] bool: crossed in this step).
         """
+        self._since_rewrite += 1
+        for _, effect in self._effects or ():
+            action = effect.act(action)
+        before = {"difficulty": self.difficulty.clone(), "factors": self.factors.clone()}
+        obs, reward, terminated, truncated, extras = self._step(action)
+        policy_dim, final = self.spec.policy_dim, extras["final_obs"]
+        for _, effect in self._effects or ():
+            final = torch.cat((effect.measure_final(final[:, :policy_dim]), final[:, policy_dim:]), dim=-1)
+        return self._measure(obs), reward, terminated, truncated, extras | before | {"final_obs": final}
+
+    def _measure(self, obs: torch.Tensor) -> torch.Tensor:
+        policy_dim = self.spec.policy_dim
+        for _, effect in self._effects or ():
+            obs = torch.cat((effect.measure(obs[:, :policy_dim], self._fresh), obs[:, policy_dim:]), dim=-1)
+        self._fresh.zero_()
+        return obs
+
+    @abstractmethod
+    def _reset(self, seed: int | None) -> torch.Tensor:
+        """See `reset`; observations without the factors' effects."""
+
+    @abstractmethod
+    def _step(self, action: torch.Tensor) -> Step:
+        """See `step`; observations without the factors' effects, extras without `difficulty` and `factors`."""
 
     @abstractmethod
     def close(self) -> None:

@@ -11,7 +11,7 @@ from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
 from isaaclab.managers import TerminationManager
 
 from tasks import camera, engines
-from tasks.env import TensorEnv
+from tasks.env import Step, TensorEnv
 from tasks.spec import TaskSpec
 
 Condition = Callable[["GradedEnv"], torch.Tensor]
@@ -59,8 +59,9 @@ class GradedEnv(ManagerBasedRLEnv):
 
     def _reset_idx(self, env_ids: torch.Tensor | slice) -> None:
         env_ids = self.owner._all[env_ids]  # Isaac Lab passes a slice where it means all: terms get ids always
-        self.owner._assign_difficulty(env_ids)
+        self.owner._assign(env_ids)
         super()._reset_idx(env_ids)
+        self.owner._start(env_ids)
 
 
 class LabEnv(TensorEnv):
@@ -123,15 +124,10 @@ class LabEnv(TensorEnv):
     def _obs(self, groups: dict[str, torch.Tensor]) -> torch.Tensor:
         return torch.cat((groups["policy"], groups["critic"]), dim=-1) if "critic" in groups else groups["policy"]
 
-    def reset(self, seed: int | None = None) -> torch.Tensor:
-        """See `TensorEnv.reset`. Isaac Lab draws from the global generators, so `seed` sets those."""
-        return self._obs(self._env.reset(seed=seed)[0])
+    def _reset(self, seed: int | None) -> torch.Tensor:
+        return self._obs(self._env.reset(seed=seed)[0])  # Isaac Lab draws from the global generators: it seeds those
 
-    def step(
-        self, action: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """See `TensorEnv.step`."""
-        difficulty = self.difficulty.clone()  # the reset inside the step assigns new ones
+    def _step(self, action: torch.Tensor) -> Step:
         groups, reward, terminated, truncated, extras = self._env.step(action)
         obs = self._obs(groups)
         terms = self._env.termination_manager
@@ -144,8 +140,6 @@ class LabEnv(TensorEnv):
             {
                 "final_obs": obs if final is None else self._obs(final),
                 "success": self._env.success,
-                "difficulty": difficulty,
-                "factors": {},
                 "terminations": {name: terms.get_term(name) for name in terms.active_terms},
                 "violations": self._env.violations,
             },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -42,7 +43,12 @@ class GradeParam:
 
 @dataclass(frozen=True)
 class Factor:
-    """One randomisable quantity. `ranges` holds (low, high) per training level that moves it."""
+    """One randomisable quantity, constant in an episode.
+
+    `ranges` holds (low, high) for each training level that moves it; a factor with none is held out: it is seen in
+    evaluations only. `effect` names what carries it out, as `module:class` (see `tasks.effects`), and `on` the part
+    that it acts on, in the effect's own terms. Raises `ValueError` for ranges that make no sense.
+    """
 
     name: str
     category: Literal["visual", "physical", "dynamics", "sensor", "disturbance"]
@@ -50,6 +56,26 @@ class Factor:
     nominal: float
     ranges: Mapping[str, tuple[float, float]]
     evaluation: tuple[float, float]
+    effect: str
+    on: str = ""
+    lowest: float = -math.inf  # physically possible from here on
+    doc: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be sampled or cannot exist."""
+        for name, (low, high) in {**self.ranges, "evaluation": self.evaluation}.items():
+            if name != "evaluation" and name not in RANDOMIZATION_LEVELS[1:]:
+                raise ValueError(f"factor {self.name}: unknown level {name!r}; valid: r1, r2, r3")
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError(f"factor {self.name}: range {name} is ({low}, {high}); low has to be below high")
+            if low < self.lowest:
+                raise ValueError(f"factor {self.name}: range {name} starts at {low}, possible is {self.lowest} or more")
+        low, high = self.evaluation
+        if not low <= self.nominal <= high:
+            raise ValueError(f"factor {self.name}: nominal value {self.nominal} is outside evaluation ({low}, {high})")
+        for name, (low, high) in self.ranges.items():
+            if low < self.evaluation[0] or high > self.evaluation[1]:
+                raise ValueError(f"factor {self.name}: range {name} reaches beyond evaluation {self.evaluation}")
 
     @property
     def held_out(self) -> bool:
@@ -59,12 +85,16 @@ class Factor:
 
 @dataclass(frozen=True)
 class Term:
-    """A block of an observation or action vector: its width, unit and meaning."""
+    """A block of an observation or action vector: its width, unit and meaning.
+
+    `sigma` is the standard deviation of a usual sensor's noise, in units of the vector; 0 for what is known exactly.
+    """
 
     name: str
     dim: int
     unit: str
     doc: str = ""
+    sigma: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -123,6 +153,8 @@ class TaskSpec:
                 raise ValueError(f"{self.name}: a discrete action has {len(row)} values, the action {self.action_dim}")
         if missing := {"smoke", "quick", "full"} - set(self.budgets):
             raise ValueError(f"{self.name}: no env steps declared for budget {', '.join(sorted(missing))}")
+        if len({factor.name for factor in self.factors}) < len(self.factors):
+            raise ValueError(f"{self.name}: two factors have the same name")
 
     @property
     def policy_dim(self) -> int:

@@ -2,55 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from tasks.env import TensorEnv
+from tasks.env import Step, TensorEnv
 from tasks.spec import TaskSpec
 from tasks.toy import ACCELERATION, ARENA
 
 
 class ToyReach(TensorEnv):
-    """State per row: position [m], velocity [m/s], goal [m]; draws come from a generator of its own."""
+    """State per row: position [m], velocity [m/s], goal [m]."""
 
     def __init__(self, spec: TaskSpec, num_envs: int, device: str | torch.device) -> None:
         """Build `num_envs` rows on `device`."""
         super().__init__(spec, num_envs, device)
-        self._generator = torch.Generator(self.device)
         self._position, self._velocity, self._goal = torch.zeros(3, num_envs, 2, device=self.device).unbind()
         self._steps = torch.zeros(num_envs, dtype=torch.long, device=self.device)
+        self._east = torch.tensor((1.0, 0.0), device=self.device)
 
     def _obs(self) -> torch.Tensor:
         return torch.cat((self._position, self._velocity, self._goal - self._position), dim=-1)
 
-    def _uniform(self, *shape: int) -> torch.Tensor:
-        return torch.rand(*shape, generator=self._generator, device=self.device) * 2 - 1
-
     def _reset_rows(self, env_ids: torch.Tensor) -> None:
-        self._assign_difficulty(env_ids)
+        self._assign(env_ids)
         k = len(env_ids)
-        self._position[env_ids] = 0.1 * self._uniform(k, 2)
+        self._position[env_ids] = 0.1 * self.uniform(k, 2)
         self._velocity[env_ids] = 0.0
-        angle = torch.pi * self._uniform(k)
+        angle = torch.pi * self.uniform(k)
         # At least 60 % of the largest distance: the goal is outside the start's neighbourhood at every grade.
-        radius = self.spec.grades["distance"].at(self.difficulty[env_ids]) * (0.8 + 0.2 * self._uniform(k))
+        radius = self.spec.grades["distance"].at(self.difficulty[env_ids]) * (0.8 + 0.2 * self.uniform(k))
         self._goal[env_ids] = radius[:, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
         self._steps[env_ids] = 0
+        self._start(env_ids)
 
-    def reset(self, seed: int | None = None) -> torch.Tensor:
-        """See `TensorEnv.reset`."""
-        if seed is not None:
-            self._generator.manual_seed(seed)
+    def _reset(self, seed: int | None) -> torch.Tensor:
         self._reset_rows(torch.arange(self.num_envs, device=self.device))
         return self._obs()
 
-    def step(
-        self, action: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """See `TensorEnv.step`."""
+    def _step(self, action: torch.Tensor) -> Step:
         dt = self.spec.control_dt
-        self._velocity = self._velocity + ACCELERATION * action.clamp(-1.0, 1.0) * dt
+        force = ACCELERATION * action.clamp(-1.0, 1.0) - self.factor("drag")[:, None] * self._velocity
+        force = force + self.factor("wind")[:, None] * self._east
+        self._velocity = self._velocity + force / self.factor("mass")[:, None] * dt
         self._position = self._position + self._velocity * dt
         self._steps += 1
         distance = (self._goal - self._position).norm(dim=-1)
@@ -62,8 +54,6 @@ class ToyReach(TensorEnv):
         extras = {
             "final_obs": self._obs(),
             "success": success,
-            "difficulty": self.difficulty.clone(),
-            "factors": {},
             "terminations": {"time_out": truncated, "left_arena": terminated},
             "violations": {},
         }

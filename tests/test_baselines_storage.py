@@ -147,10 +147,11 @@ def test_a_split_gives_every_row_once():
 
 
 def test_episodes_are_counted_over_iterations():
-    log = EpisodeLog(2, 2, CPU)
+    log = EpisodeLog(2, 2, 1, CPU)
 
     def step(reward, done, success):
         extras = {"success": torch.tensor(success), "difficulty": torch.tensor([0.25, 0.75])}
+        extras["factors"] = torch.tensor([[5.0], [7.0]])
         log.record(torch.tensor(reward), torch.tensor(done), extras)
 
     step([1.0, 2.0], [False, False], [True, False])
@@ -166,6 +167,7 @@ def test_episodes_are_counted_over_iterations():
     assert second.success_once.tolist() == [True, True, True]
     assert second.success_at_end.tolist() == [False, True, True]
     assert second.difficulty.tolist() == [0.25, 0.25, 0.75]
+    assert second.factors.tolist() == [[5.0], [5.0], [7.0]]
     means = summary(second, "end")
     assert means["episodes"] == 3
     assert means["return_mean"] == pytest.approx(8 / 3)
@@ -173,8 +175,8 @@ def test_episodes_are_counted_over_iterations():
 
 
 def test_a_summary_of_no_episodes_is_nan():
-    log = EpisodeLog(1, 1, CPU)
-    extras = {"success": torch.tensor([False]), "difficulty": torch.zeros(1)}
+    log = EpisodeLog(1, 1, 0, CPU)
+    extras = {"success": torch.tensor([False]), "difficulty": torch.zeros(1), "factors": torch.zeros(1, 0)}
     log.record(torch.ones(1), torch.tensor([False]), extras)
     means = summary(log.take(1), "once")
     assert means["episodes"] == 0

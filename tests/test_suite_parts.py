@@ -75,7 +75,9 @@ def test_curriculum_bins(tmp_path):
     curriculum = Curriculum(run, 0, 1000, "end")
     difficulty = torch.tensor([0.0, 0.05, 0.5, 1.0])
     at_end = torch.tensor([True, False, True, False])
-    curriculum.add(Episodes(torch.arange(4), difficulty, difficulty, difficulty, at_end, at_end, env_steps=100))
+    curriculum.add(
+        Episodes(torch.arange(4), difficulty, torch.zeros(4, 0), difficulty, difficulty, at_end, at_end, env_steps=100)
+    )
     curriculum.save()
     (row,) = pq.read_table(run.curriculum).to_pylist()
     assert row["env_steps"] == 100
