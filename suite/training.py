@@ -69,11 +69,12 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> Non
     file is written last: where it exists, the training is done.
     """
     from baselines.learner import make_learner
+    from curricula.level import LevelSampler
 
     spec = tasks.get(config.task)
     env = spec.build(config.train.num_envs, device, config.engine)
     teacher = curricula.make(config.curriculum.name, config.curriculum.grade)
-    env.set_sampler(teacher.sample)
+    env.set_sampler(LevelSampler(teacher, spec, config.randomization, env.device))
     identity = {key: config[key] for key in ("suite_version", "engine", "randomization")}
     identity |= {"curriculum": f"{config.curriculum.name} at {config.curriculum.grade}", "device": env.device.type}
     learner = make_learner(config.algo, env, config.agent, config.seed, teacher, identity)

@@ -46,7 +46,6 @@ def outcome(capsys, argv, command=run, name="suite.run"):
         ({"budget": "smoky"}, (), "unknown budget 'smoky'; nearest: 'smoke'"),
         ({"curriculum": "non"}, (), "unknown curriculum 'non'; nearest: 'none'"),
         ({"randomization": "r9"}, (), "unknown randomization level 'r9'"),
-        ({"randomization": "r2"}, (), "randomises nothing at level r2; use r0"),
         ({"wandb": "offlin"}, (), "unknown W&B mode 'offlin'; nearest: 'offline'"),
         ({"device": "gpu"}, (), "unknown device 'gpu'; expected auto, cpu or cuda:K"),
         ({"seeds": "0"}, (), "--seeds must be 1 or more, got 0"),

@@ -1,5 +1,6 @@
 """The plan: which runs a command line means, where they go, and what the catalogue says."""
 
+import dataclasses
 import json
 import sys
 from unittest.mock import MagicMock
@@ -10,8 +11,9 @@ from omegaconf import OmegaConf
 import baselines
 import suite
 import tasks
-from suite import cli, config, devices, doctor, tracking
+from suite import cli, config, devices, doctor, matrix, tracking
 from suite import list as catalogue
+from suite.errors import UserError
 from suite.matrix import plan
 
 
@@ -151,3 +153,11 @@ def test_catalogue(capsys):
     assert found["budgets"] == ["smoke", "quick", "full"]
     assert catalogue.main([]) == 0
     assert "cartpole-balance" in capsys.readouterr().out
+
+
+def test_a_level_at_which_nothing_moves_is_refused():
+    spec = dataclasses.replace(tasks.get("toy-reach"), factors=())
+    assert matrix.levels(spec) == ["r0"]
+    assert matrix.levels(tasks.get("toy-reach")) == ["r0", "r1", "r2", "r3"]
+    with pytest.raises(UserError, match="randomises nothing at level r2; use r0"):
+        matrix._check_level(spec, "r2")
