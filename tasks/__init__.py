@@ -12,6 +12,9 @@ _SUITE = {
     "go2-velocity": "tasks.go2_velocity",
     "franka-reach": "tasks.franka_reach",
     "franka-push": "tasks.franka_push",
+    "franka-lift": "tasks.franka_lift",
+    "franka-stack": "tasks.franka_stack",
+    "franka-drawer": "tasks.franka_drawer",
 }
 _TEST = {"toy-reach": "tasks.toy"}  # runs wherever it is named, but is not part of `all`
 

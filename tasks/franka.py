@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 import isaaclab.sim as sim_utils
@@ -11,7 +12,17 @@ from isaaclab.actuators import ImplicitActuatorCfg
 from isaaclab.assets import ArticulationCfg
 from isaaclab.managers import ActionTerm, ActionTermCfg
 from isaaclab.utils import configclass
-from isaaclab.utils.math import combine_frame_transforms, matrix_from_quat, wrap_to_pi
+from isaaclab.utils.math import (
+    axis_angle_from_quat,
+    combine_frame_transforms,
+    euler_xyz_from_quat,
+    matrix_from_quat,
+    quat_from_euler_xyz,
+    quat_inv,
+    quat_mul,
+    quat_unique,
+    wrap_to_pi,
+)
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 
@@ -68,6 +79,7 @@ def panda() -> ArticulationCfg:
     )
 
 
+POINTING_DOWN = (1.0, 0.0, 0.0, 0.0)  # orientation of the TCP (x, y, z, w): fingers open to the sides
 PEDESTAL = 0.12  # [m] height of the base over the floor: the Panda's first link reaches 9 cm below it, and would rub
 OVER_TABLE = HOME | {
     "panda_joint2": 0.32,
@@ -110,9 +122,19 @@ def tcp_pose(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
     robot = env.scene["robot"]
     link = robot.body_names.index(LAST_LINK)
     position = robot.data.body_pos_w.torch[:, link] - env.scene.env_origins
-    offset = torch.tensor(TCP_OFFSET, device=env.device).expand(env.num_envs, 3)
-    rotation = torch.tensor(TCP_ROTATION, device=env.device).expand(env.num_envs, 4)
-    return combine_frame_transforms(position, robot.data.body_quat_w.torch[:, link], offset, rotation)
+    offset, rotation = _tcp(env.device)
+    return combine_frame_transforms(
+        position,
+        robot.data.body_quat_w.torch[:, link],
+        offset.expand(env.num_envs, 3),
+        rotation.expand(env.num_envs, 4),
+    )
+
+
+@cache
+def _tcp(device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Offset [m] and rotation of the TCP in the frame of the last link, copied to the device once."""
+    return torch.tensor(TCP_OFFSET, device=device), torch.tensor(TCP_ROTATION, device=device)
 
 
 def tcp_position(env: GradedEnv) -> torch.Tensor:
@@ -120,22 +142,42 @@ def tcp_position(env: GradedEnv) -> torch.Tensor:
     return tcp_pose(env)[0]
 
 
-def object_from_tcp(env: GradedEnv, part: int = 0) -> torch.Tensor:
+def object_from_tcp(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
     """From the TCP to the object that plays the part [N, 3] [m]."""
     return objects.position(env, part) - tcp_position(env)
 
 
 def opening(env: GradedEnv) -> torch.Tensor:
     """Mean travel of the two fingers [N, 1], 1 for open."""
-    robot = env.scene["robot"]
-    return robot.data.joint_pos.torch[:, robot.find_joints(FINGERS)[0]].mean(dim=-1, keepdim=True) / OPEN
+    fingers = env.scene["robot"].data.joint_pos.torch[:, env.joint_ids(FINGERS)]
+    return fingers.mean(dim=-1, keepdim=True) / OPEN
+
+
+def grasp_error(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
+    """Distance of the TCP from where it can grasp the object that plays the part [N] [m].
+
+    That is the object's centre, or higher if the object is so tall that it would touch the palm.
+    """
+    error = object_from_tcp(env, part)
+    error[:, 2] += (objects.chosen_height(env, part) - 0.018).clamp(min=0.0)
+    return error.norm(dim=-1)
+
+
+def reaching(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
+    """1 with the TCP where it can grasp the object, 0.5 about 5 cm from there [N]."""
+    return 1.0 - (grasp_error(env, part) / 0.1).tanh()
+
+
+def gripping(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
+    """Share by which the fingers have closed, only where they can grasp the object [N]."""
+    return (1.0 - opening(env)[:, 0]).clamp(0.0, 1.0) * (grasp_error(env, part) < 0.02)
 
 
 class HandAction(ActionTerm):
-    """Moves the hand, which points down, with differential inverse kinematics.
+    """Moves the hand, which keeps its orientation, with differential inverse kinematics.
 
     Actions [N, 3 + yaw + gripper] in [-1, 1] are: how far ahead of the TCP its target is, in the base frame; by how
-    much the hand is to turn about the vertical; and how far the fingers are to be apart, from closed to open. The
+    much the hand is to turn about the vertical; and how far the fingers close, open at 0 and below. The
     joint targets follow from the measured pose at every control step, so that no target runs away from a hand that
     something holds back. Damped least squares after Wampler, "Manipulator inverse kinematic solutions based on vector
     formulations and damped least-squares methods" (1986); what they leave free draws the joints towards home.
@@ -150,6 +192,7 @@ class HandAction(ActionTerm):
         self._arm, self._fingers = robot.find_joints(ARM)[0], robot.find_joints(FINGERS)[0]
         self._links = [robot.body_names.index(f"panda_link{k}") for k in range(1, 8)]
         self._box = torch.tensor((cfg.low, cfg.high), device=self.device)
+        self._hold = torch.tensor(cfg.hold, device=self.device).repeat(self.num_envs, 1)
         self._raw_actions = torch.zeros(self.num_envs, self.action_dim, device=self.device)
         self._targets = robot.data.default_joint_pos.torch[:, self._arm + self._fingers].clone()
 
@@ -177,15 +220,14 @@ class HandAction(ActionTerm):
         self._raw_actions[:] = actions
         robot = self._asset
         position, orientation = tcp_pose(self._env)
-        hand = matrix_from_quat(orientation)
         goal = (position + self.cfg.reach * actions[:, :3]).clamp(*self._box)
-        yaw = torch.atan2(hand[:, 1, 0], hand[:, 0, 0])
-        turn = wrap_to_pi(self.cfg.heading - yaw)
+        turned = self._hold
         if self.cfg.yaw:  # free to turn by a quarter to each side, which is all that two fingers need
-            turn = turn + (self.cfg.turn * actions[:, 3] - turn).clamp(-math.pi / 2, math.pi / 2)
-        approach = hand[:, :, 2]
-        upright = torch.stack((-approach[:, 1], approach[:, 0], turn), dim=-1)  # approach × down, and the turn
-        twist = torch.cat((goal - position, upright), dim=-1)
+            _, _, yaw = euler_xyz_from_quat(quat_mul(orientation, quat_inv(turned)))
+            yaw = (wrap_to_pi(yaw) + self.cfg.turn * actions[:, 3]).clamp(-math.pi / 2, math.pi / 2)
+            turned = quat_mul(quat_from_euler_xyz(0.0 * yaw, 0.0 * yaw, yaw), turned)
+        rotation = axis_angle_from_quat(quat_unique(quat_mul(turned, quat_inv(orientation))))
+        twist = torch.cat((goal - position, rotation), dim=-1)
 
         axes = matrix_from_quat(robot.data.body_quat_w.torch[:, self._links])[..., 2]  # joints turn about links' z
         lever = position[:, None] + self._env.scene.env_origins[:, None] - robot.data.body_pos_w.torch[:, self._links]
@@ -198,7 +240,7 @@ class HandAction(ActionTerm):
         step = home + (jacobian.transpose(1, 2) @ solved)[..., 0]
         limits = robot.data.joint_pos_limits.torch[:, self._arm]
         self._targets[:, :7] = (joints + step).clamp(limits[..., 0], limits[..., 1])
-        self._targets[:, 7:] = CLOSED + (OPEN - CLOSED) * (1.0 + actions[:, -1:]) / 2.0 if self.cfg.gripper else CLOSED
+        self._targets[:, 7:] = OPEN + (CLOSED - OPEN) * actions[:, -1:].clamp(min=0.0) if self.cfg.gripper else CLOSED
 
     def apply_actions(self) -> None:
         """Hand the targets to the actuators, before every physics step."""
@@ -213,7 +255,7 @@ class HandActionCfg(ActionTermCfg):
     asset_name: str = "robot"
     yaw: bool = True  # whether an action turns the hand; else it keeps its heading
     gripper: bool = True  # whether an action moves the fingers; else they stay closed
-    heading: float = 0.0  # [rad] of the hand's x axis in the base frame; the fingers move across it
+    hold: tuple[float, float, float, float] = POINTING_DOWN  # orientation of the TCP that the hand keeps
     reach: float = 0.05  # [m] at full action: the hand then moves at about 0.5 m/s
     turn: float = 0.3  # [rad] at full action
     low: tuple[float, float, float] = (0.25, -0.4, 0.016)  # [m] the fingers end 15 mm below the TCP

@@ -19,6 +19,7 @@ from isaaclab_newton.sim.schemas import MujocoCollisionCfg
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
 
+USD = Path(__file__).with_name("usd")
 OBJECTS = "objects"  # their name in the scene
 PARKED = (0.35, -0.62)  # [m] where the row of objects that are not in play begins: beside what the hand can reach
 PARKED_APART = 0.15  # [m]
@@ -26,6 +27,10 @@ PARKED_APART = 0.15  # [m]
 # On Newton fingers would sink millimetres into what they grip: MuJoCo's contacts give way in proportion to the
 # acceleration that they hold back, and an object that is gripped is light.
 HARD = MujocoCollisionCfg(priority=1, solimp=(0.98, 0.998, 0.001, 0.5, 2.0))
+
+# Solver settings for `newton_mjwarp` with which grips do not slip and cubes rest on each other: with the pyramidal cone
+# fingers slip or shake, and with MuJoCo's own collision detection a cube rocks on another.
+CONTACTS = {"cone": "elliptic", "impratio": 10, "use_mujoco_contacts": False}
 
 
 def friction(coefficient: float = 1.0) -> UsdPhysicsRigidBodyMaterialCfg:
@@ -40,9 +45,7 @@ def floor() -> AssetBaseCfg:
     """
     return AssetBaseCfg(
         prim_path="/World/floor",
-        spawn=sim_utils.UsdFileCfg(
-            usd_path=str(Path(__file__).with_name("usd") / "floor.usda"), physics_material=friction()
-        ),
+        spawn=sim_utils.UsdFileCfg(usd_path=str(USD / "floor.usda"), physics_material=friction()),
     )
 
 
@@ -113,6 +116,11 @@ def _chosen(env: GradedEnv) -> torch.Tensor:
     return env.chosen_objects
 
 
+def parked(env: GradedEnv, chosen: torch.Tensor) -> torch.Tensor:
+    """Where each object in `chosen` [k, parts] is while put away, in the frame of the env [k, parts, 3] [m]."""
+    return env.scene[OBJECTS].data.default_body_pose.torch[0, :, :3][chosen].clone()
+
+
 def place(
     env: GradedEnv, env_ids: torch.Tensor, chosen: torch.Tensor, position: torch.Tensor, orientation: torch.Tensor
 ) -> None:
@@ -135,34 +143,61 @@ def place(
     bodies.write_body_velocity_to_sim_index(body_velocities=torch.zeros_like(poses[..., :6]), env_ids=env_ids)
 
 
-def _of_part(env: GradedEnv, data: torch.Tensor, part: int) -> torch.Tensor:
+Part = int | torch.Tensor
+"""A part that an object plays, in all envs or [N] for each."""
+
+
+def _player(env: GradedEnv, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows, and the id of the object that plays the part in each of them: two of [N]."""
     rows = torch.arange(env.num_envs, device=env.device)
-    return data[rows, _chosen(env)[:, part]]
+    return rows, _chosen(env)[rows, part]
 
 
-def chosen_height(env: GradedEnv, part: int = 0) -> torch.Tensor:
+def chosen_height(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     """`rest_height` of the object that plays the part [N] [m]."""
-    return rest_height(env, _chosen(env)[:, part])
+    return rest_height(env, _player(env, part)[1])
 
 
-def position(env: GradedEnv, part: int = 0) -> torch.Tensor:
+def clearance(env: GradedEnv, part: Part = 0) -> torch.Tensor:
+    """Height of the lowest point of the object that plays the part above the floor [N] [m]: tilting it adds nothing.
+
+    A cylinder counts as the box around it.
+    """
+    if not hasattr(env, "object_extents"):
+        spawners = [body.spawn for body in env.scene[OBJECTS].cfg.rigid_objects.values()]
+        env.object_extents = torch.tensor([_extents(spawner) for spawner in spawners], device=env.device)
+    extents = env.object_extents[_player(env, part)[1]]
+    down = matrix_from_quat(orientation(env, part))[:, 2].abs()
+    return position(env, part)[:, 2] - (down * extents[:, :3]).sum(dim=-1) - extents[:, 3]
+
+
+def _extents(spawner: Any) -> tuple[float, float, float, float]:
+    """Half the edges of the box that a ball sweeps to make the body, and the ball's radius [m]."""
+    if hasattr(spawner, "size"):
+        return (*(edge / 2 for edge in spawner.size), 0.0)
+    if hasattr(spawner, "height"):
+        return spawner.radius, spawner.radius, spawner.height / 2, 0.0
+    return 0.0, 0.0, 0.0, spawner.radius
+
+
+def position(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     """Where the object that plays the part is, in the frame of the env [N, 3] [m]."""
-    return _of_part(env, env.scene[OBJECTS].data.body_link_pos_w.torch, part) - env.scene.env_origins
+    return env.scene[OBJECTS].data.body_link_pos_w.torch[_player(env, part)] - env.scene.env_origins
 
 
-def orientation(env: GradedEnv, part: int = 0) -> torch.Tensor:
+def orientation(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     """How the object that plays the part is turned [N, 4] (x, y, z, w)."""
-    return _of_part(env, env.scene[OBJECTS].data.body_link_quat_w.torch, part)
+    return env.scene[OBJECTS].data.body_link_quat_w.torch[_player(env, part)]
 
 
-def axes(env: GradedEnv, part: int = 0) -> torch.Tensor:
+def axes(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     """Directions of the object's x and y axes in the base frame [N, 6]."""
     return matrix_from_quat(orientation(env, part))[..., :2].transpose(-1, -2).flatten(1)
 
 
-def velocity(env: GradedEnv, part: int = 0) -> torch.Tensor:
+def velocity(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     """Linear velocity of the object that plays the part [N, 3] [m/s]."""
-    return _of_part(env, env.scene[OBJECTS].data.body_com_lin_vel_w.torch, part)
+    return env.scene[OBJECTS].data.body_com_lin_vel_w.torch[_player(env, part)]
 
 
 def draw(env: GradedEnv, name: str, env_ids: torch.Tensor) -> torch.Tensor:

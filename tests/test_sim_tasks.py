@@ -6,7 +6,16 @@ import tasks
 from tests.simulation import run
 
 pytestmark = pytest.mark.sim
-TASKS = ["cartpole-balance", "ant-run", "go2-velocity", "franka-reach"]
+TASKS = [
+    "cartpole-balance",
+    "ant-run",
+    "go2-velocity",
+    "franka-reach",
+    "franka-push",
+    "franka-lift",
+    "franka-stack",
+    "franka-drawer",
+]
 ALIKE = ["cartpole-balance", "franka-reach"]  # on both engines; a legged robot's contacts tell them apart at once
 
 
@@ -14,7 +23,7 @@ ALIKE = ["cartpole-balance", "franka-reach"]  # on both engines; a legged robot'
 def test_contract_on_physx(task):
     """One simulation, many checks: starting it is what costs."""
     found = run(f"""
-env = build({task!r}, "ovphysx", 64, torch.arange(64) % 5 / 4)
+env = build({task!r}, "ovphysx", 20, torch.arange(20) % 5 / 4)
 spec = env.spec
 first = env.reset(seed=3).clone()
 report(obs=list(first.shape), difficulty=env.difficulty.tolist(), other=bool(torch.equal(first, env.reset(seed=4))))
@@ -22,10 +31,10 @@ report(same=bool(torch.equal(first, env.reset(seed=3))))
 
 torch.manual_seed(0)
 finite, ends, wrong_end, wrong_final = True, 0, 0, 0
-successes, episodes = torch.zeros(64), torch.zeros(64)
-once, steps = torch.zeros(64, dtype=torch.bool), torch.zeros(64, dtype=torch.long)
+successes, episodes = torch.zeros(20), torch.zeros(20)
+once, steps = torch.zeros(20, dtype=torch.bool), torch.zeros(20, dtype=torch.long)
 for _ in range(2000):
-    obs, reward, terminated, truncated, extras = env.step(torch.rand(64, spec.action_dim) * 2 - 1)
+    obs, reward, terminated, truncated, extras = env.step(torch.rand(20, spec.action_dim) * 2 - 1)
     done, final, steps, once = terminated | truncated, extras["final_obs"], steps + 1, once | extras["success"]
     finite &= all(bool(x.isfinite().all()) for x in (obs, reward, final[done]))
     wrong_end += int((truncated & (steps != spec.max_episode_steps)).sum() + (terminated & truncated).sum())
@@ -33,22 +42,22 @@ for _ in range(2000):
     successes += done & (extras["success"] if spec.success_when == "end" else once)
     episodes += done
     steps, once = torch.where(done, 0, steps), once & ~done
-hard = torch.arange(64) % 5 > 0
+hard = torch.arange(20) % 5 > 0
 report(finite=finite, ends=int(episodes.sum()), wrong_end=wrong_end, wrong_final=wrong_final)
 report(random=float(successes[hard].sum() / episodes[hard].sum()))
 report(violations=sorted(extras["violations"]), terminations=sorted(extras["terminations"]))
 
 env.reset(seed=5)
-zero_success = torch.zeros(64, dtype=torch.bool)
+zero_success = torch.zeros(20, dtype=torch.bool)
 for _ in range(spec.max_episode_steps):
-    *_, terminated, truncated, extras = env.step(torch.zeros(64, spec.action_dim))
+    *_, terminated, truncated, extras = env.step(torch.zeros(20, spec.action_dim))
     zero_success |= extras["success"] & (terminated | truncated) if spec.success_when == "end" else extras["success"]
 report(zero=zero_success.float().mean().item())
 env.close()
 """)
     spec = tasks.get(task)
-    assert found["obs"] == [64, spec.obs_dim]
-    assert found["difficulty"] == [i % 5 / 4 for i in range(64)]
+    assert found["obs"] == [20, spec.obs_dim]
+    assert found["difficulty"] == [i % 5 / 4 for i in range(20)]
     assert found["same"]
     assert not found["other"]
     assert found["finite"]

@@ -1,0 +1,218 @@
+"""`franka-drawer`: the Panda has to pull a drawer open by its handle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, axis_actions
+
+if TYPE_CHECKING:
+    import torch
+    from isaaclab.assets import ArticulationCfg
+    from isaaclab.envs import ManagerBasedRLEnvCfg
+
+    from tasks.lab_env import GradedEnv, LabEnv
+
+SPEC = TaskSpec(
+    name="franka-drawer",
+    summary="Pull one of three drawers open by its handle, and past a target.",
+    robot="Franka Panda",
+    engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
+    make_env="tasks.franka_drawer:make_env",
+    observations=(
+        Term("joint_position", 7, "rad", "of the arm, relative to the start pose"),
+        Term("joint_velocity", 7, "5 rad/s"),
+        Term("opening", 1, "4 cm", "mean travel of the fingers"),
+        Term("tcp_position", 3, "m", "in the frame of the env"),
+        Term("handle_position", 3, "m", "middle of the handle, from the TCP"),
+        Term("drawer_position", 1, "m", "how far the drawer is open"),
+        Term("drawer_velocity", 1, "m/s"),
+        Term("last_action", 4, "1"),
+    ),
+    actions=(
+        Term("hand_motion", 3, "5 cm", "how far ahead of the TCP its target is"),
+        Term("gripper", 1, "1", "0 and below: fingers open, 1: closed"),
+    ),
+    physics_dt=1 / 100,
+    decimation=5,
+    episode_length_s=5.0,
+    success="drawer open past the target",
+    success_hold_s=0.5,
+    success_when="once",
+    grades={
+        "handles": GradeParam((1, 1, 2, 3, 3), "1", "how many of the drawers may be asked for: 16, 10, 6 cm handle"),
+        "friction": GradeParam((5.0, 15.0, 30.0, 50.0, 80.0), "N", "largest force that the drawers' rails hold back"),
+        "target": GradeParam((0.08, 0.12, 0.16, 0.2, 0.28), "m", "how far the drawer has to be open"),
+        "start": GradeParam((0.05, 0.1, 0.15, 0.2, 0.25), "rad", "largest distance of each joint from the start pose"),
+    },
+    budgets={"smoke": 100_000, "quick": 20_000_000, "full": 50_000_000},
+    discrete_actions=tuple((*row, grip) for row in axis_actions(3) for grip in (-1.0, 1.0)),
+    safety={
+        "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
+        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
+    },
+    assets=("panda",),
+)
+
+DRAWERS = ("centre", "left", "right")  # in the order in which the grades bring them
+HANDLES = (0.62, 0.0, 0.25)  # [m] middle of the closed handles
+# From above, with the fingers before and behind the handle; half way between the handles and the robot.
+ABOVE = (2**-0.5, 2**-0.5, 0.0, 0.0)  # orientation of the TCP (x, y, z, w)
+START = {
+    "panda_joint1": 0.0,
+    "panda_joint2": -0.06,
+    "panda_joint4": -2.32,
+    "panda_joint6": 2.26,
+    "panda_joint7": -0.785,
+}
+
+
+def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
+    """Build the env on `engine`."""
+    from tasks import franka, objects
+    from tasks.lab_env import LabEnv
+
+    newton = {"njmax": 100, "nconmax": 40, **objects.CONTACTS}
+    return LabEnv(
+        spec, env_cfg(), success, safety=franka.SAFETY, num_envs=num_envs, device=device, engine=engine, newton=newton
+    )
+
+
+def cabinet() -> ArticulationCfg:
+    """The chest of drawers of `usd/drawers.usda`, which stands before the robot."""
+    import isaaclab.sim as sim_utils
+    from isaaclab.actuators import ImplicitActuatorCfg
+    from isaaclab.assets import ArticulationCfg
+
+    from tasks import objects, terms
+
+    return ArticulationCfg(
+        prim_path="{ENV_REGEX_NS}/Cabinet",
+        spawn=sim_utils.UsdFileCfg(
+            usd_path=str(objects.USD / "drawers.usda"),
+            fix_root_link=True,
+            articulation_props=terms.no_self_collisions(position_iterations=8),
+        ),
+        init_state=ArticulationCfg.InitialStateCfg(pos=HANDLES),
+        actuators={
+            "rails": ImplicitActuatorCfg(joint_names_expr=[".*"], stiffness=0.0, damping=5.0, joint_effort_limit=500.0)
+        },
+    )
+
+
+def env_cfg() -> ManagerBasedRLEnvCfg:
+    """Scene and MDP."""
+    import isaaclab.envs.mdp as mdp
+    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
+
+    from tasks import franka, objects, terms
+
+    arm = {"asset_cfg": SceneEntityCfg("robot", joint_names=[franka.ARM])}
+    robot = franka.handling_panda()
+    robot.init_state.joint_pos = franka.OVER_TABLE | START
+    return terms.env_cfg(
+        scene=terms.scene(
+            env_spacing=2.5,
+            floor=objects.floor(),
+            **objects.table(franka.PEDESTAL),
+            robot=robot,
+            cabinet=cabinet(),
+        ),
+        observations={
+            "policy": terms.observation_group(
+                joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=arm),
+                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=arm, scale=0.2),
+                opening=ObservationTermCfg(func=franka.opening),
+                tcp_position=ObservationTermCfg(func=franka.tcp_position),
+                handle_position=ObservationTermCfg(func=handle_from_tcp),
+                drawer_position=ObservationTermCfg(func=drawer_position),
+                drawer_velocity=ObservationTermCfg(func=drawer_velocity),
+                last_action=ObservationTermCfg(func=mdp.last_action),
+            )
+        },
+        actions={"hand": franka.HandActionCfg(yaw=False, hold=ABOVE, low=(0.28, -0.4, 0.18))},
+        events={"start": EventTermCfg(func=reset_to_grade, mode="reset")},
+        rewards={
+            "reach": RewardTermCfg(func=reaching, weight=1.0),
+            "open": RewardTermCfg(func=share_open, weight=5.0),
+            "past_target": RewardTermCfg(func=success, weight=2.0),
+            "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.01),
+        },
+        terminations={"time_out": TerminationTermCfg(func=mdp.time_out, time_out=True)},
+    )
+
+
+def drawer(env: GradedEnv) -> torch.Tensor:
+    """Which of `DRAWERS` each env has to open [N]."""
+    if not hasattr(env, "drawer"):  # the observation manager asks before the first reset
+        import torch
+
+        env.drawer = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
+    return env.drawer
+
+
+def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+    """Draw the drawer, the friction of all rails and the robot's pose; shut the drawers."""
+    import torch
+    from isaaclab.utils.math import sample_uniform
+
+    from tasks import franka, objects
+
+    k, chest, robot = len(env_ids), env.scene["cabinet"], env.scene["robot"]
+    drawer(env)[env_ids] = objects.draw(env, "handles", env_ids)
+    shut = torch.zeros(k, len(DRAWERS), device=env.device)
+    chest.write_joint_position_to_sim_index(position=shut, env_ids=env_ids)
+    chest.write_joint_velocity_to_sim_index(velocity=shut, env_ids=env_ids)
+    friction = env.param("friction", env_ids)[:, None] * sample_uniform(0.5, 1.0, (k, 1), env.device)
+    friction = friction.expand_as(shut).contiguous()
+    # Newton has one friction for a joint that rests and a joint that slides
+    sliding = {"joint_dynamic_friction_coeff": friction} if hasattr(chest.data, "joint_dynamic_friction_coeff") else {}
+    chest.write_joint_friction_coefficient_to_sim_index(joint_friction_coeff=friction, env_ids=env_ids, **sliding)
+    joints = robot.data.default_joint_pos.torch[env_ids].clone()
+    arm = env.joint_ids(franka.ARM)
+    joints[:, arm] += env.param("start", env_ids)[:, None] * sample_uniform(-1.0, 1.0, (k, len(arm)), env.device)
+    robot.write_joint_position_to_sim_index(position=joints, env_ids=env_ids)
+    robot.write_joint_velocity_to_sim_index(velocity=0.0 * joints, env_ids=env_ids)
+
+
+def _of_drawer(env: GradedEnv, data: torch.Tensor, names: list[str], suffix: str) -> torch.Tensor:
+    import torch
+
+    columns = torch.tensor([names.index(name + suffix) for name in DRAWERS], device=env.device)
+    return data[torch.arange(env.num_envs, device=env.device), columns[drawer(env)]]
+
+
+def drawer_position(env: GradedEnv) -> torch.Tensor:
+    """How far the drawer is open [N, 1] [m]."""
+    chest = env.scene["cabinet"]
+    return _of_drawer(env, chest.data.joint_pos.torch, chest.joint_names, "_opening")[:, None]
+
+
+def drawer_velocity(env: GradedEnv) -> torch.Tensor:
+    """How fast the drawer opens [N, 1] [m/s]."""
+    chest = env.scene["cabinet"]
+    return _of_drawer(env, chest.data.joint_vel.torch, chest.joint_names, "_opening")[:, None]
+
+
+def handle_from_tcp(env: GradedEnv) -> torch.Tensor:
+    """From the TCP to the middle of the handle [N, 3] [m]."""
+    from tasks import franka
+
+    chest = env.scene["cabinet"]
+    position = _of_drawer(env, chest.data.body_link_pos_w.torch, chest.body_names, "")
+    return position - env.scene.env_origins - franka.tcp_position(env)
+
+
+def reaching(env: GradedEnv) -> torch.Tensor:
+    """1 with the TCP at the handle, 0.5 about 5 cm from it [N]."""
+    return 1.0 - (handle_from_tcp(env).norm(dim=-1) / 0.1).tanh()
+
+
+def share_open(env: GradedEnv) -> torch.Tensor:
+    """Share of the way to the target by which the drawer is open, at most 1 [N]."""
+    return (drawer_position(env)[:, 0] / env.param("target")).clamp(0.0, 1.0)
+
+
+def success(env: GradedEnv) -> torch.Tensor:
+    """Drawer open past the target [N] bool."""
+    return drawer_position(env)[:, 0] > env.param("target")

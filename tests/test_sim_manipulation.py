@@ -1,0 +1,97 @@
+"""The manipulation tasks can be solved: a scripted hand lifts, stacks and opens, on both engines."""
+
+import pytest
+
+from tests.simulation import run
+
+pytestmark = pytest.mark.sim
+
+HAND = '''
+import math
+from tasks import franka, objects
+def heading(axes): return torch.atan2(axes[:, 1], axes[:, 0])
+def solve(task, engine, policy):
+    """Report how often an episode under policy(env, step) -> (motion [m], turn [rad], closed) succeeds, by grade."""
+    env = build(task, engine, 40, torch.where(torch.arange(40) < 10, 0.0, 1.0))
+    env.reset(seed=5)
+    chosen = env._env.chosen_objects[:, 0].clone() if hasattr(env._env, "chosen_objects") else env._env.drawer.clone()
+    once, over = torch.zeros(40, dtype=torch.bool), torch.zeros(40, dtype=torch.bool)
+    for step in range(env.spec.max_episode_steps):
+        motion, turn, closed = policy(env._env, step)
+        action = torch.cat((motion / 0.05, turn[:, None] / 0.3, torch.full((40, 1), closed)), dim=-1)
+        if env.spec.action_dim == 4:  # a hand that does not turn
+            action = action[:, [0, 1, 2, 4]]
+        *_, terminated, truncated, extras = env.step(action.clamp(-1, 1))
+        once |= extras["success"] & ~over
+        over |= terminated | truncated
+    report(g1=once[:10].float().mean().item(), g5=once[10:].float().mean().item())
+    report(variants_g1=chosen[:10].unique().tolist(), variants_g5=chosen[10:].unique().tolist())
+    env.close()
+def grasp(env, part):
+    """From the TCP to where it grasps the object, and by how much the hand has to turn for that."""
+    motion = franka.object_from_tcp(env, part)
+    motion[:, 2] += (objects.chosen_height(env, part) - 0.018).clamp(min=0.0)
+    hand = franka.matrix_from_quat(franka.tcp_pose(env)[1])[:, :, 0]
+    turn = heading(objects.axes(env, part)) - heading(hand)
+    return motion, (turn + math.pi / 4) % (math.pi / 2) - math.pi / 4
+'''
+
+LIFT = """
+from tasks import franka_lift
+def policy(env, step):
+    motion, turn = grasp(env, 0)
+    if step < 15:
+        return motion + torch.tensor([0.0, 0.0, 0.08]), turn, -1.0
+    if step < 30:
+        return motion, turn, -1.0
+    return 0.0 * motion if step < 40 else franka_lift.way(env), 0.0 * turn, 1.0
+"""
+
+STACK = """
+from tasks import franka_stack
+def policy(env, step):
+    part = franka_stack.TOP if step < 95 else franka_stack.LAST
+    motion, turn = grasp(env, part)
+    still, up, way = 0.0 * motion, torch.tensor([0.0, 0.0, 0.05]), franka_stack.to_place(env, part)
+    over = torch.cat((still[:, :2], way[:, 2:] + 0.05), dim=-1)
+    for until, phase in (
+        (10, (motion + torch.tensor([0.0, 0.0, 0.12]), turn, -1.0)),
+        (24, (motion, turn, -1.0)),
+        (32, (still, 0.0 * turn, 1.0)),
+        (38, (over, 0.0 * turn, 1.0)),
+        (54, (way + up, 0.0 * turn, 1.0)),
+        (66, (way, 0.0 * turn, 1.0)),
+        (72, (still, 0.0 * turn, -1.0)),
+        (78, (still + up, 0.0 * turn, -1.0)),
+    ):
+        if step % 95 < until:
+            return phase
+    return still, 0.0 * turn, -1.0
+"""
+
+DRAWER = """
+from tasks import franka_drawer
+def policy(env, step):
+    handle = franka_drawer.handle_from_tcp(env)
+    still = torch.zeros(env.num_envs)
+    if step < 15:
+        return handle + torch.tensor([-0.005, 0.0, 0.08]), still, -1.0
+    if step < 30:
+        return handle + torch.tensor([-0.005, 0.0, -0.004]), still, -1.0
+    handle[:, 0] = -0.1
+    return handle, still, 1.0
+"""
+
+
+@pytest.mark.parametrize("engine", ["ovphysx", "newton_mjwarp"])
+@pytest.mark.parametrize(
+    ("task", "policy", "variants"),
+    [("franka-lift", LIFT, 5), ("franka-stack", STACK, 3), ("franka-drawer", DRAWER, 3)],
+    ids=["lift", "stack", "drawer"],
+)
+def test_a_scripted_hand_succeeds(task, policy, variants, engine):
+    found = run(HAND + policy + f"solve({task!r}, {engine!r}, policy)")
+    assert found["g1"] >= 0.9
+    assert found["g5"] >= 0.5  # hard, but within the robot's reach
+    assert found["variants_g1"] == [0]
+    assert found["variants_g5"] == list(range(variants))
