@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, axis_actions
+from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,7 @@ SPEC = TaskSpec(
         "yaw": GradeParam((0.1, 0.3, 0.5, 0.7, math.pi / 4), "rad", "largest turn of each cube at the start"),
     },
     budgets={"smoke": 100_000, "quick": 20_000_000, "full": 100_000_000},
+    view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15)),
     discrete_actions=tuple((*row, grip) for row in axis_actions(4) for grip in (-1.0, 1.0)),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
