@@ -1,4 +1,4 @@
-"""The interface of a teacher, and the one that does not teach."""
+"""The interface of a teacher, and what it learns from."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
+
+from curricula.space import Space
+
+BINS = 10
+"""Equal bins of difficulty in which what a teacher hands out is counted."""
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """Finished episodes, one row each; tensors [k] on the env's device.
+    """Finished episodes, one row each, in the order of time; tensors [k] on the env's device.
 
     `factors` is [k, F], columns in the order of `TaskSpec.factors`. `success_once` and `success_at_end` are bool:
     success at any step, and at the last one. `env_steps` counts the env steps of the training when the rows were
@@ -33,30 +39,76 @@ class Episodes:
 
 
 class Teacher(ABC):
-    """Assigns a difficulty to every episode that starts, and learns from those that finished."""
+    """Assigns difficulty and factors to every episode that starts, and learns from those that finished.
+
+    A subclass says where in the unit cube of `space` episodes start (`propose`), what it learns (`learn`), and which
+    of its attributes make up its state (`kept`). `propose` is called within env steps: it must not wait for the
+    device, so it indexes with no mask, and reads no tensor's value. `learn` is called once an iteration.
+    """
+
+    kept: tuple[str, ...] = ()
+    """Attributes, tensors or numbers, that `propose` and `learn` depend on and that change."""
+
+    def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
+        """`cfg` is of `curricula.config`; all draws come from a generator that starts at `seed`."""
+        self.space, self.cfg, self.num_envs = space, cfg, num_envs
+        self.generator = torch.Generator(space.device).manual_seed(seed)
+        self._started = torch.zeros(BINS, dtype=torch.long, device=space.device)
 
     @abstractmethod
-    def sample(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """Difficulty [k] in [0, 1] of the episodes that start now in `env_ids` [k]."""
+    def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """Points [k, D] of the episodes that start now in `env_ids` [k]."""
 
-    def update(self, episodes: Episodes) -> None:  # noqa: B027 (a teacher may ignore what happened)
-        """Take in the episodes that finished since the last call."""
+    def learn(self, points: torch.Tensor, success: torch.Tensor, env_ids: torch.Tensor) -> None:  # noqa: B027
+        """Take in episodes at `points` [k, D] with `success` [k] (0.0 or 1.0) in `env_ids` [k], k above 0."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that `sample` depends on."""
+    def report(self) -> dict[str, float]:
+        """Numbers that describe the state, for curriculum.parquet."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Continue from `state_dict()`."""
+    def sample(self, env_ids: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """The sampler that `TensorEnv.set_sampler` takes."""
+        assigned = self.space.assign(self.propose(env_ids), self.generator)
+        difficulty = assigned[0] if isinstance(assigned, tuple) else assigned
+        bins = (difficulty * BINS).long().clamp_(0, BINS - 1)
+        self._started.index_add_(0, bins, torch.ones_like(bins))
+        return assigned
+
+    def update(self, episodes: Episodes) -> None:
+        """Take in the episodes that finished since the last call."""
+        if len(episodes.difficulty):
+            success = episodes.success(self.space.success_when).to(torch.float32)
+            self.learn(self.space.points(episodes), success, episodes.env_ids.long())
+
+    def take_started(self) -> list[int]:
+        """How many episodes have started in each bin of difficulty since the last call."""
+        started = self._started.tolist()
+        self._started.zero_()
+        return started
+
+    def rand(self, *shape: int) -> torch.Tensor:
+        """Uniform draws from [0, 1)."""
+        return torch.rand(*shape, generator=self.generator, device=self.space.device)
+
+    def randn(self, *shape: int) -> torch.Tensor:
+        """Standard normal draws."""
+        return torch.randn(*shape, generator=self.generator, device=self.space.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `sample` and `update` depend on."""
+        values = {name: getattr(self, name) for name in self.kept}
+        kept = {name: v.clone() if isinstance(v, torch.Tensor) else v for name, v in values.items()}
+        return {"teacher": self.cfg.name, "generator": self.generator.get_state(), "kept": kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`. Raises `ValueError` for the state of another teacher."""
+        if state["teacher"] != self.cfg.name:
+            raise ValueError(f"the state is that of teacher {state['teacher']!r}, this one is {self.cfg.name!r}")
+        self.generator.set_state(state["generator"].cpu())
+        for name, value in state["kept"].items():
+            setattr(self, name, value.clone() if isinstance(value, torch.Tensor) else value)
 
 
-class FixedGrade(Teacher):
-    """`none`: every episode at one difficulty."""
-
-    def __init__(self, difficulty: float) -> None:
-        """Take a `difficulty` in [0, 1]."""
-        self.difficulty = difficulty
-
-    def sample(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """See `Teacher.sample`."""
-        return torch.full(env_ids.shape, self.difficulty, device=env_ids.device)
+def draw(cdf: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Indices [k] by the cumulative weights `cdf` [n], for uniform draws [k]. Unlike `multinomial` it never waits."""
+    return torch.searchsorted(cdf, uniform * cdf[-1], right=True).clamp_(max=len(cdf) - 1)
