@@ -156,7 +156,7 @@ def _check_values(cfg: DictConfig) -> None:
         (("components",), lambda x: x >= 2, "at least 2"),
         (shares, lambda x: 0 <= x <= 1, "between 0 and 1"),
         (("target_mean",), lambda x: 0 <= x <= 1, "between 0 and 1"),
-        (positive, lambda x: 0 < x, "positive"),
+        (positive, lambda x: x > 0, "positive"),
     ):
         for key in keys:
             if key in cfg and not holds(cfg[key]):

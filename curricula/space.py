@@ -26,7 +26,7 @@ class Space:
     """
 
     def __init__(self, spec: TaskSpec, axes: Sequence[str], grade: str, level: str, device: str | torch.device) -> None:
-        """`axes` are moved, factors among them in declared order; without `difficulty` among them it is that of `grade`.
+        """`axes` are moved, factors in declared order; without `difficulty` among them it is that of `grade`.
 
         Factors that are not moved are drawn from their range at the randomisation `level`, and nominal without one.
         """

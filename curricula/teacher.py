@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 
@@ -13,6 +14,8 @@ from curricula.space import Space
 
 BINS = 10
 """Equal bins of difficulty in which what a teacher hands out is counted."""
+
+_STREAM = 1
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,11 @@ class Teacher(ABC):
     """Attributes, tensors or numbers, that `propose` and `learn` depend on and that change."""
 
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
-        """`cfg` is of `curricula.config`; all draws come from a generator that starts at `seed`."""
+        """`cfg` is of `curricula.config`; all draws come from a generator of its own, by the training's `seed`."""
         self.space, self.cfg, self.num_envs = space, cfg, num_envs
-        self.generator = torch.Generator(space.device).manual_seed(seed)
+        # Not the seed itself: the stream would be that of torch's global generator.
+        own = int(np.random.SeedSequence((seed, _STREAM)).generate_state(1)[0])
+        self.generator = torch.Generator(space.device).manual_seed(own)
         self._started = torch.zeros(BINS, dtype=torch.long, device=space.device)
 
     @abstractmethod

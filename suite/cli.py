@@ -51,7 +51,7 @@ def parser() -> Parser:
     p.add_argument("--task", required=True, metavar="NAMES", help="tasks, by comma, or all")
     p.add_argument("--algo", required=True, metavar="NAMES", help="algorithms, by comma, or all")
     p.add_argument("--seeds", type=int, default=1, metavar="N", help="train with seeds 0 to N-1 (1)")
-    p.add_argument("--curriculum", default="none", metavar="NAME", help="what assigns difficulty in training (none)")
+    p.add_argument("--curriculum", default="none", metavar="NAMES", help="teachers, by comma, or all (none)")
     p.add_argument("--randomization", default="r0", metavar="LEVEL", help="what varies in training (r0: nothing)")
     p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(ENGINES)} (physx)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: every GPU, else the CPU)")
@@ -77,7 +77,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, list[str], list[str]]:
         tasks=names_of("task", args.task, tasks.known(), tasks.names()),
         algos=names_of("algorithm", args.algo, algorithms, algorithms),
         algos_named=args.algo.strip() != "all",
-        curricula=names_of("curriculum", args.curriculum, curricula.names()),
+        curricula=names_of("curriculum", args.curriculum, curricula.names(), curricula.names()),
         levels=names_of("randomization level", args.randomization, RANDOMIZATION_LEVELS),
         physics=names_of("engine", args.physics, ENGINES),
         seeds=args.seeds,

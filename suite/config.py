@@ -13,11 +13,12 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import baselines
+import curricula
 import suite
 from baselines import config as agents
-from suite.errors import UserError, first_line, unknown
+from suite.errors import UserError, first_line
 from suite.rundir import RunDir, atomic
-from tasks.spec import GRADES, TaskSpec
+from tasks.spec import TaskSpec
 
 EVALUATION_SEED = 2_000_003
 """Where the evaluation's draws start, for every run: it never depends on the training seed."""
@@ -46,14 +47,6 @@ _SET_BY_FLAG = {
 
 
 @dataclass
-class CurriculumConfig:
-    """Which teacher assigns difficulty; `grade` is where `none` trains."""
-
-    name: str = "none"
-    grade: str = "g3"
-
-
-@dataclass
 class TrainConfig:
     """How much is trained, on how many envs, with how many evenly spaced checkpoints."""
 
@@ -73,12 +66,12 @@ class EvaluationConfig:
 
 @dataclass
 class RunConfig:
-    """One run. `agent` is the algorithm's own config, typed by `baselines.config`."""
+    """One run. `agent` and `curriculum` are typed by `baselines.config` and `curricula.config`."""
 
     suite_version: str = MISSING
     task: str = MISSING
     algo: str = MISSING
-    curriculum: CurriculumConfig = MISSING
+    curriculum: Any = None
     randomization: str = MISSING
     engine: str = MISSING
     budget: str = MISSING
@@ -92,7 +85,7 @@ class RunConfig:
     command: str = MISSING
 
 
-def defaults(spec: TaskSpec, algo: str, budget: str) -> DictConfig:
+def defaults(spec: TaskSpec, algo: str, budget: str, curriculum: str = "none") -> DictConfig:
     """The configuration without overrides; the keys that the job matrix fills in are still missing."""
     episodes, per_env = _EPISODES[budget]
     config = OmegaConf.structured(
@@ -101,7 +94,7 @@ def defaults(spec: TaskSpec, algo: str, budget: str) -> DictConfig:
             task=spec.name,
             algo=algo,
             budget=budget,
-            curriculum=CurriculumConfig(),
+            curriculum=curricula.config.load(curriculum),
             train=TrainConfig(num_envs=1, env_steps=0, checkpoints=_CHECKPOINTS[budget]),
             eval=EvaluationConfig(episodes_per_grade=episodes, episodes_per_env=per_env),
         )
@@ -216,13 +209,19 @@ def _check(config: DictConfig) -> None:
     if config.eval.seed < 0:
         raise UserError(f"eval.seed must be 0 or more, got {config.eval.seed}")
     check_episodes(config.eval.episodes_per_grade, config.eval.episodes_per_env)
-    if config.curriculum.grade not in GRADES:
-        raise unknown("grade", config.curriculum.grade, GRADES)
     if config.agent:
         try:
             agents.check(config.agent)
         except ValueError as error:
             raise UserError(f"agent.{first_line(error)}") from None
+
+
+def check_curriculum(config: DictConfig, spec: TaskSpec, level: str) -> None:
+    """Raise `UserError` if the teacher cannot be used on the task at the randomisation level."""
+    try:
+        curricula.config.check(config.curriculum, spec, level)
+    except ValueError as error:
+        raise UserError(f"curriculum.{first_line(error)}") from None
 
 
 def check_episodes(per_grade: int, per_env: int) -> None:

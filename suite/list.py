@@ -40,7 +40,7 @@ def catalogue() -> dict[str, Any]:
         "suite_version": suite.__version__,
         "tasks": [_task(spec) for spec in specs],
         "algorithms": [*baselines.names(), *baselines.reference_names()],
-        "curricula": curricula.names(),
+        "curricula": [{"name": name, **asdict(curricula.about(name))} for name in curricula.names()],
         "randomization_levels": sorted(used),
         "budgets": list(BUDGETS),
     }
@@ -80,7 +80,13 @@ def _show(found: dict[str, Any]) -> None:
         console.print(table)
         steps = ", ".join(f"{budget} {count / 1e6:g}M" for budget, count in task["budgets"].items())
         console.print(f"engines: {', '.join(task['engines'])}\nenv steps: {steps}\n", highlight=False, soft_wrap=True)
-    for name in ("algorithms", "curricula", "randomization_levels", "budgets"):
+    table = Table(title="curricula: what assigns difficulty and factors in training", title_justify="left", box=None)
+    for name in ("name", "what it does", "after"):
+        table.add_column(name, no_wrap=name == "name")
+    for teacher in found["curricula"]:
+        table.add_row(teacher["name"], teacher["summary"], teacher["paper"])
+    console.print(table)
+    for name in ("algorithms", "randomization_levels", "budgets"):
         console.print(f"{name.replace('_', ' ')}: {', '.join(found[name])}", highlight=False, soft_wrap=True)
 
 

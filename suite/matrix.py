@@ -77,8 +77,8 @@ def plan(request: Request) -> list[Job]:
     """The runs, one seed of everything before the next seed.
 
     Raises:
-        UserError: for an override that nothing has, an engine that is missing, an algorithm or level that a task
-            cannot use, or a run directory that holds another run.
+        UserError: for an override that nothing has, an engine that is missing, an algorithm, level or teacher that a
+            task cannot use, or a run directory that holds another run.
     """
     settings = []
     unused = {item.partition("=")[0] for item in request.overrides}
@@ -90,22 +90,23 @@ def plan(request: Request) -> list[Job]:
                 if request.algos_named:
                     raise UserError(f"task {name} declares no discrete actions, which {algo} needs")
                 continue
-            default = configs.defaults(spec, algo, request.budget)
-            config, not_here = configs.override(default, request.overrides)
-            unused &= not_here
-            known.update(configs.settable(default))
-            overrides = configs.changes(default, config)
-            for physics, curriculum, level in itertools.product(request.physics, request.curricula, request.levels):
-                _check_level(spec, level)
-                where = {
-                    "physics": physics,
-                    "engine": concrete_engine(physics, spec),
-                    "curriculum": {"name": curriculum},
-                    "randomization": level,
-                    "wandb": request.wandb,
-                    "command": request.command,
-                }
-                settings.append((OmegaConf.merge(config, where), overrides))
+            for curriculum in request.curricula:
+                default = configs.defaults(spec, algo, request.budget, curriculum)
+                config, not_here = configs.override(default, request.overrides)
+                unused &= not_here
+                known.update(configs.settable(default))
+                overrides = configs.changes(default, config)
+                for physics, level in itertools.product(request.physics, request.levels):
+                    _check_level(spec, level)
+                    configs.check_curriculum(config, spec, level)
+                    where = {
+                        "physics": physics,
+                        "engine": concrete_engine(physics, spec),
+                        "randomization": level,
+                        "wandb": request.wandb,
+                        "command": request.command,
+                    }
+                    settings.append((OmegaConf.merge(config, where), overrides))
     if unused:
         raise unknown("config key", sorted(unused)[0], sorted(known), list_all=False)
     return _jobs(settings, request)

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from curricula.teacher import Episodes
+from curricula.teacher import BINS, Episodes, Teacher
 from suite.rundir import RunDir, atomic
 
 MAX_ROWS = 2000
 CURRICULUM_ROWS = 200
-BINS = 10
+QUANTILES = (0.05, 0.95)  # of the parameters of episodes: the range that most of them were in
 
 Row = dict[str, float]
 
@@ -30,10 +30,9 @@ class Progress:
         self._pending: list[Row] = []
         self._stride = 1
 
-    @property
-    def wall_time_s(self) -> float:
-        """Training time up to the last row [s]."""
-        return self.rows[-1]["wall_time_s"] if self.rows else 0.0
+    def total(self, column: str) -> float:
+        """A total that only grows, such as `wall_time_s`, at the last row."""
+        return self.rows[-1][column] if self.rows else 0.0
 
     def add(self, row: Row) -> Row | None:
         """Take in an iteration; returns the row of the table that it completed, if it did."""
@@ -58,11 +57,11 @@ class Progress:
 
 
 class Curriculum:
-    """About `CURRICULUM_ROWS` rows: mean difficulty, and success by difficulty, of the episodes since the last row."""
+    """About `CURRICULUM_ROWS` rows of what a teacher did since the last; columns in docs/curricula.md."""
 
-    def __init__(self, run: RunDir, env_steps: int, total_env_steps: int, success_when: str) -> None:
+    def __init__(self, run: RunDir, env_steps: int, total_env_steps: int, teacher: Teacher) -> None:
         """Continue the run's table where it stood at `env_steps`."""
-        self._file, self._when = run.curriculum, success_when
+        self._file, self._teacher = run.curriculum, teacher
         self.rows = _read(self._file, env_steps)
         self._every = total_env_steps / CURRICULUM_ROWS
         self._last = env_steps
@@ -84,13 +83,22 @@ class Curriculum:
         if not self._episodes:
             return
         difficulty = torch.cat([e.difficulty for e in self._episodes]).double().cpu()
-        success = torch.cat([e.success(self._when) for e in self._episodes]).double().cpu()
+        space = self._teacher.space
+        success = torch.cat([e.success(space.success_when) for e in self._episodes]).double().cpu()
+        points = torch.cat([space.points(e) for e in self._episodes])
+        ends = points.quantile(torch.tensor(QUANTILES, device=points.device), dim=0)
+        low, high = space.values(ends).tolist()
         bins = (difficulty * BINS).long().clamp(0, BINS - 1)
         count = torch.zeros(BINS, dtype=torch.double).index_add_(0, bins, torch.ones_like(success))
         rate = torch.zeros(BINS, dtype=torch.double).index_add_(0, bins, success) / count
         self._last = self._episodes[-1].env_steps
         row: Row = {"env_steps": self._last, "difficulty_mean": difficulty.mean().item()}
-        self.rows.append(row | {f"success_bin_{i}": value for i, value in enumerate(rate.tolist())})
+        started = self._teacher.take_started()
+        for name, values in (("success", rate.tolist()), ("episodes", count.tolist()), ("started", started)):
+            row |= {f"{name}_bin_{i}": value for i, value in enumerate(values)}
+        row |= {f"low.{axis}": value for axis, value in zip(space.axes, low, strict=True)}
+        row |= {f"high.{axis}": value for axis, value in zip(space.axes, high, strict=True)}
+        self.rows.append(row | {f"teacher.{key}": value for key, value in self._teacher.report().items()})
         self._episodes = []
 
 
@@ -101,7 +109,7 @@ def pool(rows: Sequence[Row]) -> Row:
     pooled: Row = {}
     for key in dict.fromkeys(key for row in rows for key in row):
         values = [row.get(key, math.nan) for row in rows]
-        if key in ("env_steps", "wall_time_s"):
+        if key in ("env_steps", "wall_time_s", "teacher_time_s"):
             pooled[key] = values[-1]
         elif key == "episodes":
             pooled[key] = sum(values)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import baselines
 import curricula
@@ -20,6 +21,8 @@ from suite.process import emitter, follow_parent, leave, limit_threads
 from suite.rundir import RunDir
 
 if TYPE_CHECKING:
+    import torch
+
     from baselines.learner import Learner
     from curricula.teacher import Teacher
 
@@ -69,37 +72,42 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> Non
     file is written last: where it exists, the training is done.
     """
     from baselines.learner import make_learner
-    from curricula.level import LevelSampler
 
     spec = tasks.get(config.task)
     env = spec.build(config.train.num_envs, device, config.engine)
-    teacher = curricula.make(config.curriculum.name, config.curriculum.grade)
-    env.set_sampler(LevelSampler(teacher, spec, config.randomization, env.device))
+    teacher = curricula.make(
+        config.curriculum, spec, config.randomization, config.train.num_envs, env.device, config.seed
+    )
+    clock = Clock(env.device)
+    env.set_sampler(clock.timed(teacher.sample))
     identity = {key: config[key] for key in ("suite_version", "engine", "randomization")}
-    identity |= {"curriculum": f"{config.curriculum.name} at {config.curriculum.grade}", "device": env.device.type}
+    identity |= {"curriculum": OmegaConf.to_container(config.curriculum), "device": env.device.type}
     learner = make_learner(config.algo, env, config.agent, config.seed, teacher, identity)
-    _loop(config, run, report, learner, teacher)
+    _loop(config, run, report, learner, teacher, clock)
     learner.export(run.policy)
 
 
-def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, teacher: Teacher) -> None:
+def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, teacher: Teacher, clock: Clock) -> None:
     from suite.recorder import Curriculum, Progress
 
     total, checkpoints = config.train.env_steps, config.train.checkpoints
     file = run.checkpoint / "last.ckpt"
     _restore(learner, file)
     progress = Progress(run, learner.env_steps)
-    curriculum = Curriculum(run, learner.env_steps, total, learner.env.spec.success_when)
+    curriculum = Curriculum(run, learner.env_steps, total, teacher)
+    clock.seconds = progress.total("teacher_time_s")
     rate = Rate(learner.env_steps)
-    start, before = time.monotonic(), progress.wall_time_s
+    start, before = time.monotonic(), progress.total("wall_time_s")
     last_save = start
     while learner.env_steps < total:
         saved = learner.env_steps * checkpoints // total
         metrics, episodes = learner.iterate()
-        teacher.update(episodes)
+        clock.wait()
+        clock.timed(teacher.update)(episodes)
         curriculum.add(episodes)
         wall, speed = before + time.monotonic() - start, rate.update(learner.env_steps)
-        row = {"env_steps": learner.env_steps, "wall_time_s": wall, "steps_per_s": speed, **metrics}
+        row = {"env_steps": learner.env_steps, "wall_time_s": wall, "teacher_time_s": clock.seconds}
+        row |= {"steps_per_s": speed, **metrics}
         if whole := progress.add(row):
             report.row(whole)
         report.status(
@@ -131,6 +139,32 @@ def _restore(learner: Learner, file: Path) -> None:
         print(f"continuing from the checkpoint at {learner.env_steps} env steps", flush=True)
     except CheckpointError as error:
         print(f"starting afresh: {first_line(error)}", flush=True)
+
+
+class Clock:
+    """Adds up the seconds that some calls take: on a GPU those of the host, which is what steps wait for."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Nothing has been timed."""
+        self._device, self.seconds = device, 0.0
+
+    def wait(self) -> None:
+        """Let what the device has been given before be done, so that the next call is not charged with it."""
+        if self._device.type == "cuda":
+            import torch
+
+            torch.cuda.synchronize(self._device)
+
+    def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """`call`, timed."""
+
+        def timed(*args: Any) -> Any:
+            start = time.perf_counter()
+            result = call(*args)
+            self.seconds += time.perf_counter() - start
+            return result
+
+        return timed
 
 
 class Rate:

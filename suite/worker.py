@@ -144,7 +144,7 @@ def _mean(by_grade: Mapping[str, float]) -> float:
 
 
 def _overrides(config: DictConfig, spec: TaskSpec) -> dict[str, Any]:
-    return configs.changes(configs.defaults(spec, config.algo, config.budget), config)
+    return configs.changes(configs.defaults(spec, config.algo, config.budget, config.curriculum.name), config)
 
 
 def _device_name(device: str, provenance: Mapping[str, Any]) -> str:

@@ -5,17 +5,13 @@ import dataclasses
 import pytest
 import torch
 
+import curricula
 import tasks
-from curricula.level import LevelSampler
-from curricula.teacher import FixedGrade
 from tasks.spec import RANDOMIZATION_LEVELS
-
-CPU = torch.device("cpu")
 
 
 def drawn(spec, level, k=2000):
-    torch.manual_seed(0)
-    return LevelSampler(FixedGrade(0.5), spec, level, CPU)(torch.arange(k))
+    return curricula.make(curricula.config.load("none"), spec, level, k, "cpu", 0).sample(torch.arange(k))
 
 
 @pytest.mark.parametrize("name", tasks.known())

@@ -67,7 +67,26 @@ def outcome(capsys, argv, command=run, name="suite.run"):
         ({}, ("agent.gamma=2",), "agent.gamma=2.0: expected between 0 and 1"),
         ({}, ("agent.num_envs=8",), "set it with train.num_envs=N"),
         ({}, ("seed=3",), "seed cannot be overridden; set it with --seeds"),
-        ({}, ("curriculum.grade=g7",), "unknown grade 'g7'"),
+        (
+            {"curriculum": "adr"},
+            ("curriculum.target=all",),
+            "curriculum.target=all: expected one of",
+        ),
+        (
+            {"curriculum": "adr", "randomization": "r3"},
+            ("curriculum.target=factors", "curriculum.factors=[wnd]"),
+            "curriculum.factors: 'wnd' is not declared by task toy-reach; valid: mass",
+        ),
+        (
+            {"curriculum": "plr", "randomization": "r3"},
+            ("curriculum.target=both", "curriculum.factors=[drag]"),
+            "'drag' is held out of training",
+        ),
+        ({"curriculum": "spdl"}, ("curriculum.target=both",), "use --randomization r3"),
+        ({"curriculum": "staged"}, ("curriculum.promote=0.3",), "promote=0.3 has to be above demote=0.4"),
+        ({"curriculum": "none"}, ("curriculum.promote=0.3",), "unknown config key 'curriculum.promote'"),
+        ({"curriculum": "adr"}, ("curriculum.window=many",), "curriculum.window=many: Value 'many'"),
+        ({}, ("curriculum.grade=g7",), "curriculum.grade=g7: expected one of g1"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, changed, rest, said):

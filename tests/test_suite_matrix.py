@@ -9,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import baselines
+import curricula
 import suite
 import tasks
 from suite import cli, config, devices, doctor, matrix, tracking
@@ -148,11 +149,13 @@ def test_catalogue(capsys):
         assert task["grades"] == ["g1", "g2", "g3", "g4", "g5"]
         assert "ppo" in task["algorithms"]
     assert {"ppo", "random", "zero"} <= set(found["algorithms"])
-    assert found["curricula"][0] == "none"
+    assert [teacher["name"] for teacher in found["curricula"]] == curricula.names()
     assert found["randomization_levels"][0] == "r0"
     assert found["budgets"] == ["smoke", "quick", "full"]
     assert catalogue.main([]) == 0
-    assert "cartpole-balance" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "cartpole-balance" in printed
+    assert "arXiv:1910.07113" in printed
 
 
 def test_a_level_at_which_nothing_moves_is_refused():
@@ -161,3 +164,23 @@ def test_a_level_at_which_nothing_moves_is_refused():
     assert matrix.levels(tasks.get("toy-reach")) == ["r0", "r1", "r2", "r3"]
     with pytest.raises(UserError, match="randomises nothing at level r2; use r0"):
         matrix._check_level(spec, "r2")
+
+
+def test_a_job_per_teacher_each_with_its_own_settings(tmp_path):
+    base = ["--task", "toy-reach", "--algo", "ppo", "--curriculum", "all"]
+    planned = jobs(tmp_path, *base)
+    assert [job.config("cpu").curriculum.name for job in planned] == curricula.names()
+    changed = {job.config("cpu").curriculum.name: job for job in jobs(tmp_path, *base, "curriculum.step=0.2")}
+    plain = {job.config("cpu").curriculum.name: job for job in planned}
+    assert [name for name in plain if changed[name].run != plain[name].run] == ["staged", "adr"]
+    assert changed["adr"].overrides == {"curriculum.step": 0.2}
+    assert changed["adr"].config("cpu").curriculum.step == 0.2
+
+
+def test_a_run_directory_of_a_teacher_with_other_settings_is_refused(tmp_path):
+    base = ["--task", "toy-reach", "--algo", "ppo", "--curriculum"]
+    (adr,) = jobs(tmp_path, *base, "adr")
+    adr.run.path.mkdir(parents=True)
+    config.save(jobs(tmp_path, *base, "plr")[0].config("cpu"), adr.run)
+    with pytest.raises(UserError, match=r"holds a run with other settings \(curriculum"):
+        jobs(tmp_path, *base, "adr")

@@ -11,7 +11,9 @@ import time
 import pyarrow.parquet as pq
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+import curricula
 import tasks
 from curricula.teacher import Episodes
 from suite import cli, evaluation, process, scheduler
@@ -66,24 +68,32 @@ def test_progress_is_bounded_and_continues(tmp_path):
     middle = rows[100]["env_steps"]
     again = Progress(run, middle)
     assert again.rows == rows[:101]
-    assert again.wall_time_s == pytest.approx(middle / 100)
+    assert again.total("wall_time_s") == pytest.approx(middle / 100)
     assert Progress(run, 0).rows == []
 
 
-def test_curriculum_bins(tmp_path):
-    run = RunDir(tmp_path)
-    curriculum = Curriculum(run, 0, 1000, "end")
+def test_what_a_teacher_did_is_recorded(tmp_path):
+    run, spec = RunDir(tmp_path), tasks.get("toy-reach")
+    settings = OmegaConf.merge(curricula.config.load("adr"), {"target": "both", "factors": ["wind"]})
+    teacher = curricula.make(settings, spec, "r3", 4, "cpu", seed=0)
+    teacher.sample(torch.arange(4))
+    curriculum = Curriculum(run, 0, 1000, teacher)
     difficulty = torch.tensor([0.0, 0.05, 0.5, 1.0])
+    factors = torch.zeros(4, len(spec.factors))
+    factors[:, [f.name for f in spec.factors].index("wind")] = torch.tensor([0.5, 0.5, 0.5, -0.25])
     at_end = torch.tensor([True, False, True, False])
-    curriculum.add(
-        Episodes(torch.arange(4), difficulty, torch.zeros(4, 0), difficulty, difficulty, at_end, at_end, env_steps=100)
-    )
+    curriculum.add(Episodes(torch.arange(4), difficulty, factors, difficulty, difficulty, at_end, at_end, 100))
     curriculum.save()
     (row,) = pq.read_table(run.curriculum).to_pylist()
     assert row["env_steps"] == 100
     assert row["difficulty_mean"] == pytest.approx(0.3875)
     assert [row[f"success_bin_{i}"] for i in (0, 5, 9)] == [0.5, 1.0, 0.0]
     assert math.isnan(row["success_bin_1"])
+    assert [row[f"episodes_bin_{i}"] for i in (0, 1, 5, 9)] == [2, 0, 1, 1]
+    assert [row[f"started_bin_{i}"] for i in (0, 9)] == [4, 0]  # the ranges start at the easiest point
+    assert row["low.difficulty"] == pytest.approx(0.0075)
+    assert row["high.wind"] == pytest.approx(0.5)
+    assert row["teacher.range_high.difficulty"] == row["teacher.range_low.wind"] == 0.0
 
 
 def toy(n):
