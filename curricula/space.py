@@ -21,6 +21,7 @@ class Space:
         axes: names of the D moved parameters, `difficulty` first if it is one of them.
         low, high: [D] what the coordinates 0 and 1 stand for, in the units of the parameters.
         origin: [D] the easiest point: difficulty 0 and nominal factors.
+        hands_out_factors: whether `assign` returns factors too.
         device: where points live.
         success_when: the task's rule, see `Episodes.success`.
     """
@@ -42,8 +43,8 @@ class Space:
         self._moved = torch.tensor(moved, dtype=torch.long, device=device)  # columns of `Episodes.factors`
         drawn = [factor.ranges.get(level, (factor.nominal, factor.nominal)) for factor in spec.factors]
         self._drawn_low, self._drawn_high = torch.tensor(drawn, device=device).reshape(-1, 2).unbind(1)
-        # Then a sampler leaves the factors to the env, which has them at nominal.
-        self._nominal = not moved and all(low == high for low, high in drawn)
+        # Where nothing moves a factor, factors are left to the env, which has them at nominal.
+        self.hands_out_factors = bool(moved) or any(low != high for low, high in drawn)
 
     @property
     def dim(self) -> int:
@@ -65,7 +66,7 @@ class Space:
         values = self.values(points)
         moves = self.axes[:1] == ("difficulty",)
         difficulty = values[:, 0] if moves else torch.full(points.shape[:1], self._difficulty, device=self.device)
-        if self._nominal:
+        if not self.hands_out_factors:
             return difficulty
         draws = torch.rand(len(points), len(self._drawn_low), generator=generator, device=self.device)
         factors = self._drawn_low + draws * (self._drawn_high - self._drawn_low)

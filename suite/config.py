@@ -18,7 +18,7 @@ import suite
 from baselines import config as agents
 from suite.errors import UserError, first_line
 from suite.rundir import RunDir, atomic
-from tasks.spec import TaskSpec
+from tasks.spec import GRADES, TaskSpec
 
 EVALUATION_SEED = 2_000_003
 """Where the evaluation's draws start, for every run: it never depends on the training seed."""
@@ -48,11 +48,15 @@ _SET_BY_FLAG = {
 
 @dataclass
 class TrainConfig:
-    """How much is trained, on how many envs, with how many evenly spaced checkpoints."""
+    """How much is trained, on how many envs, with how many evenly spaced checkpoints.
+
+    `curve`: at each checkpoint, and before the training, the policy is evaluated on every grade.
+    """
 
     num_envs: int = MISSING
     env_steps: int = MISSING
     checkpoints: int = MISSING
+    curve: bool = False
 
 
 @dataclass
@@ -199,10 +203,12 @@ def identity(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(config: DictConfig) -> None:
-    counts = {f"train.{key}": value for key, value in config.train.items()}
+    counts = {f"train.{key}": config.train[key] for key in ("num_envs", "env_steps", "checkpoints")}
     counts |= {f"eval.{key}": config.eval[key] for key in ("episodes_per_grade", "episodes_per_env")}
     if config.algo in baselines.reference_names():
         counts.pop("train.env_steps")  # nothing is trained
+    if config.train.curve and config.train.num_envs < len(GRADES):
+        raise UserError(f"train.curve=true needs an env per grade: train.num_envs is {config.train.num_envs}")
     for key, value in counts.items():
         if value < 1:
             raise UserError(f"{key} must be 1 or more, got {value}")

@@ -59,6 +59,11 @@ class RunDir:
         return self.path / "curriculum.parquet"
 
     @property
+    def curve(self) -> Path:
+        """Success by grade while training, where that was asked for (Parquet)."""
+        return self.path / "curve.parquet"
+
+    @property
     def episodes(self) -> Path:
         """The evaluated episodes (Parquet)."""
         return self.path / "episodes.parquet"

@@ -88,6 +88,7 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> Non
 
 
 def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, teacher: Teacher, clock: Clock) -> None:
+    from suite.probe import Curve
     from suite.recorder import Curriculum, Progress
 
     total, checkpoints = config.train.env_steps, config.train.checkpoints
@@ -96,6 +97,9 @@ def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, t
     progress = Progress(run, learner.env_steps)
     curriculum = Curriculum(run, learner.env_steps, total, teacher)
     clock.seconds = progress.total("teacher_time_s")
+    curve = Curve(run, learner, teacher, clock.timed(teacher.sample)) if config.train.curve else None
+    if curve and not learner.env_steps:
+        curve.add(0.0, 0.0)
     rate = Rate(learner.env_steps)
     start, before = time.monotonic(), progress.total("wall_time_s")
     last_save = start
@@ -125,6 +129,12 @@ def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, t
             progress.save()
             curriculum.save()
             last_save = time.monotonic()
+        if due and curve:
+            report.status("training", message=f"evaluating the policy at {learner.env_steps} env steps")
+            pause = time.monotonic()
+            curve.add(wall, clock.seconds)
+            start += time.monotonic() - pause  # not part of the training's time
+            rate = Rate(learner.env_steps)
         if due:
             learner.checkpoint(file)
 

@@ -1,0 +1,114 @@
+"""Trainings with a teacher, in this process: interrupted ones, what is recorded, and the curve by grade."""
+
+import hashlib
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import tasks
+from baselines.learner_base import Learner
+from suite import cli, training
+from suite.matrix import plan
+from suite.probe import first_episodes
+from tasks.spec import GRADES
+
+SMALL = ["train.num_envs=32", "train.env_steps=8192", "train.checkpoints=4", "agent.hidden_sizes=[16]"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+class Silent:
+    def status(self, state, **fields):
+        pass
+
+    def row(self, row):
+        pass
+
+
+def prepared(out, teacher, *rest):
+    argv = ["--task", "toy-reach", "--algo", "ppo", "--budget", "smoke", "--device", "cpu", "--wandb", "disabled"]
+    (job,) = plan(cli.parse([*argv, "--curriculum", teacher, "--out", str(out), *SMALL, *rest])[0])
+    job.run.path.mkdir(parents=True, exist_ok=True)
+    return job
+
+
+def train(out, teacher, *rest):
+    job = prepared(out, teacher, *rest)
+    training.train(job.config("cpu"), job.run, "cpu", Silent())
+    return job.run
+
+
+def policy(run):
+    return hashlib.sha256(run.policy.read_bytes()).hexdigest()
+
+
+FACTORS = ("--randomization", "r3", "curriculum.target=both")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "rest"),
+    [
+        ("adr", (*FACTORS, "curriculum.window=16")),
+        ("plr", (*FACTORS, "train.curve=true")),
+        ("spdl", ("curriculum.fit_every=32",)),
+    ],
+)
+def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, monkeypatch, teacher, rest):
+    whole = train(tmp_path / "whole", teacher, *rest)
+    iterate = Learner.iterate
+
+    def interrupted(learner):
+        if learner.env_steps >= 5000:
+            raise KeyboardInterrupt
+        return iterate(learner)
+
+    monkeypatch.setattr(Learner, "iterate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", teacher, *rest)
+    monkeypatch.undo()
+    parts = train(tmp_path / "parts", teacher, *rest)
+    assert policy(parts) == policy(whole)
+    tables = [pq.read_table(run.curriculum).to_pylist()[-1] for run in (parts, whole)]
+    assert tables[0]["env_steps"] == tables[1]["env_steps"] == 8192
+    states = [{key: value for key, value in table.items() if key.startswith("teacher.")} for table in tables]
+    assert states[0] == states[1] != {}
+    if "train.curve=true" in rest:
+        curves = [pq.read_table(run.curve).drop_columns(["wall_time_s", "teacher_time_s"]) for run in (parts, whole)]
+        assert curves[0].equals(curves[1])
+
+
+def test_the_curve_changes_nothing_and_has_every_grade_at_every_checkpoint(tmp_path):
+    plain = train(tmp_path / "plain", "uniform", "--randomization", "r3")
+    assert not plain.curve.exists()
+    measured = train(tmp_path / "measured", "uniform", "--randomization", "r3", "train.curve=true")
+    assert policy(plain) == policy(measured)
+    rows = pq.read_table(measured.curve).to_pylist()
+    assert [row["env_steps"] for row in rows] == [steps for steps in (0, 2048, 4096, 6144, 8192) for _ in GRADES]
+    assert [row["grade"] for row in rows[:5]] == list(GRADES)
+    assert [row["episodes"] for row in rows[:5]] == [7, 7, 6, 6, 6]
+    assert all(0 <= row["success"] <= 1 for row in rows)
+    times = [row["wall_time_s"] for row in rows]
+    assert times == sorted(times)
+    last = pq.read_table(measured.progress).to_pylist()[-1]
+    assert times[-1] == last["wall_time_s"] >= last["teacher_time_s"] == rows[-1]["teacher_time_s"] > 0
+    assert {path.name for path in measured.path.iterdir()} == {
+        *("curve.parquet", "progress.parquet", "curriculum.parquet", "policy.safetensors", "checkpoint")
+    }
+
+
+def test_success_of_the_first_episodes():
+    env = tasks.get("toy-reach").build(10, "cpu", "torch")
+
+    def go_in_even_rows(obs):
+        action = (2.0 * obs[:, 4:6] - 1.5 * obs[:, 2:4]).clamp(-1, 1)
+        action[1::2] = obs[1::2, 0:2].sign()  # leaves the arena, again and again
+        return action
+
+    success, returns = first_episodes(env, go_in_even_rows, 1)
+    assert success.tolist() == [1.0, 0.0] * 5
+    assert returns.isfinite().all()
+    assert returns.std() > 0
