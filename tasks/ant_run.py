@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tasks import factors
 from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
@@ -19,13 +20,13 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.ant_run:make_env",
     observations=(
-        Term("height", 1, "m", "of the torso above the floor"),
-        Term("linear_velocity", 3, "m/s", "of the torso, in its own frame"),
-        Term("angular_velocity", 3, "rad/s", "of the torso, in its own frame"),
-        Term("gravity", 3, "1", "direction of gravity in the torso's frame"),
-        Term("heading", 2, "1", "direction to run in the torso's horizontal frame: (1, 0) is straight ahead"),
-        Term("joint_position", 8, "1", "from -1 at the lower to 1 at the upper limit"),
-        Term("joint_velocity", 8, "5 rad/s"),
+        Term("height", 1, "m", "of the torso above the floor", sigma=0.01),
+        Term("linear_velocity", 3, "m/s", "of the torso, in its own frame", sigma=0.1),
+        Term("angular_velocity", 3, "rad/s", "of the torso, in its own frame", sigma=0.1),
+        Term("gravity", 3, "1", "direction of gravity in the torso's frame", sigma=0.02),
+        Term("heading", 2, "1", "to run in, in the torso's horizontal frame: (1, 0) is straight ahead", sigma=0.02),
+        Term("joint_position", 8, "1", "from -1 at the lower to 1 at the upper limit", sigma=0.02),
+        Term("joint_velocity", 8, "5 rad/s", sigma=0.1),
         Term("last_action", 8, "1"),
     ),
     actions=(Term("joint_torque", 8, "7.5 N·m", "torque of each joint"),),
@@ -43,6 +44,21 @@ SPEC = TaskSpec(
         "joint_velocity": SafetyLimit(20.0, "rad/s", "speed of a joint; the ant is no real robot, so a round number"),
         "joint_position": SafetyLimit(0.05, "rad", "how far a joint is beyond its position limit"),
     },
+    factors=(
+        factors.mass(),
+        factors.friction(),
+        factors.restitution(),
+        factors.centre_of_mass("torso", 0.15),
+        factors.action_strength(),
+        factors.joint_damping("N·m·s/rad", 1.0),
+        factors.armature(),
+        factors.gravity(),
+        factors.action_delay(),
+        *factors.sensors(factors.calibration("joint_position", "1", 0.3)),
+        factors.payload("torso", 0.4),
+        factors.push("torso", 9.0),
+        factors.action_step(),
+    ),
     assets=("ant",),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tasks import factors
 from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.cartpole_balance:make_env",
     observations=(
-        Term("cart_position", 1, "m"),
-        Term("cart_velocity", 1, "m/s"),
-        Term("pole_direction", 2, "1", "sine and cosine of the pole's angle; upright is (0, 1)"),
-        Term("pole_velocity", 1, "rad/s"),
+        Term("cart_position", 1, "m", sigma=0.01),
+        Term("cart_velocity", 1, "m/s", sigma=0.05),
+        Term("pole_direction", 2, "1", "sine and cosine of the pole's angle; upright is (0, 1)", sigma=0.01),
+        Term("pole_velocity", 1, "rad/s", sigma=0.1),
     ),
     actions=(Term("force", 1, "force limit", "force on the cart along the rail"),),
     physics_dt=1 / 120,
@@ -42,6 +43,18 @@ SPEC = TaskSpec(
     view=View(eye=(5.0, 1.0, 2.8), target=(0.0, 0.0, 2.1)),
     discrete_actions=((0.0,), (1.0,), (-1.0,), (0.25,), (-0.25,)),
     safety={"cart_velocity": SafetyLimit(5.0, "m/s", "speed of the cart")},
+    factors=(
+        factors.mass("robot:cart", "cart_mass"),
+        factors.mass("robot:pole", "pole_mass"),
+        factors.centre_of_mass("pole", 0.2),
+        factors.action_strength(),
+        factors.joint_damping("N·s/m", 20.0, "slider_to_cart"),
+        factors.gravity(),
+        factors.action_delay(),
+        *factors.sensors(factors.calibration("cart_position", "m", 0.4)),
+        factors.push("pole", 10.0),
+        factors.action_step(),
+    ),
     assets=("cartpole",),
 )
 

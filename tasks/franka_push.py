@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tasks import factors
 from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.franka_push:make_env",
     observations=(
-        Term("joint_position", 7, "rad", "of the arm, relative to the start pose"),
-        Term("joint_velocity", 7, "5 rad/s"),
-        Term("tcp_position", 3, "m", "in the frame of the env"),
-        Term("cube_position", 3, "m", "from the TCP"),
-        Term("cube_axes", 6, "1", "directions of the cube's x and y axes"),
-        Term("cube_velocity", 3, "m/s"),
-        Term("goal_position", 2, "m", "from the cube, on the table"),
+        Term("joint_position", 7, "rad", "of the arm, relative to the start pose", sigma=0.005),
+        Term("joint_velocity", 7, "5 rad/s", sigma=0.02),
+        Term("tcp_position", 3, "m", "in the frame of the env", sigma=0.003),
+        Term("cube_position", 3, "m", "from the TCP", sigma=0.005),
+        Term("cube_axes", 6, "1", "directions of the cube's x and y axes", sigma=0.02),
+        Term("cube_velocity", 3, "m/s", sigma=0.02),
+        Term("goal_position", 2, "m", "from the cube, on the table", sigma=0.005),
         Term("last_action", 3, "1"),
     ),
     actions=(Term("hand_motion", 3, "5 cm", "how far ahead of the TCP its target is"),),
@@ -51,6 +52,7 @@ SPEC = TaskSpec(
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
     },
+    factors=factors.arm("panda_link7", objects=True, joints="panda_joint.*"),
     assets=("panda",),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tasks import factors
 from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.franka_reach:make_env",
     observations=(
-        Term("joint_position", 7, "rad", "of the arm, relative to home"),
-        Term("joint_velocity", 7, "5 rad/s"),
+        Term("joint_position", 7, "rad", "of the arm, relative to home", sigma=0.005),
+        Term("joint_velocity", 7, "5 rad/s", sigma=0.02),
         Term("goal_position", 3, "m", "in the base frame"),
-        Term("position_error", 3, "m", "goal minus TCP, in the base frame"),
-        Term("rotation_error", 3, "rad", "from TCP to goal, as a rotation vector in the base frame"),
+        Term("position_error", 3, "m", "goal minus TCP, in the base frame", sigma=0.003),
+        Term("rotation_error", 3, "rad", "from TCP to goal, as a rotation vector in the base frame", sigma=0.01),
         Term("last_action", 7, "1"),
     ),
     actions=(Term("joint_target", 7, "rad", "target position of each arm joint, relative to home"),),
@@ -47,6 +48,7 @@ SPEC = TaskSpec(
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
     },
+    factors=factors.arm("panda_link7", objects=False, joints="panda_joint.*"),
     assets=("panda",),
 )
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tasks import factors
 from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.go2_velocity:make_env",
     observations=(
-        Term("linear_velocity", 3, "m/s", "of the base, in its own frame"),
-        Term("angular_velocity", 3, "rad/s", "of the base, in its own frame"),
-        Term("gravity", 3, "1", "direction of gravity in the base's frame"),
+        Term("linear_velocity", 3, "m/s", "of the base, in its own frame", sigma=0.1),
+        Term("angular_velocity", 3, "rad/s", "of the base, in its own frame", sigma=0.1),
+        Term("gravity", 3, "1", "direction of gravity in the base's frame", sigma=0.02),
         Term("command", 3, "m/s, m/s, rad/s", "velocity forward and left, and yaw rate, to follow"),
-        Term("joint_position", 12, "rad", "relative to the standing pose"),
-        Term("joint_velocity", 12, "10 rad/s"),
+        Term("joint_position", 12, "rad", "relative to the standing pose", sigma=0.01),
+        Term("joint_velocity", 12, "10 rad/s", sigma=0.08),
         Term("last_action", 12, "1"),
     ),
     actions=(Term("joint_target", 12, "0.5 rad", "target position of each joint, relative to the standing pose"),),
@@ -52,6 +53,7 @@ SPEC = TaskSpec(
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
         "foot_force": SafetyLimit(630.0, "N", "force on one foot: four times the robot's weight"),
     },
+    factors=factors.legged("base", weight=15.0, length=0.4, torque=23.7),
     assets=("go2",),
 )
 

@@ -101,6 +101,9 @@ class LabEnv(TensorEnv):
         if spec.view.size:
             cfg.scene.camera = camera.sensor(spec.view)
         cfg.seed = 0  # what is drawn while building; episodes are seeded by `reset`
+        self.engine = engine
+        self.before_physics: list[Callable[[], None]] = []  # what effects do last before each control step
+        self._shared: dict[tuple[type, int], Any] = {}
         self._stack = ExitStack()
         self._stack.enter_context(engines.launch(cfg, device))
         self._env = GradedEnv(cfg, self, success, safety or {})
@@ -121,6 +124,23 @@ class LabEnv(TensorEnv):
         if set(self._env.safety_conditions) != set(self.spec.safety):
             raise RuntimeError(f"{self.spec.name}: safety limits built and declared differ")
 
+    @property
+    def scene(self) -> Any:
+        """Isaac Lab's scene."""
+        return self._env.scene
+
+    @property
+    def physics_manager(self) -> Any:
+        """Isaac Lab's handle of the engine."""
+        return self._env.sim.physics_manager
+
+    def shared(self, kind: type, asset: Any) -> Any:
+        """The one `kind(env, asset)`, which several effects use."""
+        key = kind, id(asset)
+        if key not in self._shared:
+            self._shared[key] = kind(self, asset)
+        return self._shared[key]
+
     def _obs(self, groups: dict[str, torch.Tensor]) -> torch.Tensor:
         return torch.cat((groups["policy"], groups["critic"]), dim=-1) if "critic" in groups else groups["policy"]
 
@@ -128,6 +148,8 @@ class LabEnv(TensorEnv):
         return self._obs(self._env.reset(seed=seed)[0])  # Isaac Lab draws from the global generators: it seeds those
 
     def _step(self, action: torch.Tensor) -> Step:
+        for write in self.before_physics:
+            write()
         groups, reward, terminated, truncated, extras = self._env.step(action)
         obs = self._obs(groups)
         terms = self._env.termination_manager

@@ -1,0 +1,295 @@
+"""Effects of factors on the physics, through Isaac Lab's own setters, on every engine.
+
+Isaac Lab's randomisation events draw their values themselves; here a value is given, and known per episode. What an
+engine takes over the host only is slow: see `TensorEnv.rewrite_every`. Where `on` names bodies or joints, it is a
+pattern as in Isaac Lab; an effect starts from what the scene was built with, never from what it wrote before.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tasks import materials
+from tasks.signals import Effect
+
+if TYPE_CHECKING:
+    from tasks.lab_env import LabEnv
+    from tasks.spec import Factor
+
+GRAVITY = 9.81  # [m/s²]
+PUSH_S = 0.2  # [s] that a push lasts
+PUSH_EVERY_S = 3.0  # [s] between the starts of two pushes, on average
+
+
+class LabEffect(Effect):
+    """An effect on the asset `robot` or `objects` of an Isaac Lab scene.
+
+    `on` is `asset` or `asset:pattern`; the pattern chooses bodies or joints.
+    """
+
+    env: LabEnv
+
+    def __init__(self, env: LabEnv, factor: Factor) -> None:
+        """Find the asset."""
+        super().__init__(env, factor)
+        name, _, self.pattern = factor.on.partition(":")
+        self.pattern = self.pattern or ".*"
+        self.asset: Any = env.scene[name]
+
+    def bodies(self) -> list[int]:
+        """Indices of the bodies that are meant."""
+        return self.asset.find_bodies(self.pattern)[0]
+
+    def joints(self) -> torch.Tensor:
+        """Indices of the joints that are meant, on the device."""
+        return torch.tensor(self.asset.find_joints(self.pattern)[0], device=self.env.device, dtype=torch.int32)
+
+
+class Mass(LabEffect):
+    """Bodies have `value` times their mass, and of their inertia."""
+
+    slow = True
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        super().start(env_ids, value)
+        masses = self.env.shared(_Masses, self.asset)
+        masses.scale[env_ids[:, None], torch.tensor(self.bodies(), device=self.env.device)] = value[:, None]
+        masses.write(env_ids)
+
+
+class Payload(LabEffect):
+    """A point mass of `value` [kg] sits at the centre of mass of a body."""
+
+    slow = True
+
+    def __init__(self, env: LabEnv, factor: Factor) -> None:
+        """Find the body."""
+        super().__init__(env, factor)
+        self.body = self.bodies()[0]
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        super().start(env_ids, value)
+        masses = self.env.shared(_Masses, self.asset)
+        masses.added[env_ids, self.body] = value
+        masses.write(env_ids)
+
+
+class Load(Payload):
+    """A payload whose weight is felt by a robot that gravity does not pull: one that compensates its own weight."""
+
+    def act(self, action: torch.Tensor) -> torch.Tensor:
+        """See `Effect.act`."""
+        self.env.shared(Wrenches, self.asset).force[:, self.body, 2] -= GRAVITY * self.value
+        return action
+
+
+class _Masses:
+    """The masses of an asset's bodies, which two factors may share."""
+
+    def __init__(self, env: LabEnv, asset: Any) -> None:
+        self._asset = asset
+        self._mass, self._inertia = asset.data.body_mass.torch.clone(), asset.data.body_inertia.torch.clone()
+        self.scale, self.added = torch.ones_like(self._mass), torch.zeros_like(self._mass)
+
+    def write(self, env_ids: torch.Tensor) -> None:
+        scale = self.scale[env_ids]
+        self._asset.set_masses_index(masses=self._mass[env_ids] * scale + self.added[env_ids], env_ids=env_ids)
+        self._asset.set_inertias_index(inertias=self._inertia[env_ids] * scale[..., None], env_ids=env_ids)
+
+
+class CentreOfMass(LabEffect):
+    """The centre of mass of a body is `value` [m] further along its x axis."""
+
+    slow = True
+
+    def __init__(self, env: LabEnv, factor: Factor) -> None:
+        """Keep the centres as built."""
+        super().__init__(env, factor)
+        self._body = self.bodies()
+        self._default = self.asset.data.body_com_pose_b.torch[:, self._body].clone()
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        super().start(env_ids, value)
+        pose = self._default[env_ids].clone()
+        pose[..., 0] += value[:, None]
+        self.asset.set_coms_index(coms=pose, body_ids=self._body, env_ids=env_ids)
+
+
+class Friction(LabEffect):
+    """All surfaces of the assets `on` (comma-separated) have `value` times their coefficient of friction."""
+
+    slow = True
+
+    def __init__(self, env: LabEnv, factor: Factor) -> None:
+        """Read the surfaces as built."""
+        Effect.__init__(self, env, factor)
+        self._surfaces = [env.shared(materials.Surfaces, env.scene[name]) for name in factor.on.split(",")]
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        super().start(env_ids, value)
+        for surfaces in self._surfaces:
+            surfaces.friction[env_ids] = value
+            surfaces.write(env_ids)
+
+
+class Restitution(Friction):
+    """All surfaces of the assets `on` (comma-separated) have the coefficient of restitution `value`."""
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        Effect.start(self, env_ids, value)
+        for surfaces in self._surfaces:
+            surfaces.restitution[env_ids] = value
+            surfaces.write(env_ids)
+
+
+class JointProperty(LabEffect):
+    """A property of joints, from its default [k, joints] and the value [k]."""
+
+    slow = True
+    read = ""  # of the asset's data
+    write = ""  # of the asset's setters, and its argument
+    argument = ""
+
+    def __init__(self, env: LabEnv, factor: Factor) -> None:
+        """Keep the property as built."""
+        super().__init__(env, factor)
+        self._joints = self.joints()
+        self._default = getattr(self.asset.data, self.read).torch[:, self._joints.long()].clone()
+
+    def combine(self, default: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """The property to write."""
+        return default * value
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        super().start(env_ids, value)
+        written = self.combine(self._default[env_ids], value[:, None])
+        setter = getattr(self.asset, self.write)
+        setter(**{self.argument: written}, joint_ids=self._joints, env_ids=env_ids)
+
+
+class Strength(JointProperty):
+    """Joints have `value` times their effort limit."""
+
+    read, write, argument = "joint_effort_limits", "write_joint_effort_limit_to_sim_index", "limits"
+
+
+class Armature(JointProperty):
+    """Joints have `value` times their armature, the inertia of the rotors."""
+
+    read, write, argument = "joint_armature", "write_joint_armature_to_sim_index", "armature"
+
+
+class Stiffness(JointProperty):
+    """Drives have `value` times their position gain."""
+
+    read, write, argument = "joint_stiffness", "write_joint_stiffness_to_sim_index", "stiffness"
+
+
+class Damping(JointProperty):
+    """Drives have `value` times their velocity gain; where they have no other, that is the joints' damping."""
+
+    read, write, argument = "joint_damping", "write_joint_damping_to_sim_index", "damping"
+
+
+class AddedDamping(Damping):
+    """Joints have `value` [N·m·s/rad] ([N·s/m]) more damping."""
+
+    def combine(self, default: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """See `JointProperty.combine`."""
+        return default + value
+
+
+class Wrenches:
+    """External forces [N, bodies, 3] [N] at the bodies' centres of mass, in the world's frame.
+
+    Effects add theirs before each control step; `write` hands the sum over and starts again at zero.
+    """
+
+    def __init__(self, env: LabEnv, asset: Any) -> None:
+        """No force anywhere."""
+        self._asset = asset
+        self.force = torch.zeros(env.num_envs, asset.num_bodies, 3, device=env.device)
+        self._torque = torch.zeros_like(self.force)
+        env.before_physics.append(self.write)
+
+    def write(self) -> None:
+        """Let the forces act until the next control step."""
+        self._asset.permanent_wrench_composer.set_forces_and_torques_index(
+            forces=self.force, torques=self._torque, is_global=True
+        )
+        self.force.zero_()
+
+
+class Gravity(LabEffect):
+    """All bodies weigh `value` times as much; their mass is what it was. Per env, which no engine's gravity is."""
+
+    def act(self, action: torch.Tensor) -> torch.Tensor:
+        """See `Effect.act`."""
+        mass = self.asset.data.body_mass.torch
+        self.env.shared(Wrenches, self.asset).force[..., 2] -= GRAVITY * mass * (self.value[:, None] - 1.0)
+        return action
+
+
+class Push(LabEffect):
+    """Now and then a horizontal force of `value` [N] in a random direction pushes a body for 0.2 s."""
+
+    def __init__(self, env: LabEnv, factor: Factor) -> None:
+        """Find the body."""
+        super().__init__(env, factor)
+        self._body = self.bodies()[0]
+        self._steps = max(1, round(PUSH_S / env.spec.control_dt))
+        self._chance = env.spec.control_dt / PUSH_EVERY_S
+        self._left = torch.zeros(env.num_envs, device=env.device)
+        self._direction = torch.zeros(env.num_envs, 2, device=env.device)
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        super().start(env_ids, value)
+        self._left[env_ids] = 0.0
+
+    def act(self, action: torch.Tensor) -> torch.Tensor:
+        """See `Effect.act`."""
+        n = self.env.num_envs
+        begins = (self._left <= 0.0) & ((self.env.uniform(n) + 1.0) / 2.0 < self._chance)
+        angle = math.pi * self.env.uniform(n)
+        direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
+        self._direction = torch.where(begins[:, None], direction, self._direction)
+        self._left = torch.where(begins, float(self._steps), self._left)
+        force = self.value * (self._left > 0.0)
+        self.env.shared(Wrenches, self.asset).force[:, self._body, :2] += force[:, None] * self._direction
+        self._left -= 1.0
+        return action
+
+
+class TorqueStep(LabEffect):
+    """From a random time of the episode on, each joint feels a torque of `value` [N·m], either way."""
+
+    def __init__(self, env: LabEnv, factor: Factor) -> None:
+        """Find the joints."""
+        super().__init__(env, factor)
+        self._joints = self.joints()
+        self._torque = torch.zeros(env.num_envs, len(self._joints), device=env.device)
+        self._countdown = torch.zeros(env.num_envs, device=env.device)
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        super().start(env_ids, value)
+        k = len(env_ids)
+        self._torque[env_ids] = value[:, None] * self.env.uniform(k, self._torque.shape[1]).sign()
+        self._countdown[env_ids] = (self.env.uniform(k) + 1.0) / 2.0 * self.env.spec.max_episode_steps
+
+    def act(self, action: torch.Tensor) -> torch.Tensor:
+        """See `Effect.act`."""
+        self._countdown -= 1.0
+        torque = self._torque * (self._countdown < 0.0)[:, None]
+        self.asset.set_joint_effort_target_index(target=torque, joint_ids=self._joints)
+        return action

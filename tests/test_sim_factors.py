@@ -1,0 +1,145 @@
+"""A factor's value really reaches the engine: read back from it, or seen in how bodies move."""
+
+import pytest
+
+import tasks
+from tests.simulation import run
+
+pytestmark = pytest.mark.sim
+
+SCRIPT = """
+import warp as wp
+from tasks.spec import Factor
+values = {values!r}
+env = tasks.get({task!r}).build(4, "cpu", {engine!r})
+names = [factor.name for factor in env.spec.factors]
+row = torch.tensor([factor.nominal for factor in env.spec.factors]).repeat(4, 1)
+for name, value in values.items():
+    row[2:, names.index(name)] = value  # rows 0 and 1 stay nominal
+env.set_sampler(lambda env_ids: (torch.zeros(len(env_ids)), row[env_ids.long()]))
+env.reset(0)
+robot = env.scene["robot"]
+if {engine!r} == "ovphysx":
+    from isaaclab_ov import tensor_types as tt
+    def read(name, asset=robot):
+        kind = dict(mass=tt.BODY_MASS, inertia=tt.BODY_INERTIA, com=tt.BODY_COM_POSE, gain=tt.DOF_STIFFNESS,
+            damping=tt.DOF_DAMPING, armature=tt.DOF_ARMATURE, effort=tt.DOF_MAX_FORCE,
+            friction=tt.SHAPE_FRICTION_AND_RESTITUTION)[name]
+        value = wp.to_torch(asset.root_view.get_attribute(kind)).reshape(4, -1)
+        return value
+else:
+    model = env.physics_manager.get_model()
+    def read(name, asset=robot):
+        kind = dict(mass="body_mass", inertia="body_inertia", com="body_com", gain="joint_target_ke",
+            damping="joint_target_kd", armature="joint_armature", effort="joint_effort_limit",
+            friction="shape_material_mu")[name]
+        return wp.to_torch(asset._root_view.get_attribute(kind, model)[:, 0]).reshape(4, -1)
+def ratio(name):
+    value = read(name)
+    assert torch.allclose(value[0], value[1]) and torch.allclose(value[2], value[3]), name
+    used = value[0].abs() > 1e-6
+    return (value[2][used] / value[0][used]).tolist()
+"""
+
+LEGGED = {
+    "mass": 1.3,
+    "friction": 0.5,
+    "joint_gain": 0.8,
+    "strength": 0.7,
+    "armature": 2.0,
+    "joint_damping": 0.4,
+    "centre_of_mass": 0.05,
+    "payload": 2.0,
+}
+
+
+@pytest.mark.parametrize("engine", ["ovphysx", "newton_mjwarp"])
+def test_what_is_read_back_from_the_engine(engine):
+    found = run(
+        SCRIPT.format(task="go2-velocity", engine=engine, values=LEGGED | {"gravity": 0.5})
+        + """
+report(gain=ratio("gain"), effort=ratio("effort"), armature=ratio("armature"))
+mass, damping, com = read("mass"), read("damping"), read("com")
+base = robot.body_names.index("base")
+report(mass=mass.tolist(), base=int(mass[0].argmax()), damping=(damping[2] - damping[0]).tolist())
+report(com=(com[2] - com[0]).abs().max().item(), inertia=ratio("inertia"), friction=ratio("friction"))
+
+# Falling freely shows gravity, and none of the other factors.
+pose = robot.data.root_pose_w.torch.clone()
+pose[:, 2] += 5.0
+robot.write_root_pose_to_sim_index(root_pose=pose)
+robot.write_root_velocity_to_sim_index(root_velocity=torch.zeros(4, 6))
+def speed():  # of the centre of mass of all of the robot
+    return (mass * robot.data.body_com_vel_w.torch[..., 2]).sum(-1) / mass.sum(-1)
+mass = robot.data.body_mass.torch
+env.step(torch.zeros(4, 12))
+before = speed()
+for _ in range(5):
+    env.step(torch.zeros(4, 12))
+report(fall=((speed() - before) / (5 * env.spec.control_dt)).tolist())
+env.close()
+"""
+    )
+    assert found["gain"] == pytest.approx([0.8] * 12, rel=1e-4)
+    assert found["effort"] == pytest.approx([0.7] * 12, rel=1e-4)
+    assert found["armature"] == pytest.approx([2.0] * 12, rel=1e-4)
+    assert found["inertia"] == pytest.approx([1.3] * len(found["inertia"]), rel=1e-3)
+    nominal, changed = found["mass"][0], found["mass"][2]
+    for body, (a, b) in enumerate(zip(nominal, changed, strict=True)):
+        assert b == pytest.approx(1.3 * a + (2.0 if body == found["base"] else 0.0), rel=1e-4)
+    assert found["damping"] == pytest.approx([0.4] * 12, rel=1e-3)
+    assert found["com"] == pytest.approx(0.05, rel=1e-3)
+    friction = found["friction"]
+    assert friction == pytest.approx([0.5] * len(friction), rel=1e-4)
+    assert found["fall"][:2] == pytest.approx([-9.81] * 2, rel=0.02)
+    assert found["fall"][2:] == pytest.approx([-4.9] * 2, rel=0.02)
+
+
+@pytest.mark.parametrize("engine", ["ovphysx", "newton_mjwarp"])
+def test_objects_and_loads_of_an_arm(engine):
+    found = run(
+        SCRIPT.format(task="franka-push", engine=engine, values={"object_mass": 1.5, "payload": 3.0})
+        + """
+objects = env.scene["objects"]
+mass = objects.data.body_mass.torch
+report(object_mass=(mass[2] / mass[0]).tolist())
+for _ in range(25):
+    env.step(torch.zeros(4, env.spec.action_dim))
+height = robot.data.body_pos_w.torch[:, robot.body_names.index("panda_link7"), 2]
+report(sag=(height[:2].mean() - height[2:].mean()).item(), finite=bool(height.isfinite().all()))
+env.close()
+"""
+    )
+    assert found["object_mass"] == pytest.approx([1.5] * len(found["object_mass"]), rel=1e-4)
+    assert found["finite"]
+    assert found["sag"] > 0.002
+
+
+@pytest.mark.parametrize("engine", ["ovphysx", "newton_mjwarp"])
+def test_pushes_and_the_cart(engine):
+    found = run(
+        SCRIPT.format(task="cartpole-balance", engine=engine, values={"push_force": 10.0, "pole_mass": 2.0})
+        + """
+def apart(steps):
+    far = 0.0
+    for _ in range(steps):
+        obs = env.step(torch.zeros(4, 1))[0]
+        far = max(far, (obs[2:, 0] - obs[:2, 0]).abs().max().item())
+    return far
+mass = read("mass")
+report(ratio=(mass[2] / mass[0]).tolist(), moved=apart(200))
+env.close()
+"""
+    )
+    assert sorted(found["ratio"]) == pytest.approx([1.0, 1.0, 2.0])
+    assert found["moved"] > 0.01
+
+
+def test_every_robot_task_declares_enough_factors():
+    for name in tasks.names():
+        spec = tasks.get(name)
+        if not spec.factors:
+            continue
+        assert len(spec.factors) >= 10, name
+        assert {factor.category for factor in spec.factors} == {"physical", "dynamics", "sensor", "disturbance"}, name
+        assert sum(factor.held_out for factor in spec.factors) >= 3, name
