@@ -161,11 +161,11 @@ def watch(
     steps, stride = round(seconds / env.spec.control_dt), _stride(env.spec)
     for step in range(steps):
         if film and step % stride == 0:
-            yield env.picture().cpu().numpy()
+            yield env.picture()
         with torch.no_grad():
             obs = env.step(policy(obs))[0]
     if not film:
-        yield env.picture().cpu().numpy()
+        yield env.picture()
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:

@@ -15,6 +15,7 @@ _SUITE = {
     "franka-lift": "tasks.franka_lift",
     "franka-stack": "tasks.franka_stack",
     "franka-drawer": "tasks.franka_drawer",
+    "allegro-reorient": "tasks.allegro_reorient",
 }
 _TEST = {"toy-reach": "tasks.toy"}  # runs wherever it is named, but is not part of `all`
 

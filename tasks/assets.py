@@ -39,6 +39,13 @@ class Asset:
 
 
 ASSETS = {
+    "allegro": Asset(
+        package="example-robot-data",
+        folder=f"{ROBOT_DATA}/robots/allegro_hand_description",
+        file="urdf/allegro_right_hand.urdf",
+        sha256="59b42557f8476e73050fca1aea3a033ac51fef9ebb860270de3531afaf774c3d",
+        fixed_base=False,  # as the Panda's
+    ),
     "ant": Asset(
         package="newton",
         folder="newton/examples/assets",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
     from isaaclab.envs import ManagerBasedRLEnvCfg
 
+    from tasks.camera import Mark
     from tasks.lab_env import GradedEnv, LabEnv
 
 SPEC = TaskSpec(
@@ -46,7 +47,7 @@ SPEC = TaskSpec(
         "tolerance": GradeParam((0.05, 0.04, 0.03, 0.02, 0.01), "m", "largest distance at the goal"),
     },
     budgets={"smoke": 100_000, "quick": 5_000_000, "full": 50_000_000},
-    view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15)),
+    view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15), marks="tasks.franka_push:marks"),
     discrete_actions=axis_actions(3),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
@@ -181,3 +182,13 @@ def closeness(env: GradedEnv, scale: float) -> torch.Tensor:
 def success(env: GradedEnv) -> torch.Tensor:
     """Cube within the tolerance of the goal [N] bool."""
     return way(env).norm(dim=-1) < env.param("tolerance")
+
+
+def marks(env: GradedEnv) -> list[Mark]:
+    """The goal and its tolerance."""
+    import torch
+
+    from tasks import camera
+
+    on_table = torch.cat((goal(env), torch.zeros_like(goal(env)[:, :1])), dim=-1)
+    return [("lime", camera.ring(on_table, env.param("tolerance")))]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
     from isaaclab.envs import ManagerBasedRLEnvCfg
 
+    from tasks.camera import Mark
     from tasks.lab_env import GradedEnv, LabEnv
 
 SPEC = TaskSpec(
@@ -42,7 +43,7 @@ SPEC = TaskSpec(
         "rotation_tolerance": GradeParam((math.pi, 1.0, 0.5, 0.2, 0.05), "rad", "largest rotation at the goal"),
     },
     budgets={"smoke": 300_000, "quick": 3_000_000, "full": 10_000_000},
-    view=View(eye=(1.7, 1.2, 1.0), target=(0.25, 0.0, 0.35)),
+    view=View(eye=(1.7, 1.2, 1.0), target=(0.25, 0.0, 0.35), marks="tasks.franka_reach:marks"),
     discrete_actions=axis_actions(7),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
@@ -177,3 +178,10 @@ def success(env: GradedEnv) -> torch.Tensor:
     """TCP within both tolerances [N] bool."""
     near = position_distance(env) < env.param("position_tolerance")
     return near & (rotation_distance(env) < env.param("rotation_tolerance"))
+
+
+def marks(env: GradedEnv) -> list[Mark]:
+    """Axes of the TCP, and of its goal."""
+    from tasks import camera, franka
+
+    return camera.axes(*franka.tcp_pose(env), 0.06) + camera.axes(*goal(env), 0.1)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
 from isaaclab.managers import TerminationManager
@@ -167,7 +168,7 @@ class LabEnv(TensorEnv):
             },
         )
 
-    def picture(self) -> torch.Tensor:
+    def picture(self) -> np.ndarray:
         """What the camera of row 0 sees now: [height, width, 3] uint8. Only of a `TaskSpec.pictured` task."""
         return camera.picture(self._env, self.spec.view)
 

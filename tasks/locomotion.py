@@ -22,7 +22,7 @@ from isaaclab.managers import (
 from isaaclab.sensors import ContactSensorCfg
 from isaaclab.sim.spawners.materials import UsdPhysicsRigidBodyMaterialCfg
 from isaaclab.utils import configclass
-from isaaclab.utils.math import quat_apply_inverse, yaw_quat
+from isaaclab.utils.math import quat_apply, quat_apply_inverse, yaw_quat
 from isaaclab_newton.sim.spawners.materials import NewtonMaterialCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from isaaclab_physx.sim.spawners.materials.physics_materials_cfg import PhysxMaterialCfg
@@ -30,6 +30,7 @@ from isaaclab_physx.sim.spawners.materials.physics_materials_cfg import PhysxMat
 from tasks import assets, terms
 
 if TYPE_CHECKING:
+    from tasks.camera import Mark
     from tasks.lab_env import GradedEnv
 
 NO_SPEED_LIMIT = 100.0
@@ -186,6 +187,18 @@ def push(env: GradedEnv, env_ids: torch.Tensor) -> None:
 def foot_force_over(env: GradedEnv, limit: float) -> torch.Tensor:
     """Some foot presses on the floor with more than `limit` [N] [N] bool."""
     return (env.scene["feet"].data.net_normal_forces_w.torch.norm(dim=-1) > limit).any(dim=-1)
+
+
+def marks(env: GradedEnv) -> list[Mark]:
+    """Lines over the base to where half a second takes it: at the commanded velocity green, at its own orange."""
+    robot, command = env.scene["robot"].data, env.command_manager.get_command("twist")
+    start = robot.root_pos_w.torch - env.scene.env_origins + torch.tensor((0.0, 0.0, 0.2), device=env.device)
+    velocity = robot.root_lin_vel_w.torch * torch.tensor((1.0, 1.0, 0.0), device=env.device)
+    wanted = torch.cat((command[:, :2], torch.zeros_like(command[:, :1])), dim=-1)
+    wanted = quat_apply(yaw_quat(robot.root_quat_w.torch), wanted)
+    return [
+        (color, torch.stack((start, start + 0.5 * v), dim=1)) for color, v in (("lime", wanted), ("orange", velocity))
+    ]
 
 
 def velocity_env_cfg(

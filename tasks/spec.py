@@ -113,6 +113,7 @@ class View:
     eye: tuple[float, float, float]
     target: tuple[float, float, float]
     follow: bool = False  # whether both move with the robot's base
+    marks: str = ""  # `module:function` with what to draw into them besides, see `tasks.camera.Mark`
     size: tuple[int, int] | None = None  # width and height [px] of an env that takes pictures; see `TaskSpec.pictured`
 
 

@@ -15,6 +15,7 @@ TASKS = [
     "franka-lift",
     "franka-stack",
     "franka-drawer",
+    "allegro-reorient",
 ]
 ALIKE = ["cartpole-balance", "franka-reach"]  # on both engines; a legged robot's contacts tell them apart at once
 

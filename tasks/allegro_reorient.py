@@ -1,0 +1,264 @@
+"""`allegro-reorient`: the Allegro hand has to turn a cube in its palm to one orientation after the other."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
+
+if TYPE_CHECKING:
+    import torch
+    from isaaclab.envs import ManagerBasedRLEnvCfg
+
+    from tasks.camera import Mark
+    from tasks.lab_env import GradedEnv, LabEnv
+
+SPEC = TaskSpec(
+    name="allegro-reorient",
+    summary="Turn a cube in the palm to one orientation after the other, without dropping it.",
+    robot="Allegro hand (right)",
+    engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
+    make_env="tasks.allegro_reorient:make_env",
+    observations=(
+        Term("joint_position", 16, "rad", "relative to the start pose: index, middle, ring, thumb"),
+        Term("joint_velocity", 16, "5 rad/s"),
+        Term("joint_target", 16, "rad", "from the joint's position"),
+        Term("tip_position", 12, "m", "of the four finger tips, from the cube"),
+        Term("cube_position", 3, "m", "from the middle of the palm"),
+        Term("cube_axes", 6, "1", "directions of the cube's x and y axes"),
+        Term("cube_velocity", 3, "m/s"),
+        Term("cube_spin", 3, "5 rad/s"),
+        Term("goal_rotation", 6, "1", "first two columns of the rotation from the cube to the goal"),
+        Term("goals_left", 1, "1", "orientations still to be reached"),
+        Term("last_action", 16, "1"),
+    ),
+    actions=(Term("joint_target_change", 16, "0.1 rad", "in a control step, of each joint"),),
+    physics_dt=1 / 100,
+    decimation=4,
+    episode_length_s=10.0,
+    success="as many orientations reached as the grade asks for, each held within the tolerance",
+    success_hold_s=0.2,
+    success_when="once",
+    grades={
+        "rotation": GradeParam((0.7, 1.0, 1.6, 2.4, math.pi), "rad", "largest turn from one orientation to the next"),
+        "tilt": GradeParam((0.0, 0.2, 0.5, 1.0, math.pi / 2), "rad", "largest angle of its axis from the vertical"),
+        "goals": GradeParam((1, 1, 2, 3, 5), "1", "orientations in a row"),
+        "tolerance": GradeParam((0.3, 0.3, 0.25, 0.2, 0.2), "rad", "largest angle from an orientation"),
+    },
+    budgets={"smoke": 30_000, "quick": 20_000_000, "full": 100_000_000},
+    view=View(eye=(0.26, 0.2, 0.72), target=(0.02, 0.0, 0.57), marks="tasks.allegro_reorient:marks"),
+    discrete_actions=axis_actions(16),
+    safety={
+        "joint_velocity": SafetyLimit(7.0, "rad/s", "speed of a joint, limit in the hand's URDF"),
+        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
+    },
+    assets=("allegro",),
+)
+
+HEIGHT = 0.5  # [m] of the palm over the floor
+EDGE = 0.06  # [m] of the cube
+MIDDLE = (0.03, 0.0, HEIGHT + 0.043)  # [m] where the cube rests at the start
+SMALLEST = 0.6  # [rad] turn to the next orientation: more than any tolerance
+DROPPED = 0.1  # [m] from there
+
+
+def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
+    """Build the env on `engine`."""
+    from tasks.lab_env import LabEnv
+
+    newton = {"njmax": 200, "nconmax": 60, "cone": "pyramidal", "impratio": 1}
+    safety = {"joint_velocity": too_fast, "joint_position": beyond_limits}
+    return LabEnv(
+        spec, env_cfg(), success, safety=safety, num_envs=num_envs, device=device, engine=engine, newton=newton
+    )
+
+
+def env_cfg() -> ManagerBasedRLEnvCfg:
+    """Scene and MDP."""
+    import isaaclab.envs.mdp as mdp
+    from isaaclab.assets import RigidObjectCfg
+    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
+
+    from tasks import allegro, objects, terms
+
+    joints = {"asset_cfg": SceneEntityCfg("robot", joint_names=list(allegro.JOINTS), preserve_order=True)}
+    cube = {"asset_cfg": SceneEntityCfg("cube")}
+    return terms.env_cfg(
+        scene=terms.scene(
+            env_spacing=0.8,
+            robot=allegro.hand(HEIGHT),
+            cube=RigidObjectCfg(
+                prim_path="{ENV_REGEX_NS}/Cube",
+                spawn=objects.cube(EDGE),
+                init_state=RigidObjectCfg.InitialStateCfg(pos=MIDDLE),
+            ),
+        ),
+        commands={"goal": allegro.OrientationsCfg(error=rotation_error, smallest=SMALLEST)},
+        observations={
+            "policy": terms.observation_group(
+                joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=joints),
+                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=joints, scale=0.2),
+                joint_target=ObservationTermCfg(func=joint_target),
+                tip_position=ObservationTermCfg(func=tips_from_cube),
+                cube_position=ObservationTermCfg(func=cube_from_middle),
+                cube_axes=ObservationTermCfg(func=cube_axes),
+                cube_velocity=ObservationTermCfg(func=mdp.root_lin_vel_w, params=cube),
+                cube_spin=ObservationTermCfg(func=mdp.root_ang_vel_w, params=cube, scale=0.2),
+                goal_rotation=ObservationTermCfg(func=goal_rotation),
+                goals_left=ObservationTermCfg(func=goals_left),
+                last_action=ObservationTermCfg(func=mdp.last_action),
+            )
+        },
+        actions={"joint_target_change": allegro.TargetChangeCfg()},
+        events={"start": EventTermCfg(func=reset_to_grade, mode="reset")},
+        # The terms of Isaac Lab's reorientation task; a drop costs besides.
+        rewards={
+            "orientation": RewardTermCfg(func=nearness, weight=1.0),
+            "reached": RewardTermCfg(func=reached, weight=250.0),
+            "position": RewardTermCfg(func=distance, weight=-10.0),
+            "dropped": RewardTermCfg(func=mdp.is_terminated, weight=-250.0),
+            "action": RewardTermCfg(func=mdp.action_l2, weight=-0.002),
+            "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.002),
+        },
+        terminations={
+            "time_out": TerminationTermCfg(func=mdp.time_out, time_out=True),
+            "dropped": TerminationTermCfg(func=dropped),
+        },
+    )
+
+
+def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+    """Lay the cube into the palm, turned a little, with a goal for its orientation."""
+    import torch
+    from isaaclab.utils.math import sample_uniform
+
+    k = len(env_ids)
+    robot, cube = env.scene["robot"], env.scene["cube"]
+    joints = robot.data.default_joint_pos.torch[env_ids]
+    robot.write_joint_position_to_sim_index(position=joints, env_ids=env_ids)
+    robot.write_joint_velocity_to_sim_index(velocity=torch.zeros_like(joints), env_ids=env_ids)
+
+    half = 0.5 * sample_uniform(-0.1, 0.1, (k,), env.device)
+    zero = torch.zeros_like(half)
+    orientation = torch.stack((zero, zero, half.sin(), half.cos()), dim=-1)
+    position = torch.tensor(MIDDLE, device=env.device) + env.scene.env_origins[env_ids]
+    position[:, :2] += sample_uniform(-0.005, 0.005, (k, 2), env.device)
+    cube.write_root_pose_to_sim_index(root_pose=torch.cat((position, orientation), dim=-1), env_ids=env_ids)
+    cube.write_root_velocity_to_sim_index(root_velocity=torch.zeros(k, 6, device=env.device), env_ids=env_ids)
+    env.command_manager.get_term("goal").begin(env_ids, orientation)
+
+
+def cube_orientation(env: GradedEnv) -> torch.Tensor:
+    """How the cube is turned [N, 4] (x, y, z, w)."""
+    return env.scene["cube"].data.root_quat_w.torch
+
+
+def cube_from_middle(env: GradedEnv) -> torch.Tensor:
+    """From the middle of the palm to the cube [N, 3] [m]."""
+    import torch
+
+    position = env.scene["cube"].data.root_pos_w.torch - env.scene.env_origins
+    return position - torch.tensor(MIDDLE, device=env.device)
+
+
+def cube_axes(env: GradedEnv) -> torch.Tensor:
+    """Directions of the cube's x and y axes [N, 6]."""
+    from isaaclab.utils.math import matrix_from_quat
+
+    return matrix_from_quat(cube_orientation(env))[..., :2].transpose(-1, -2).flatten(1)
+
+
+def joint_target(env: GradedEnv) -> torch.Tensor:
+    """From the joints' positions to their targets [N, 16] [rad]."""
+    from tasks import allegro
+
+    robot = env.scene["robot"]
+    ids = robot.find_joints(list(allegro.JOINTS), preserve_order=True)[0]
+    return env.action_manager.get_term("joint_target_change").processed_actions - robot.data.joint_pos.torch[:, ids]
+
+
+def tips_from_cube(env: GradedEnv) -> torch.Tensor:
+    """From the cube to the four finger tips [N, 12] [m]."""
+    from tasks import allegro
+
+    cube = env.scene["cube"].data.root_pos_w.torch - env.scene.env_origins
+    return (allegro.tip_positions(env) - cube[:, None]).flatten(1)
+
+
+def goal_rotation(env: GradedEnv) -> torch.Tensor:
+    """First two columns of the rotation matrix from the cube's orientation to the goal [N, 6]."""
+    from isaaclab.utils.math import matrix_from_quat, quat_conjugate, quat_mul
+
+    rotation = quat_mul(env.command_manager.get_command("goal"), quat_conjugate(cube_orientation(env)))
+    return matrix_from_quat(rotation)[..., :2].transpose(-1, -2).flatten(1)
+
+
+def rotation_error(env: GradedEnv) -> torch.Tensor:
+    """Angle from the cube's orientation to the goal [N] [rad]."""
+    from isaaclab.utils.math import quat_error_magnitude
+
+    return quat_error_magnitude(cube_orientation(env), env.command_manager.get_command("goal"))
+
+
+def goals(env: GradedEnv) -> torch.Tensor:
+    """How many orientations the grade asks for [N]."""
+    return (env.param("goals") + 0.5).floor()
+
+
+def goals_left(env: GradedEnv) -> torch.Tensor:
+    """How many of them have not been reached yet [N, 1]."""
+    return (goals(env) - env.command_manager.get_term("goal").reached).clamp(min=0.0)[:, None]
+
+
+def nearness(env: GradedEnv) -> torch.Tensor:
+    """10 at the goal's orientation, 1 about 0.9 rad from it [N]."""
+    return 1.0 / (rotation_error(env) + 0.1)
+
+
+def reached(env: GradedEnv) -> torch.Tensor:
+    """An orientation was reached [N]."""
+    return env.command_manager.get_term("goal").just_reached.float()
+
+
+def distance(env: GradedEnv) -> torch.Tensor:
+    """Of the cube from the middle of the palm [N] [m]."""
+    return cube_from_middle(env).norm(dim=-1)
+
+
+def dropped(env: GradedEnv) -> torch.Tensor:
+    """The cube has left the palm [N] bool."""
+    return distance(env) > DROPPED
+
+
+def success(env: GradedEnv) -> torch.Tensor:
+    """The cube is at the last orientation that the grade asks for, or one after it [N] bool."""
+    before = env.command_manager.get_term("goal").reached >= goals(env) - 1
+    return before & (rotation_error(env) < env.param("tolerance"))
+
+
+def too_fast(env: GradedEnv) -> torch.Tensor:
+    """A joint is over its safety limit [N] bool."""
+    from tasks import terms
+
+    return terms.joint_velocity_over(env, SPEC.safety["joint_velocity"].value)
+
+
+def beyond_limits(env: GradedEnv) -> torch.Tensor:
+    """A joint is beyond its position limit [N] bool."""
+    from tasks import terms
+
+    return terms.joint_position_outside(env, SPEC.safety["joint_position"].value)
+
+
+def marks(env: GradedEnv) -> list[Mark]:
+    """The cube's axes, and over it the goal's."""
+    import torch
+
+    from tasks import camera
+
+    position = env.scene["cube"].data.root_pos_w.torch - env.scene.env_origins
+    above = torch.tensor((*MIDDLE[:2], MIDDLE[2] + 0.11), device=env.device).expand_as(position)
+    return camera.axes(position, cube_orientation(env), 0.05) + camera.axes(
+        above, env.command_manager.get_command("goal"), 0.05
+    )
