@@ -1,0 +1,138 @@
+"""Episodes from an untrusted file: read within limits, and every row checked against the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leaderboard.schema import NAME, Unusable
+from suite.evaluation import FAILED
+from tasks.spec import GRADES, TaskSpec, difficulty_of
+
+MAX_ROWS = 500_000
+MAX_COLUMNS = 200
+MAX_BYTES = 512 * 2**20  # of a table, unpacked
+MAX_STRING = 64  # characters of a text in a table
+MAX_RETURN = 1e9  # of an episode in which nothing failed
+CODECS = ("SNAPPY", "UNCOMPRESSED")  # what the suite writes; neither grows far when it is unpacked
+
+PLAIN = (pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
+COLUMNS = {
+    **dict.fromkeys(("task", "algo", "grade", "termination", "engine"), pa.types.is_string),
+    **dict.fromkeys(("difficulty", "return"), pa.types.is_float64),
+    **dict.fromkeys(("seed", "env", "episode", "length"), pa.types.is_int64),
+    **dict.fromkeys(("success_once", "success_at_end", "success"), pa.types.is_boolean),
+}
+
+
+def read_table(path: Path) -> pa.Table:
+    """A Parquet file of plain columns. Raises `Unusable` for one that is damaged or not within the limits."""
+    try:
+        with path.open("rb") as file:
+            _check_layout(path.name, file)
+            table = pq.ParquetFile(file).read(use_threads=False)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if isinstance(error, Unusable):
+            raise
+        raise Unusable(f"{path.name} is damaged: not a Parquet file of the suite") from None
+    except MemoryError:
+        raise Unusable(f"{path.name} needs more memory than a submission may take") from None
+    return table
+
+
+def _check_layout(name: str, file: Any) -> None:
+    reader = pq.ParquetFile(file, thrift_string_size_limit=2**20, thrift_container_size_limit=100_000)
+    meta, schema = reader.metadata, reader.schema_arrow
+    if meta.num_rows > MAX_ROWS or meta.num_columns > MAX_COLUMNS:
+        raise Unusable(f"{name} has {meta.num_rows} rows and {meta.num_columns} columns, more than any run")
+    if len(set(schema.names)) < len(schema.names):
+        raise Unusable(f"{name} has a column twice")
+    for field in schema:
+        kind = field.type
+        if not (
+            pa.types.is_string(kind)
+            or pa.types.is_boolean(kind)
+            or pa.types.is_integer(kind)
+            or pa.types.is_floating(kind)
+        ):
+            raise Unusable(f"{name} has a column of type {str(kind)[:40]}")
+    groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    if sum(chunk.total_uncompressed_size for chunk in chunks) > MAX_BYTES:
+        raise Unusable(f"{name} unpacks to more than {MAX_BYTES // 2**20} MiB")
+    if others := {chunk.compression for chunk in chunks} - set(CODECS):
+        raise Unusable(f"{name} is packed with {sorted(others)[0]}; expected {' or '.join(CODECS)}")
+    # A short text list may stand for long columns: look at the list before it is repeated for every row.
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    for batch in pq.ParquetFile(file, read_dictionary=texts).iter_batches(columns=texts, use_threads=False):
+        for column in batch.columns:
+            longest = pa.compute.max(pa.compute.binary_length(column.dictionary)).as_py() or 0
+            if longest > MAX_STRING:
+                raise Unusable(f"{name} has a text of {longest} bytes, more than {MAX_STRING}")
+
+
+def read_episodes(path: Path, spec: TaskSpec, protocol: Mapping[str, Any]) -> pa.Table:
+    """The episodes in `path`. Raises `Unusable` unless they are those of the protocol, in its order and in range.
+
+    `protocol` is the section `eval` of the run's configuration.
+    """
+    table = read_table(path)
+    for name, test in COLUMNS.items():
+        if name not in table.column_names:
+            raise Unusable(f'{path.name} has no column "{name}"')
+        if not test(table[name].type) or table[name].null_count:
+            raise Unusable(f'"{name}" in {path.name} has another type than the suite writes, or empty places')
+    if extra := set(table.column_names) - set(COLUMNS):
+        raise Unusable(f"{path.name} has an unknown column {ascii(sorted(extra)[0])[:60]}")
+    values = {name: table[name].to_numpy(zero_copy_only=False) for name in COLUMNS}
+    _check_order(path.name, values, protocol)
+    _check_values(path.name, values, spec, protocol["episodes_per_env"])
+    return table
+
+
+def _check_order(file: str, values: Mapping[str, np.ndarray], protocol: Mapping[str, Any]) -> None:
+    """Every episode of the protocol once: those that went badly cannot be left out, nor good ones repeated."""
+    per_grade, per_env = protocol["episodes_per_grade"], protocol["episodes_per_env"]
+    total = len(GRADES) * per_grade
+    if len(values["env"]) != total:
+        raise Unusable(f"{file} has {len(values['env'])} episodes, the protocol has {total}")
+    row = np.arange(total)
+    expected = {
+        "env": row // per_env,
+        "episode": row % per_env,
+        "grade": np.repeat(np.array(GRADES, dtype=object), per_grade),
+        "difficulty": np.repeat([difficulty_of(grade) for grade in GRADES], per_grade),
+        "seed": np.full(total, protocol["seed"]),
+    }
+    for name, wanted in expected.items():
+        if len(wrong := (values[name] != wanted).nonzero()[0]):
+            raise Unusable(f"{name} in row {wrong[0]} of {file} is not the protocol's")
+
+
+def _check_values(file: str, values: Mapping[str, np.ndarray], spec: TaskSpec, per_env: int) -> None:
+    termination = values["termination"]
+    for text in set(termination):
+        if not NAME.fullmatch(text):
+            raise Unusable(f"{file} has the termination {ascii(text)[:60]}, which is no name")
+    failed, crashed = np.isin(termination, FAILED), termination == "crashed"
+    lost = crashed | ((termination == "cut") & (values["length"] == 0))
+    known = np.isfinite(values["return"])
+    large = np.abs(np.where(known, values["return"], 0.0)) > MAX_RETURN
+    longest = np.where(termination == "cut", per_env * spec.max_episode_steps + 1, spec.max_episode_steps)
+    decides = values["success_at_end" if spec.success_when == "end" else "success_once"]
+    rules = {
+        "a return that is not finite": known | lost,
+        f"a return beyond {MAX_RETURN:g}": ~large | failed,
+        "a length that no episode has": (values["length"] >= np.where(lost, 0, 1)) & (values["length"] <= longest),
+        "a success that does not follow from the others": values["success"] == decides,
+        "success at the end, but not once": ~values["success_at_end"] | values["success_once"],
+        "a success in an episode that counts as failed": ~failed | ~(values["success_once"] | values["success_at_end"]),
+    }
+    for what, holds in rules.items():
+        if len(wrong := (~holds).nonzero()[0]):
+            raise Unusable(f"row {wrong[0]} of {file} has {what}")

@@ -1,0 +1,226 @@
+"""`python -m leaderboard.verify BUNDLE`: does a submission hold? Its files, its numbers, and its policies run again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import resource
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import suite
+from leaderboard import bundle, checks, rerun
+from leaderboard.checks import Submitted
+from leaderboard.schema import Unusable
+from suite import compare, devices, process
+from suite.errors import UserError, exit_code
+from suite.provenance import machine
+from suite.rundir import now, write_json
+
+SCHEMA = 1
+CELLS = 10
+EXIT = {"accepted": 0, "refused": 1, "undecided": 3}
+MEMORY = 4 * 2**30  # [B] that reading a bundle may take
+ENTROPY = re.compile(r"[0-9a-f]{32,128}")
+
+
+def verify(
+    path: Path,
+    work: Path,
+    *,
+    cells: int | None = CELLS,
+    device: str = "cpu",
+    entropy: str | None = None,
+    submitter: str | None = None,
+) -> dict[str, Any]:
+    """The verdict on a bundle: `decision` (accepted, refused or undecided), `reason`, and the evidence.
+
+    Args:
+        path: the bundle.
+        work: an empty folder; the bundle lies unpacked in `work/bundle` afterwards if it was accepted.
+        cells: how many cells are drawn to be run again; None means all of them.
+        device: what they are run on.
+        entropy: hex digits that decide, with the bundle's hash, which cells; drawn afresh by default.
+        submitter: the only submitter that the bundle may name, if given.
+    """
+    entropy = entropy or secrets.token_hex(32)
+    here = machine()
+    verdict: dict[str, Any] = {
+        "schema": SCHEMA,
+        "suite_version": suite.__version__,
+        "verified": now(),
+        "bundle": path.name,
+        "verifier": here,
+        "device": device,
+    }
+    try:
+        with limited_memory(MEMORY):
+            opened = bundle.read(path, work / "bundle")
+            who = opened.manifest["submitter"]
+            verdict |= {"bundle_sha256": opened.sha256, **{k: opened.manifest[k] for k in ("division", *bundle.TEXTS)}}
+            if submitter is not None and who != submitter:
+                raise Unusable(f"the bundle is of submitter {who!r}, the token of {submitter!r}")
+            submitted = checks.check(opened)
+        verdict["runs"] = [_identity(s) for s in submitted]
+        return verdict | _rerun(submitted, opened.sha256, entropy, cells, device, here, work / "rerun")
+    except Unusable as error:
+        return verdict | {"decision": "refused", "reason": str(error)}
+    except MemoryError:
+        return verdict | {"decision": "refused", "reason": f"reading it takes more than {MEMORY // 2**30} GiB"}
+    except rerun.Undecided as error:
+        return verdict | {"decision": "undecided", "reason": str(error)}
+
+
+@contextmanager
+def limited_memory(size: int) -> Iterator[None]:
+    """Let this process take at most `size` more bytes of address space; beyond it allocations fail."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + size
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _identity(s: Submitted) -> dict[str, Any]:
+    run = s.run
+    scores = {engine: float(table["success"].to_numpy(zero_copy_only=False).mean()) for engine, table in s.episodes.items()}
+    return {
+        "run": s.name,
+        "task": run.task,
+        "algo": run.entry.algo,
+        "seed": run.seed,
+        "env_steps": run.result["env_steps"],
+        "policy_sha256": run.result["policy_sha256"],
+        "episodes_sha256": run.result["episodes_sha256"],
+        "success": scores,
+    }
+
+
+def _rerun(
+    submitted: Sequence[Submitted],
+    digest: str,
+    entropy: str,
+    count: int | None,
+    device: str,
+    here: dict[str, Any],
+    work: Path,
+) -> dict[str, Any]:
+    every = rerun.units(submitted)
+    drawn = rerun.draw(every, len(every) if count is None else count, digest, entropy)
+    by_name = {s.name: s for s in submitted}
+    seed = rerun.seed_of(digest, entropy, "episodes")
+    repeated = []
+    for name, engine in sorted({(unit.run, unit.engine) for unit in drawn}):
+        repeated.append(rerun.repeat(by_name[name], engine, device, seed, here, work))
+    compared = [
+        compare.Cell(f"{r['run']} {r['engine']} {c['cell']}", tuple(c["successes"]), tuple(c["episodes"]), returns)
+        for r in repeated
+        for c, returns in zip(r["cells"], r.pop("returns"), strict=True)
+        if r["mode"] == "statistical"
+    ]
+    tests = compare.tests(compared) if compared else []
+    return {
+        **_decide(repeated, tests),
+        "sample": {
+            "entropy": entropy,
+            "drawn": [vars(unit) for unit in drawn],
+            "cells": len(every),
+            "compared": sum(len(r["cells"]) for r in repeated),
+        },
+        "test": _stated(compared, tests),
+        "reruns": repeated,
+        "p_values": [vars(test) for test in tests],
+    }
+
+
+def _decide(repeated: Sequence[dict[str, Any]], tests: Sequence[compare.Test]) -> dict[str, str]:
+    for r in repeated:
+        if r.get("difference"):
+            return {
+                "decision": "refused",
+                "reason": f"{r['run']} on {r['engine']}: run again on the same stack, the episodes differ: {r['difference']}",
+            }
+    if tests and tests[0].adjusted < compare.ALPHA:
+        worst = tests[0]
+        return {
+            "decision": "refused",
+            "reason": f"{worst.cell}: run again, {worst.measure} is another (p = {worst.p:.2g},"
+            f" {worst.adjusted:.2g} after Holm's correction, limit {compare.ALPHA:g})",
+        }
+    cells = sum(len(r["cells"]) for r in repeated)
+    equal = sum(len(r["cells"]) for r in repeated if r["mode"] == "bitwise")
+    return {"decision": "accepted", "reason": f"{cells} cells run again: {equal} equal in every bit, the rest compatible"}
+
+
+def _stated(compared: Sequence[compare.Cell], tests: Sequence[compare.Test]) -> dict[str, Any]:
+    """The test and what it can see, for whoever reads the verdict."""
+    sizes = sorted({cell.episodes for cell in compared})
+    return {
+        "bitwise": "on the same CPU stack every value of every episode has to be equal",
+        "statistical": "elsewhere: Fisher's exact test of success and Kolmogorov-Smirnov of returns in each cell, an"
+        " exact stratified test of success over all cells; Holm's correction",
+        "alpha": compare.ALPHA,
+        "tests": len(tests),
+        "drop_found_with_90_percent": {
+            f"{n1}+{n2} episodes": compare.detectable(n1, n2, compare.ALPHA / len(tests)) for n1, n2 in sizes
+        },
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0: accepted, 1: refused, 3: undecided; `UserError` for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m leaderboard.verify", description="Verify a submission.")
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that leaderboard.submit wrote")
+    how_many = parser.add_mutually_exclusive_group()
+    how_many.add_argument("--cells", type=int, default=CELLS, metavar="N", help=f"cells to run again ({CELLS})")
+    how_many.add_argument("--full", action="store_true", help="run all cells again")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the verdict (BUNDLE.verdict.json)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
+    parser.add_argument("--entropy", metavar="HEX", help="draw the cells that an earlier verdict's entropy gave")
+    parser.add_argument("--submitter", metavar="NAME", help="refuse a bundle that names another one")
+    parser.add_argument("--unpack", type=Path, metavar="DIR", help="put the runs here if they are accepted")
+    args = parser.parse_args(argv)
+    if not args.bundle.is_file():
+        raise UserError(f"{args.bundle} is not a file; make a bundle with python -m leaderboard.submit")
+    if args.cells < 1:
+        raise UserError(f"--cells must be 1 or more, got {args.cells}")
+    if args.entropy is not None and not ENTROPY.fullmatch(args.entropy):
+        raise UserError("--entropy has to be 32 to 128 hex digits, as a verdict has them")
+    if args.unpack is not None and args.unpack.exists():
+        raise UserError(f"--unpack {args.unpack} exists; name a new folder")
+    out = args.out or args.bundle.with_name(f"{args.bundle.name}.verdict.json")
+    device = devices.slots(args.device)[0]
+    # Beside the result, so that it is moved into place whole.
+    near = (args.unpack or out).parent
+    near.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".verify-", dir=near) as folder:
+        work = Path(folder)
+        verdict = verify(
+            args.bundle,
+            work,
+            cells=None if args.full else args.cells,
+            device=device,
+            entropy=args.entropy,
+            submitter=args.submitter,
+        )
+        if args.unpack is not None and verdict["decision"] == "accepted":
+            shutil.copy(work / "bundle" / "manifest.json", work / "bundle" / "runs" / "manifest.json")
+            os.replace(work / "bundle" / "runs", args.unpack)
+        write_json(out, verdict)  # last: where it is, the rest is
+    print(f"{verdict['decision']}: {verdict['reason']}\nverdict: {out}")
+    return EXIT[verdict["decision"]]
+
+
+if __name__ == "__main__":
+    process.follow_parent()
+    sys.exit(exit_code("leaderboard.verify", main))
