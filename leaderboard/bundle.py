@@ -252,7 +252,7 @@ def check_characters(name: str, text: str) -> None:
     """Raise `Unusable` for angle brackets (HTML, scripts) and for characters that cannot be seen."""
     for character in text:
         if character in "<>" or (character not in "\n\t" and unicodedata.category(character) in _WEIRD):
-            raise Unusable(f"the {name} holds the character {ascii(character)}, which no submission may have")
+            raise Unusable(f"the {name} holds the character {character!a}, which no submission may have")
 
 
 def _check_files(folder: Path, files: Mapping[str, Any]) -> None:

@@ -151,10 +151,7 @@ def _check_config(config: Mapping[str, Any], run: Run, division: str, spec: task
         raise Unusable(f"{run.entry.algo} has no setting {sorted(unused)[0]}")
     planned, found = configs.identity(planned), configs.identity(dict(config))
     if planned != found:
-        key = (
-            next((key for key in planned if planned[key] != found.get(key)), None)
-            or sorted(set(found) - set(planned))[0]
-        )
+        keys = [key for key in planned if planned[key] != found.get(key)] or sorted(set(found) - set(planned))
         raise Unusable(f"{keys[0]} in config.yaml is not what result.json and its overrides say")
 
 

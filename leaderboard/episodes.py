@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from leaderboard.schema import NAME, Unusable
@@ -71,7 +72,7 @@ def _check_layout(name: str, file: Any) -> None:
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     for batch in pq.ParquetFile(file, read_dictionary=texts).iter_batches(columns=texts, use_threads=False):
         for column in batch.columns:
-            longest = pa.compute.max(pa.compute.binary_length(column.dictionary)).as_py() or 0
+            longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
             if longest > MAX_STRING:
                 raise Unusable(f"{name} has a text of {longest} bytes, more than {MAX_STRING}")
 

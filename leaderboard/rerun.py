@@ -69,9 +69,10 @@ def repeat(s: Submitted, engine: str, device: str, seed: int, here: Mapping[str,
     Raises:
         Undecided: if the evaluation could not be run.
     """
-    record = s.run.result if engine == s.run.entry.engine else _record(s, engine)
-    names = (str(record.get("device")), here["cpu"] if device == "cpu" else device)
-    why = compare.different_stack(record["provenance"], here, names)
+    evaluation = next(e for e in (s.run.evaluation, *s.run.others) if e.engine == engine)
+    then = evaluation.record["provenance"]
+    names = (_device_name(evaluation.record), here["cpu"] if device == "cpu" else device)
+    why = compare.different_stack(then, here, names)
     seed = s.config["eval"]["seed"] if why is None else seed
     start = time.monotonic()
     table = _evaluate(s, engine, device, seed, work)
@@ -89,8 +90,12 @@ def repeat(s: Submitted, engine: str, device: str, seed: int, here: Mapping[str,
     return compared | {"returns": [_returns(cell, s.episodes[engine], table) for cell in GRADES]}
 
 
-def _record(s: Submitted, engine: str) -> Mapping[str, Any]:
-    return next(other.record for other in s.run.others if other.engine == engine)
+def _device_name(record: Mapping[str, Any]) -> str | None:
+    """What a result says it was evaluated on; an evaluation on another engine has it in its protocol."""
+    protocol = record.get("protocol")
+    if isinstance(protocol, Mapping):
+        return record["provenance"].get("cpu") if protocol.get("device") == "cpu" else None
+    return record.get("device")
 
 
 def _evaluate(s: Submitted, engine: str, device: str, seed: int, work: Path) -> pa.Table:

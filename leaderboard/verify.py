@@ -93,7 +93,6 @@ def limited_memory(size: int) -> Iterator[None]:
 
 def _identity(s: Submitted) -> dict[str, Any]:
     run = s.run
-    scores = {engine: float(table["success"].to_numpy(zero_copy_only=False).mean()) for engine, table in s.episodes.items()}
     return {
         "run": s.name,
         "task": run.task,
@@ -102,7 +101,7 @@ def _identity(s: Submitted) -> dict[str, Any]:
         "env_steps": run.result["env_steps"],
         "policy_sha256": run.result["policy_sha256"],
         "episodes_sha256": run.result["episodes_sha256"],
-        "success": scores,
+        "success": {e.engine: float(e.successes.sum() / e.episodes.sum()) for e in (run.evaluation, *run.others)},
     }
 
 
@@ -146,20 +145,16 @@ def _rerun(
 def _decide(repeated: Sequence[dict[str, Any]], tests: Sequence[compare.Test]) -> dict[str, str]:
     for r in repeated:
         if r.get("difference"):
-            return {
-                "decision": "refused",
-                "reason": f"{r['run']} on {r['engine']}: run again on the same stack, the episodes differ: {r['difference']}",
-            }
+            where = f"{r['run']} on {r['engine']}: run again on the same stack, the episodes differ"
+            return {"decision": "refused", "reason": f"{where}: {r['difference']}"}
     if tests and tests[0].adjusted < compare.ALPHA:
         worst = tests[0]
-        return {
-            "decision": "refused",
-            "reason": f"{worst.cell}: run again, {worst.measure} is another (p = {worst.p:.2g},"
-            f" {worst.adjusted:.2g} after Holm's correction, limit {compare.ALPHA:g})",
-        }
+        p_value = f"p = {worst.p:.2g}, {worst.adjusted:.2g} after Holm's correction, limit {compare.ALPHA:g}"
+        return {"decision": "refused", "reason": f"{worst.cell}: run again, {worst.measure} is another ({p_value})"}
     cells = sum(len(r["cells"]) for r in repeated)
     equal = sum(len(r["cells"]) for r in repeated if r["mode"] == "bitwise")
-    return {"decision": "accepted", "reason": f"{cells} cells run again: {equal} equal in every bit, the rest compatible"}
+    reason = f"{cells} cells run again, {equal} of them equal in every bit"
+    return {"decision": "accepted", "reason": reason + ("" if equal == cells else ", the others within chance")}
 
 
 def _stated(compared: Sequence[compare.Cell], tests: Sequence[compare.Test]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import math
 import os
 from functools import cache
@@ -48,6 +49,13 @@ def cpu_name() -> str:
     """Model of the processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def cpu_features() -> str:
+    """Hash of the processor's instruction sets: libraries choose by them how they add, and so which bits come out."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), [])
+    return hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]
 
 
 def slots(device: str) -> list[str]:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import tasks
 from suite import config as configs
-from suite import devices, evaluation
+from suite import devices, evaluation, process
 from suite.cli import Parser, check_writable
 from suite.errors import UserError, exit_code, first_line
 from suite.matrix import concrete_engine, names_of
@@ -35,6 +35,7 @@ def parser() -> Parser:
     p.add_argument("--physics", metavar="ENGINE", help=f"{', '.join(ENGINES)} (the run's own)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
     p.add_argument("--episodes", type=int, metavar="N", help="episodes per grade (as in the run)")
+    p.add_argument("--seed", type=int, metavar="N", help="where the draws start (as in the run)")
     p.add_argument("--out", type=Path, metavar="DIR", help="where episodes.parquet and evaluation.json go")
     return p
 
@@ -54,13 +55,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     engine = concrete_engine(args.physics or config.engine, tasks.get(config.task))
     episodes = config.eval.episodes_per_grade if args.episodes is None else args.episodes
     configs.check_episodes(episodes, config.eval.episodes_per_env)
+    if args.seed is not None and not 0 <= args.seed < 2**31:
+        raise UserError(f"--seed must be from 0 to 2^31 - 1, got {args.seed}")
     protocol = evaluation.Protocol(
         task=config.task,
         engine=engine,
         device=devices.slots(args.device)[0],
         episodes_per_grade=episodes,
         episodes_per_env=config.eval.episodes_per_env,
-        seed=config.eval.seed,
+        seed=config.eval.seed if args.seed is None else args.seed,
     )
     out = args.out
     if out is None and engine != config.engine:
@@ -125,4 +128,5 @@ def _evaluate(
 
 
 if __name__ == "__main__":
+    process.follow_parent()
     sys.exit(exit_code("suite.evaluate", main))

@@ -36,17 +36,25 @@ def collect(spec: TaskSpec, command: str) -> dict[str, Any]:
         "command": command,
         "started": now(),
         "ended": None,
+        **machine(),
+        "assets": hashes(spec.assets),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """The part of a provenance that is the same for everything that runs here."""
+    return {
         "packages": packages(),
         "git": git(),
         "python": platform.python_version(),
         "os": _os_name(),
         "kernel": platform.release(),
         "cpu": devices.cpu_name(),
+        "cpu_features": devices.cpu_features(),
         "cores": devices.cores(),
         "gpus": list(devices.cuda_names()),
         "nvidia_driver": _driver(),
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-        "assets": hashes(spec.assets),
     }
 
 
