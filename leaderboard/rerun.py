@@ -102,9 +102,9 @@ def _evaluate(s: Submitted, engine: str, device: str, seed: int, work: Path) -> 
     out = work / hashlib.sha256(f"{s.name}/{engine}".encode()).hexdigest()[:16]
     out.mkdir(parents=True, exist_ok=True)
     log = out / "rerun.log"
-    arguments = ["--physics", engine, "--device", device, "--seed", str(seed), "--out", str(out)]
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment |= {process.PARENT: str(os.getpid()), "OMNI_KIT_ACCEPT_EULA": "YES", "WANDB_MODE": "disabled"}
+    arguments = ["--device", device, "--seed", str(seed), "--out", str(out)]
+    if engine != s.run.entry.engine:
+        arguments += ["--physics", engine]
     with log.open("wb") as file:
         try:
             code = subprocess.run(
@@ -112,7 +112,7 @@ def _evaluate(s: Submitted, engine: str, device: str, seed: int, work: Path) -> 
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=environment(),
                 timeout=TIMEOUT_S,
             ).returncode
         except subprocess.TimeoutExpired:
@@ -120,6 +120,12 @@ def _evaluate(s: Submitted, engine: str, device: str, seed: int, work: Path) -> 
     if code or read_json(out / "evaluation.json") is None:
         raise Undecided(f"{s.name} on {engine}: {process.reason(code, log)}")
     return pq.read_table(out / "episodes.parquet")
+
+
+def environment() -> dict[str, str]:
+    """What a process that handles a stranger's files gets to see of this one's environment."""
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return passed | {process.PARENT: str(os.getpid()), "OMNI_KIT_ACCEPT_EULA": "YES", "WANDB_MODE": "disabled"}
 
 
 def _rows(cell: str, table: pa.Table) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""The submission service behind `python -m leaderboard.serve`."""

@@ -1,0 +1,216 @@
+"""The web application: the site, status pages, and the upload."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.staticfiles import StaticFiles
+
+import suite
+from leaderboard.service.folders import Folders
+from leaderboard.service.queue import Queue
+from leaderboard.service.store import STATES, Store
+from leaderboard.service.uploads import Limits, Rejected, Uploads
+from suite.rundir import read_json
+
+PAGE = 50
+PUBLIC_ACTIONS = ("submitted", "verification started", "queued again", *STATES)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+STRICT = (
+    "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+# The site's pages are built here, escape what they show, and name their scripts by hash in a policy of their own.
+SITE = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+State = Annotated[Literal[STATES] | None, Query()]
+Submitter = Annotated[str | None, Query(min_length=1, max_length=64)]
+PageNumber = Annotated[int, Query(alias="page", ge=1, le=100_000)]
+
+
+def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> FastAPI:
+    """The application. It starts the queue with itself and stops it at its end."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        queue.start()
+        yield
+        await run_in_threadpool(queue.stop)
+        store.close()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    templates = _templates()
+    uploads = Uploads(store, folders, limits)
+
+    def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        return HTMLResponse(templates.get_template(f"service/{template}").render(**values), status)
+
+    def failure(request: Request, status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
+        if request.url.path.startswith("/api/"):
+            return JSONResponse({"error": reason}, status, headers)
+        response = page("error.html", status, reason=reason)
+        response.headers.update(headers or {})
+        return response
+
+    @app.middleware("http")
+    async def secure(request: Request, call_next: Any) -> Response:
+        try:
+            response = await call_next(request)
+        except Exception:  # the user gets a number, the log the rest
+            number = secrets.token_hex(4)
+            print(f"error {number} at {request.method} {request.url.path[:200]!a}", file=sys.stderr)
+            traceback.print_exc()
+            response = failure(request, 500, f"something went wrong here; its number is {number}")
+        response.headers.update(HEADERS)
+        response.headers.setdefault("Content-Security-Policy", STRICT)
+        return response
+
+    @app.exception_handler(Rejected)
+    async def rejected(request: Request, error: Rejected) -> Response:
+        headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+        if error.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return failure(request, error.status, error.reason, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return failure(request, 422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def missing(request: Request, error: HTTPException) -> Response:
+        return failure(
+            request, error.status_code, "there is nothing here" if error.status_code == 404 else error.detail
+        )
+
+    @app.get("/healthz")
+    def health() -> Response:
+        return JSONResponse({"ok": queue.alive, "suite_version": suite.__version__}, 200 if queue.alive else 503)
+
+    @app.get("/service.css")
+    def style() -> Response:
+        source = templates.loader.get_source
+        text = source(templates, "style.css")[0] + source(templates, "service/service.css")[0]
+        return Response(text, media_type="text/css")
+
+    @app.post("/api/submissions", status_code=202)
+    async def upload(request: Request) -> dict[str, Any]:
+        address = request.client.host if request.client else ""
+        token = await run_in_threadpool(uploads.authorise, request.headers.get("authorization"), address)
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/zip":
+            raise Rejected(415, "send the bundle as the body, with Content-Type: application/zip")
+        length = request.headers.get("content-length", "")
+        with uploads.place():
+            await run_in_threadpool(
+                uploads.check_rate, token, int(length) if length.isdecimal() and len(length) < 20 else None, address
+            )
+            try:
+                received = await uploads.receive(request.stream(), run_in_threadpool)
+            except ClientDisconnect:
+                await run_in_threadpool(store.log, "upload cut off", None, token.id, address)
+                raise Rejected(400, "the upload was cut off") from None
+            number = await run_in_threadpool(uploads.keep, *received, token, address)
+        return {"submission": number, "sha256": received[1], "state": "queued", "status": f"/submissions/{number}"}
+
+    @app.get("/api/submissions")
+    def listing(state: State = None, submitter: Submitter = None, number: PageNumber = 1) -> dict[str, Any]:
+        rows, total = store.list(state, submitter, PAGE, (number - 1) * PAGE)
+        return {"total": total, "page": number, "submissions": [_public(row) for row in rows]}
+
+    @app.get("/api/submissions/{number}")
+    def one(number: Number) -> dict[str, Any]:
+        return _public(_get(number))
+
+    @app.get("/api/submissions/{number}/verdict")
+    def verdict(number: Number) -> Response:
+        _get(number)
+        if not folders.verdict(number).is_file():
+            raise HTTPException(404)
+        return FileResponse(folders.verdict(number), media_type="application/json")
+
+    @app.get("/submissions")
+    def submissions(state: State = None, submitter: Submitter = None, number: PageNumber = 1) -> Response:
+        rows, total = store.list(state, submitter, PAGE, (number - 1) * PAGE)
+        shown = {"state": state, "submitter": submitter}
+        return page(
+            "list.html", rows=rows, total=total, page=number, pages=-(-total // PAGE), shown=shown, states=STATES
+        )
+
+    @app.get("/submissions/{number}")
+    def status(number: Number) -> Response:
+        row = _get(number)
+        events = [event for event in store.history(number) if event.action in PUBLIC_ACTIONS]
+        found = read_json(folders.verdict(number)) if row.decided else None
+        return page("submission.html", row=row, events=events, verdict=found)
+
+    def _get(number: int) -> Any:
+        if (row := store.get(number)) is None:
+            raise HTTPException(404)
+        return row
+
+    @app.get("/")
+    def home() -> Response:
+        index = folders.site / "index.html"
+        if not index.is_file():
+            return page("empty.html")
+        return FileResponse(index, headers={"Content-Security-Policy": SITE, "Cache-Control": "no-cache"})
+
+    app.mount("/", _Site(folders))
+    return app
+
+
+class _Site(StaticFiles):
+    """The site that is linked now. Folders have no listing, and what is not in the site's folder does not exist."""
+
+    def __init__(self, folders: Folders) -> None:
+        super().__init__(directory=folders.site, html=True, check_dir=False)
+
+    async def check_config(self) -> None:
+        """Before the first submission is accepted there is no site, which is no error."""
+
+    async def get_response(self, path: str, scope: Any) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Content-Security-Policy"] = SITE
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _public(row: Any) -> dict[str, Any]:
+    keys = ("id", "sha256", "size", "submitter", "title", "division", "state", "reason", "created", "decided")
+    return {key: getattr(row, key) for key in keys}
+
+
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("leaderboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["time"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
+    environment.globals["suite_version"] = suite.__version__
+    return environment
