@@ -134,12 +134,11 @@ def _check_config(config: Mapping[str, Any], run: Run, division: str, spec: task
         _check_foreign(config, run)
         return
     try:
-        default = configs.defaults(spec, run.entry.algo, run.entry.budget)
+        default = configs.defaults(spec, run.entry.algo, run.entry.budget, run.entry.curriculum)
         items = [f"{key}={_yaml(value)}" for key, value in result["overrides"].items()]
         planned, unused = configs.override(default, items)
         where = {
             "engine": run.entry.engine,
-            "curriculum": {"name": run.entry.curriculum},
             "randomization": run.entry.randomization,
             "seed": run.seed,
             **{key: config.get(key) for key in configs.LOCAL},
