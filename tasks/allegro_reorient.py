@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tasks import factors
 from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
@@ -21,15 +23,15 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.allegro_reorient:make_env",
     observations=(
-        Term("joint_position", 16, "rad", "relative to the start pose: index, middle, ring, thumb"),
-        Term("joint_velocity", 16, "5 rad/s"),
-        Term("joint_target", 16, "rad", "from the joint's position"),
-        Term("tip_position", 12, "m", "of the four finger tips, from the cube"),
-        Term("cube_position", 3, "m", "from the middle of the palm"),
-        Term("cube_axes", 6, "1", "directions of the cube's x and y axes"),
-        Term("cube_velocity", 3, "m/s"),
-        Term("cube_spin", 3, "5 rad/s"),
-        Term("goal_rotation", 6, "1", "first two columns of the rotation from the cube to the goal"),
+        Term("joint_position", 16, "rad", "relative to the start pose: index, middle, ring, thumb", sigma=0.005),
+        Term("joint_velocity", 16, "5 rad/s", sigma=0.02),
+        Term("joint_target", 16, "rad", "from the joint's position", sigma=0.005),
+        Term("tip_position", 12, "m", "of the four finger tips, from the cube", sigma=0.003),
+        Term("cube_position", 3, "m", "from the middle of the palm", sigma=0.003),
+        Term("cube_axes", 6, "1", "directions of the cube's x and y axes", sigma=0.02),
+        Term("cube_velocity", 3, "m/s", sigma=0.02),
+        Term("cube_spin", 3, "5 rad/s", sigma=0.02),
+        Term("goal_rotation", 6, "1", "first two columns of the rotation from the cube to the goal", sigma=0.02),
         Term("goals_left", 1, "1", "orientations still to be reached"),
         Term("last_action", 16, "1"),
     ),
@@ -53,6 +55,20 @@ SPEC = TaskSpec(
         "joint_velocity": SafetyLimit(7.0, "rad/s", "speed of a joint, limit in the hand's URDF"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
     },
+    factors=(
+        factors.mass(),
+        factors.mass("objects", "object_mass"),
+        factors.friction("robot,objects"),
+        factors.restitution("robot,objects"),
+        factors.joint_gain(),
+        factors.strength(),
+        factors.joint_damping("N·m·s/rad", 0.3),
+        factors.armature(),
+        factors.action_delay(),
+        *factors.sensors(factors.calibration("joint_position", "rad", 0.2)),
+        replace(factors.push("the cube", 0.8), on="objects:cube"),  # its weight
+        factors.torque_step(0.15),
+    ),
     assets=("allegro",),
 )
 
@@ -77,22 +93,16 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
 def env_cfg() -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     import isaaclab.envs.mdp as mdp
-    from isaaclab.assets import RigidObjectCfg
     from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
 
     from tasks import allegro, objects, terms
 
     joints = {"asset_cfg": SceneEntityCfg("robot", joint_names=list(allegro.JOINTS), preserve_order=True)}
-    cube = {"asset_cfg": SceneEntityCfg("cube")}
     return terms.env_cfg(
         scene=terms.scene(
             env_spacing=0.8,
             robot=allegro.hand(HEIGHT),
-            cube=RigidObjectCfg(
-                prim_path="{ENV_REGEX_NS}/Cube",
-                spawn=objects.cube(EDGE),
-                init_state=RigidObjectCfg.InitialStateCfg(pos=MIDDLE),
-            ),
+            objects=objects.collection(cube=objects.cube(EDGE)),
         ),
         commands={"goal": allegro.OrientationsCfg(error=rotation_error, smallest=SMALLEST)},
         observations={
@@ -102,9 +112,9 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
                 joint_target=ObservationTermCfg(func=joint_target),
                 tip_position=ObservationTermCfg(func=tips_from_cube),
                 cube_position=ObservationTermCfg(func=cube_from_middle),
-                cube_axes=ObservationTermCfg(func=cube_axes),
-                cube_velocity=ObservationTermCfg(func=mdp.root_lin_vel_w, params=cube),
-                cube_spin=ObservationTermCfg(func=mdp.root_ang_vel_w, params=cube, scale=0.2),
+                cube_axes=ObservationTermCfg(func=objects.axes),
+                cube_velocity=ObservationTermCfg(func=objects.velocity),
+                cube_spin=ObservationTermCfg(func=objects.spin, scale=0.2),
                 goal_rotation=ObservationTermCfg(func=goal_rotation),
                 goals_left=ObservationTermCfg(func=goals_left),
                 last_action=ObservationTermCfg(func=mdp.last_action),
@@ -133,8 +143,10 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     import torch
     from isaaclab.utils.math import sample_uniform
 
+    from tasks import objects
+
     k = len(env_ids)
-    robot, cube = env.scene["robot"], env.scene["cube"]
+    robot = env.scene["robot"]
     joints = robot.data.default_joint_pos.torch[env_ids]
     robot.write_joint_position_to_sim_index(position=joints, env_ids=env_ids)
     robot.write_joint_velocity_to_sim_index(velocity=torch.zeros_like(joints), env_ids=env_ids)
@@ -142,31 +154,20 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     half = 0.5 * sample_uniform(-0.1, 0.1, (k,), env.device)
     zero = torch.zeros_like(half)
     orientation = torch.stack((zero, zero, half.sin(), half.cos()), dim=-1)
-    position = torch.tensor(MIDDLE, device=env.device) + env.scene.env_origins[env_ids]
+    position = torch.tensor(MIDDLE, device=env.device).repeat(k, 1)
     position[:, :2] += sample_uniform(-0.005, 0.005, (k, 2), env.device)
-    cube.write_root_pose_to_sim_index(root_pose=torch.cat((position, orientation), dim=-1), env_ids=env_ids)
-    cube.write_root_velocity_to_sim_index(root_velocity=torch.zeros(k, 6, device=env.device), env_ids=env_ids)
+    cube = torch.zeros(k, 1, dtype=torch.long, device=env.device)
+    objects.place(env, env_ids, cube, position[:, None], orientation[:, None])
     env.command_manager.get_term("goal").begin(env_ids, orientation)
-
-
-def cube_orientation(env: GradedEnv) -> torch.Tensor:
-    """How the cube is turned [N, 4] (x, y, z, w)."""
-    return env.scene["cube"].data.root_quat_w.torch
 
 
 def cube_from_middle(env: GradedEnv) -> torch.Tensor:
     """From the middle of the palm to the cube [N, 3] [m]."""
     import torch
 
-    position = env.scene["cube"].data.root_pos_w.torch - env.scene.env_origins
-    return position - torch.tensor(MIDDLE, device=env.device)
+    from tasks import objects
 
-
-def cube_axes(env: GradedEnv) -> torch.Tensor:
-    """Directions of the cube's x and y axes [N, 6]."""
-    from isaaclab.utils.math import matrix_from_quat
-
-    return matrix_from_quat(cube_orientation(env))[..., :2].transpose(-1, -2).flatten(1)
+    return objects.position(env) - torch.tensor(MIDDLE, device=env.device)
 
 
 def joint_target(env: GradedEnv) -> torch.Tensor:
@@ -180,17 +181,18 @@ def joint_target(env: GradedEnv) -> torch.Tensor:
 
 def tips_from_cube(env: GradedEnv) -> torch.Tensor:
     """From the cube to the four finger tips [N, 12] [m]."""
-    from tasks import allegro
+    from tasks import allegro, objects
 
-    cube = env.scene["cube"].data.root_pos_w.torch - env.scene.env_origins
-    return (allegro.tip_positions(env) - cube[:, None]).flatten(1)
+    return (allegro.tip_positions(env) - objects.position(env)[:, None]).flatten(1)
 
 
 def goal_rotation(env: GradedEnv) -> torch.Tensor:
     """First two columns of the rotation matrix from the cube's orientation to the goal [N, 6]."""
     from isaaclab.utils.math import matrix_from_quat, quat_conjugate, quat_mul
 
-    rotation = quat_mul(env.command_manager.get_command("goal"), quat_conjugate(cube_orientation(env)))
+    from tasks import objects
+
+    rotation = quat_mul(env.command_manager.get_command("goal"), quat_conjugate(objects.orientation(env)))
     return matrix_from_quat(rotation)[..., :2].transpose(-1, -2).flatten(1)
 
 
@@ -198,7 +200,9 @@ def rotation_error(env: GradedEnv) -> torch.Tensor:
     """Angle from the cube's orientation to the goal [N] [rad]."""
     from isaaclab.utils.math import quat_error_magnitude
 
-    return quat_error_magnitude(cube_orientation(env), env.command_manager.get_command("goal"))
+    from tasks import objects
+
+    return quat_error_magnitude(objects.orientation(env), env.command_manager.get_command("goal"))
 
 
 def goals(env: GradedEnv) -> torch.Tensor:
@@ -255,10 +259,8 @@ def marks(env: GradedEnv) -> list[Mark]:
     """The cube's axes, and over it the goal's."""
     import torch
 
-    from tasks import camera
+    from tasks import camera, objects
 
-    position = env.scene["cube"].data.root_pos_w.torch - env.scene.env_origins
-    above = torch.tensor((*MIDDLE[:2], MIDDLE[2] + 0.11), device=env.device).expand_as(position)
-    return camera.axes(position, cube_orientation(env), 0.05) + camera.axes(
-        above, env.command_manager.get_command("goal"), 0.05
-    )
+    above = torch.tensor((*MIDDLE[:2], MIDDLE[2] + 0.11), device=env.device).expand(env.num_envs, 3)
+    goal = camera.axes(above, env.command_manager.get_command("goal"), 0.05)
+    return camera.axes(objects.position(env), objects.orientation(env), 0.05) + goal

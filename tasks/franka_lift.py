@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
     from isaaclab.envs import ManagerBasedRLEnvCfg
 
+    from tasks.camera import Mark
     from tasks.lab_env import GradedEnv, LabEnv
 
 SPEC = TaskSpec(
@@ -50,7 +51,7 @@ SPEC = TaskSpec(
         "tolerance": GradeParam((0.05, 0.04, 0.03, 0.02, 0.005), "m", "largest distance at the goal"),
     },
     budgets={"smoke": 100_000, "quick": 20_000_000, "full": 50_000_000},
-    view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15)),
+    view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15), marks="tasks.franka_lift:marks"),
     discrete_actions=tuple((*row, grip) for row in axis_actions(4) for grip in (-1.0, 1.0)),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
@@ -197,3 +198,10 @@ def closeness(env: GradedEnv, scale: float) -> torch.Tensor:
 def success(env: GradedEnv) -> torch.Tensor:
     """Object within the tolerance of the goal [N] bool."""
     return way(env).norm(dim=-1) < env.param("tolerance")
+
+
+def marks(env: GradedEnv) -> list[Mark]:
+    """The goal and its tolerance."""
+    from tasks import camera
+
+    return [("lime", camera.ring(goal(env), env.param("tolerance")))]

@@ -200,6 +200,11 @@ def velocity(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     return env.scene[OBJECTS].data.body_com_lin_vel_w.torch[_player(env, part)]
 
 
+def spin(env: GradedEnv, part: Part = 0) -> torch.Tensor:
+    """Angular velocity of the object that plays the part [N, 3] [rad/s]."""
+    return env.scene[OBJECTS].data.body_com_ang_vel_w.torch[_player(env, part)]
+
+
 def draw(env: GradedEnv, name: str, env_ids: torch.Tensor) -> torch.Tensor:
     """Ids of objects [k], each uniform among the first so many that the grade parameter `name` says."""
     count = env.param(name, env_ids)

@@ -12,22 +12,22 @@ def test_cube_rests_in_the_palm_and_goals_follow_one_another(engine):
     """A hand that is held still neither drops nor turns the cube; what it is turned to otherwise counts as declared."""
     found = run(f"""
 from isaaclab.utils.math import quat_error_magnitude
-from tasks import allegro_reorient as task
+from tasks import allegro_reorient as task, objects
 env = build("allegro-reorient", {engine!r}, 16, torch.arange(16) % 5 / 4)
 env.reset(seed=1)
 inside, still = env._env, torch.zeros(16, 16)
-turned = task.cube_orientation(inside).clone()
+turned = objects.orientation(inside).clone()
 for _ in range(50):
     _, _, terminated, _, extras = env.step(still)
     assert not terminated.any() and not extras["success"].any()
 report(moved=task.distance(inside).max().item())
-report(turned=quat_error_magnitude(task.cube_orientation(inside), turned).max().item())
+report(turned=quat_error_magnitude(objects.orientation(inside), turned).max().item())
 
 goals, wanted = inside.command_manager.get_term("goal"), task.goals(inside)
 report(wanted=wanted.tolist())
 first_success, bonuses = torch.zeros(16), torch.zeros(16)
 for step in range(1, 36):  # goals that the cube is at already, each for as long as it has to be held
-    goals._goal[:] = task.cube_orientation(inside)
+    goals._goal[:] = objects.orientation(inside)
     _, _, _, _, extras = env.step(still)
     bonuses += task.reached(inside)
     first_success = torch.where(extras["success"] & (first_success == 0), step, first_success)
