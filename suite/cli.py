@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import baselines
 import curricula
-import suite
 import tasks
 from suite import config, devices, tracking
 from suite.errors import UserError, unknown
+from suite.guard import WATCHDOG_S
+from suite.launch import Launcher, Local
 from suite.matrix import Request, names_of
-from suite.rundir import versions_in
+from suite.preflight import check_memory, check_versions
 from tasks.engines import ENGINES
 from tasks.spec import RANDOMIZATION_LEVELS
+
+LAUNCHERS = ("local", "ray")
+JOBS_PER_GPU = 1  # until benchmarks/gpu_packing.py has been run on a GPU: see docs/clusters.md
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,11 +61,35 @@ def parser() -> Parser:
     p.add_argument("--budget", default="auto", help="auto, smoke, quick or full (auto: full with a GPU, else smoke)")
     p.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where the runs go (runs)")
     p.add_argument("--wandb", metavar="MODE", help="online, offline or disabled (online if logged in, else disabled)")
+    p.add_argument("--dry-run", action="store_true", help="show the runs, what is complete, and the time that is left")
+    p.add_argument("--retries", type=int, default=2, metavar="N", help="further tries of a run that fails (2)")
+    p.add_argument("--watchdog", type=float, default=WATCHDOG_S, metavar="S", help=f"hung after S s ({WATCHDOG_S:.0f})")
+    p.add_argument("--no-wait", action="store_true", help="leave the runs to others that other commands work on")
+    p.add_argument("--workers", type=int, metavar="N", help="runs at a time on the CPU (by its cores and memory)")
+    p.add_argument("--jobs-per-gpu", default="auto", metavar="N", help=f"runs at a time per GPU (auto: {JOBS_PER_GPU})")
+    p.add_argument("--launcher", default="local", metavar="NAME", help=f"{' or '.join(LAUNCHERS)} (local)")
+    p.add_argument("--ray-address", metavar="HOST:PORT", help="an existing Ray cluster (a new one on this machine)")
+    p.add_argument("--store", metavar="URL", help="fsspec URL through which Ray's workers exchange files (--out)")
     return p
 
 
-def parse(argv: Sequence[str] | None) -> tuple[Request, list[str], list[str]]:
-    """The request, the device of every slot, and what to tell the user about choices made for them.
+@dataclass(frozen=True)
+class Execution:
+    """How the runs are executed; none of it makes another run. `devices` has one for each of the runs at a time."""
+
+    launcher: str
+    devices: list[str]
+    jobs_per_gpu: int
+    retries: int
+    watchdog: float
+    wait: bool
+    dry_run: bool
+    ray_address: str | None
+    store: str | None
+
+
+def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
+    """The request, how to execute it, and what to tell the user about choices made for them.
 
     Raises:
         UserError: for anything that cannot be done.
@@ -87,14 +114,60 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, list[str], list[str]]:
         wandb=args.wandb or "",
         command=shlex.join(["python", "-m", "suite.run", *(sys.argv[1:] if argv is None else argv)]),
     )
-    if args.seeds < 1:
-        raise UserError(f"--seeds must be 1 or more, got {args.seeds}")
-    slots = devices.slots(args.device)
-    budget, why_budget = choose_budget(request.budget, slots)
-    wandb, why_wandb = tracking.choose_mode(args.wandb)
     check_versions(args.out)
+    wandb, why_wandb = tracking.choose_mode(args.wandb)
+    execution = _execution(args)
+    budget, why_budget = choose_budget(request.budget, execution.devices)
+    if execution.launcher == "local":
+        simulators = any(tasks.get(name).engines != ("torch",) for name in request.tasks)
+        check_memory(execution.devices, simulators)
     chosen = {"budget": budget, "wandb": wandb}
-    return Request(**vars(request) | chosen), slots, [note for note in (why_budget, why_wandb) if note]
+    return Request(**vars(request) | chosen), execution, [note for note in (why_budget, why_wandb) if note]
+
+
+def _execution(args: argparse.Namespace) -> Execution:
+    names_of("launcher", args.launcher, LAUNCHERS)
+    per_gpu = str(JOBS_PER_GPU) if args.jobs_per_gpu == "auto" else args.jobs_per_gpu
+    if not per_gpu.isdecimal() or not int(per_gpu):
+        raise UserError(f"--jobs-per-gpu must be auto, or 1 or more, got {args.jobs_per_gpu}")
+    for option, value, least in (
+        ("--seeds", args.seeds, 1),
+        ("--workers", args.workers, 1),
+        ("--retries", args.retries, 0),
+        ("--watchdog", args.watchdog, 1),
+    ):
+        if value is not None and not value >= least:
+            raise UserError(f"{option} must be {least} or more, got {value}")
+    if args.launcher == "ray":
+        from suite import launch_ray
+
+        devices_used = launch_ray.slots(args.ray_address, args.device, int(per_gpu), args.workers, args.store)
+    elif args.ray_address or args.store:
+        raise UserError("--ray-address and --store need --launcher ray")
+    else:
+        devices_used = devices.slots(args.device, int(per_gpu), args.workers)
+    if args.workers and devices_used[0] != "cpu":
+        raise UserError("--workers is for runs on the CPU; for GPUs there is --jobs-per-gpu")
+    return Execution(
+        launcher=args.launcher,
+        devices=devices_used,
+        jobs_per_gpu=int(per_gpu),
+        retries=args.retries,
+        watchdog=args.watchdog,
+        wait=not args.no_wait,
+        dry_run=args.dry_run,
+        ray_address=args.ray_address,
+        store=args.store,
+    )
+
+
+def launcher_of(execution: Execution, out: Path) -> Launcher:
+    """What starts the workers of runs in `out`."""
+    if execution.launcher == "local":
+        return Local(execution.devices, execution.watchdog)
+    from suite.launch_ray import Ray
+
+    return Ray(execution.devices, execution.jobs_per_gpu, execution.watchdog, out, execution.store)
 
 
 def choose_budget(asked: str, slots: Sequence[str]) -> tuple[str, str]:
@@ -106,26 +179,3 @@ def choose_budget(asked: str, slots: Sequence[str]) -> tuple[str, str]:
     if devices.cuda_names():
         return "smoke", "budget: smoke, because of --device cpu (--budget full trains to the end)"
     return "smoke", "budget: smoke, because there is no CUDA GPU (--budget full trains to the end)"
-
-
-def check_versions(out: Path) -> None:
-    """Raise `UserError` if `out` is no folder for runs, or if it holds those of another suite version."""
-    if (out / "config.yaml").exists():
-        raise UserError(f"--out {out} is a run directory itself; name the folder that holds the runs")
-    if others := versions_in(out):
-        raise UserError(
-            f"--out {out} holds runs of suite version {', '.join(others)}, this is {suite.__version__};"
-            " results of different versions are never compared: use another folder"
-        )
-
-
-def check_writable(out: Path) -> None:
-    """Make the folder `out`; raise `UserError` if files cannot be written there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-        if not os.access(out, os.W_OK | os.X_OK):
-            raise PermissionError("permission denied")
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from None

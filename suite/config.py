@@ -17,6 +17,7 @@ import curricula
 import suite
 from baselines import config as agents
 from suite.errors import UserError, first_line
+from suite.process import out_of_memory
 from suite.rundir import RunDir, atomic
 from tasks.spec import GRADES, TaskSpec
 
@@ -29,6 +30,8 @@ _CHECKPOINTS = {"smoke": 4, "quick": 8, "full": 16}
 
 LOCAL = ("physics", "device", "wandb", "command")
 """Keys that say where and how a run is executed; changing one does not make another run."""
+
+_FINGERPRINT = "# identity sha256 "
 
 _SET_BY_FLAG = {
     "task": "--task",
@@ -50,10 +53,13 @@ _SET_BY_FLAG = {
 class TrainConfig:
     """How much is trained, on how many envs, with how many evenly spaced checkpoints.
 
+    No budget trains on fewer envs than it says, because that is another training. Where `min_envs` is set, one that ran
+    out of GPU memory is tried again with half of them, down to this.
     `curve`: at each checkpoint, and before the training, the policy is evaluated on every grade.
     """
 
     num_envs: int = MISSING
+    min_envs: int | None = None
     env_steps: int = MISSING
     checkpoints: int = MISSING
     curve: bool = False
@@ -169,8 +175,9 @@ def digest(overrides: dict[str, Any]) -> str:
 
 
 def save(config: DictConfig, run: RunDir) -> None:
-    """Write the resolved configuration to the run directory."""
-    text = OmegaConf.to_yaml(config, resolve=True)
+    """Write the resolved configuration to the run directory, after a line with the fingerprint of its identity."""
+    content = OmegaConf.to_container(config, resolve=True)
+    text = f"{_FINGERPRINT}{fingerprint(content)}\n{OmegaConf.to_yaml(config, resolve=True)}"
     atomic(run.config, lambda temporary: temporary.write_text(text))
 
 
@@ -197,6 +204,31 @@ def read(run: RunDir) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def reduce_envs(config: DictConfig, run: RunDir) -> None:
+    """Set the number of envs to what is left of it after the run's failures, see `TrainConfig`."""
+    if config.train.min_envs is None:
+        return
+    for failure in run.read_failures():
+        if out_of_memory(failure["reason"]):
+            config.train.num_envs = max(config.train.min_envs, config.train.num_envs // 2)
+    config.agent.num_envs = config.train.num_envs
+
+
+def saved_fingerprint(run: RunDir) -> str | None:
+    """The fingerprint in the run's config.yaml, or None: reading YAML thousands of times takes too long."""
+    try:
+        with open(run.config) as file:
+            line = file.readline()
+    except OSError:
+        return None
+    return line.removeprefix(_FINGERPRINT).strip() if line.startswith(_FINGERPRINT) else None
+
+
+def fingerprint(content: dict[str, Any]) -> str:
+    """SHA-256 of a resolved configuration's identity."""
+    return hashlib.sha256(json.dumps(identity(content), sort_keys=True).encode()).hexdigest()
+
+
 def identity(content: dict[str, Any]) -> dict[str, Any]:
     """The part of a resolved configuration that makes the run what it is."""
     return {key: value for key, value in content.items() if key not in LOCAL}
@@ -210,8 +242,10 @@ def _check(config: DictConfig) -> None:
     if config.train.curve and config.train.num_envs < len(GRADES):
         raise UserError(f"train.curve=true needs an env per grade: train.num_envs is {config.train.num_envs}")
     for key, value in counts.items():
-        if value < 1:
+        if value is not None and value < 1:
             raise UserError(f"{key} must be 1 or more, got {value}")
+    if (config.train.min_envs or 1) > config.train.num_envs:
+        raise UserError(f"train.min_envs must be at most train.num_envs, got {config.train.min_envs}")
     if config.eval.seed < 0:
         raise UserError(f"eval.seed must be 0 or more, got {config.eval.seed}")
     check_episodes(config.eval.episodes_per_grade, config.eval.episodes_per_env)

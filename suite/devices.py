@@ -10,7 +10,11 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
+
 from suite.errors import UserError
+
+WORKER_BYTES = 2_500_000_000  # main memory that a run with a simulator needs
 
 
 @cache
@@ -58,19 +62,31 @@ def cpu_features() -> str:
     return hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]
 
 
-def slots(device: str) -> list[str]:
-    """Where runs go that are under way at the same time: one a GPU, or one a pair of cores.
+def memory() -> int:
+    """Main memory that is free [bytes]: the machine's, and what its container may still take."""
+    free = psutil.virtual_memory().available
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        free = min(free, limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        pass
+    return max(0, free)
 
-    `device` is `auto` (every GPU, else the CPU), `cpu` or `cuda:K`.
+
+def slots(device: str, jobs_per_gpu: int = 1, workers: int | None = None) -> list[str]:
+    """Where runs go that are under way at the same time: `jobs_per_gpu` a GPU, or `workers` on the CPU.
+
+    `device` is `auto` (every GPU, else the CPU), `cpu` or `cuda:K`. Without `workers` there is one a pair of cores, as
+    far as the memory goes.
 
     Raises:
         UserError: for another name, or a GPU that is not there.
     """
     gpus = len(cuda_names())
     if device == "auto" and gpus:
-        return [f"cuda:{k}" for k in range(gpus)]
+        return [f"cuda:{k}" for k in range(gpus)] * jobs_per_gpu
     if device in ("auto", "cpu"):
-        return ["cpu"] * max(1, cores() // 2)
+        return ["cpu"] * (workers or max(1, min(cores() // 2, memory() // WORKER_BYTES)))
     kind, _, index = device.partition(":")
     if kind != "cuda" or not (index.isdecimal() or device == "cuda"):
         raise UserError(f"unknown device {device!r}; expected auto, cpu or cuda:K with K from 0")
@@ -78,7 +94,7 @@ def slots(device: str) -> list[str]:
     if index >= gpus:
         found = f"the CUDA devices are cuda:0 to cuda:{gpus - 1}" if gpus else "no CUDA device was found"
         raise UserError(f"device {device} is missing: {found}; use --device cpu, or see python -m suite.doctor")
-    return [f"cuda:{index}"]
+    return [f"cuda:{index}"] * jobs_per_gpu
 
 
 def claim(device: str) -> str:

@@ -15,9 +15,10 @@ from rich.console import Console
 import tasks
 from suite import config as configs
 from suite import devices, evaluation, process
-from suite.cli import Parser, check_writable
+from suite.cli import Parser
 from suite.errors import UserError, exit_code, first_line
 from suite.matrix import concrete_engine, names_of
+from suite.preflight import check_writable
 from suite.report import by_grade
 from suite.rundir import RESULT_SCHEMA, RunDir, now, sha256, write_json
 from tasks.engines import ENGINES

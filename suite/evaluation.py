@@ -68,13 +68,13 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgres
     An engine that crashes is tried once more; what is still missing then are episodes that failed.
 
     Raises:
-        EvaluationError: if the engine did not start, or the process was killed from outside.
+        EvaluationError: if the engine did not start, the disk is full, or the process was killed from outside.
     """
     for last in (False, True):
         rows, markers, code = _run(protocol, policy, log, on_progress)
         if "done" in markers:
             break
-        if "started" not in markers or -code in _FROM_OUTSIDE:
+        if "started" not in markers or code == process.DISK_FULL or -code in _FROM_OUTSIDE:
             raise EvaluationError(f"evaluation on {protocol.engine}: {process.reason(code, log)}")
         with open(log, "a") as file:
             print(f"the engine crashed in the evaluation ({process.reason(code, log)}); last try: {last}", file=file)

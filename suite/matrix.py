@@ -41,9 +41,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of the matrix. `setting` is shared by its seeds."""
+    """One run of the matrix. `setting`, its resolved configuration without seed and device, is shared by its seeds."""
 
-    setting: DictConfig
+    setting: dict[str, Any]
     overrides: dict[str, Any]
     seed: int
     run: RunDir
@@ -51,12 +51,17 @@ class Job:
     @property
     def task(self) -> str:
         """Name of the task."""
-        return self.setting.task
+        return self.setting["task"]
 
     @property
     def algo(self) -> str:
         """Name of the algorithm."""
-        return self.setting.algo
+        return self.setting["algo"]
+
+    @property
+    def env_steps(self) -> int:
+        """Env steps of the training; 0 for a reference policy."""
+        return self.setting["train"]["env_steps"]
 
     @property
     def variant(self) -> str:
@@ -70,7 +75,11 @@ class Job:
 
     def config(self, device: str) -> DictConfig:
         """The whole configuration of the run on `device`."""
-        return OmegaConf.merge(self.setting, {"seed": self.seed, "device": device})
+        return OmegaConf.merge(OmegaConf.structured(configs.RunConfig), self.content(device))
+
+    def content(self, device: str) -> dict[str, Any]:
+        """The same as plain dicts and lists."""
+        return self.setting | {"seed": self.seed, "device": device}
 
 
 def plan(request: Request) -> list[Job]:
@@ -96,6 +105,8 @@ def plan(request: Request) -> list[Job]:
                 unused &= not_here
                 known.update(configs.settable(default))
                 overrides = configs.changes(default, config)
+                # Plain from here on: thousands of jobs are planned, and merging each would take seconds.
+                base = OmegaConf.to_container(config, resolve=True)
                 for physics, level in itertools.product(request.physics, request.levels):
                     _check_level(spec, level)
                     configs.check_curriculum(config, spec, level)
@@ -106,7 +117,7 @@ def plan(request: Request) -> list[Job]:
                         "wandb": request.wandb,
                         "command": request.command,
                     }
-                    settings.append((OmegaConf.merge(config, where), overrides))
+                    settings.append((base | where, overrides))
     if unused:
         raise unknown("config key", sorted(unused)[0], sorted(known), list_all=False)
     return _jobs(settings, request)
@@ -137,32 +148,36 @@ def concrete_engine(physics: str, spec: TaskSpec) -> str:
         raise UserError(first_line(error)) from None
 
 
-def _jobs(settings: Sequence[tuple[DictConfig, dict[str, Any]]], request: Request) -> list[Job]:
-    folders = [_folder(config, overrides, request.out) for config, overrides in settings]
+def _jobs(settings: Sequence[tuple[dict[str, Any], dict[str, Any]]], request: Request) -> list[Job]:
+    folders = [_folder(setting, overrides, request.out) for setting, overrides in settings]
     jobs = []
     for seed in range(request.seeds):
-        for (config, overrides), folder in zip(settings, folders, strict=True):
-            job = Job(config, overrides, seed, RunDir(folder / f"seed{seed}"))
+        for (setting, overrides), folder in zip(settings, folders, strict=True):
+            job = Job(setting, overrides, seed, RunDir(folder / f"seed{seed}"))
             _check_same(job)
             jobs.append(job)
     return jobs
 
 
-def _folder(config: DictConfig, overrides: dict[str, Any], out: Path) -> Path:
-    variant = f"{config.curriculum.name}-{config.randomization}-{config.engine}-{config.budget}"
+def _folder(setting: dict[str, Any], overrides: dict[str, Any], out: Path) -> Path:
+    variant = "-".join(
+        [setting["curriculum"]["name"], *(setting[key] for key in ("randomization", "engine", "budget"))]
+    )
     if overrides:
         variant += f"-{configs.digest(overrides)}"
-    return out / suite.__version__ / config.task / config.algo / variant
+    return out / suite.__version__ / setting["task"] / setting["algo"] / variant
 
 
 def _check_same(job: Job) -> None:
     """Refuse a directory whose configuration is another than the one planned: the defaults were edited, say."""
+    saved = configs.saved_fingerprint(job.run)
+    if saved is not None and saved == configs.fingerprint(job.content("any")):
+        return
     if (found := configs.read(job.run)) is None:
         return
     if found.get("suite_version") != suite.__version__:
         raise UserError(f"{job.run.path} is of suite version {found.get('suite_version')}, this is {suite.__version__}")
-    planned = OmegaConf.to_container(job.config(device="any"), resolve=True)
-    found, planned = configs.identity(found), configs.identity(planned)
+    found, planned = configs.identity(found), configs.identity(job.content("any"))
     if found != planned:
         keys = [key for key in planned if planned[key] != found.get(key)] or sorted(set(found) - set(planned))
         raise UserError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +19,9 @@ from typing import Any
 PARENT = "GRADUS_PARENT"
 THREADS = 1  # of torch on the CPU: fixed, because sums depend on how they are split; more made small networks slower
 TICK_S = 0.25
+STOPPED, DISK_FULL, LEASE_LOST = 75, 74, 73
+"""Exit codes: stopped on request with nothing lost, no space to write to, taken over by another process."""
+
 _PR_SET_PDEATHSIG = 1
 _NEWS = ("compiling ", "converting ")  # beginnings of lines in which `tasks` says what takes long
 
@@ -79,6 +84,10 @@ class Child:
                 if quiet:
                     yield None
 
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM; what the process does then is its own matter."""
+        self._process.terminate()
+
     def news(self) -> str:
         """What the simulator is busy with while it starts, if that takes long: the last line that says so, or ''."""
         with open(self._log, "rb") as file:
@@ -102,6 +111,18 @@ def follow_parent(environment: Mapping[str, str] = os.environ) -> None:
         os._exit(1)
 
 
+class StopRequest:
+    """Whether SIGTERM has come since this was made; the process goes on."""
+
+    def __init__(self) -> None:
+        """Take the signal."""
+        self.came = False
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, signum: int, frame: object) -> None:
+        self.came = True
+
+
 def limit_threads(device: str) -> None:
     """Fix the number of threads on the CPU, and use its deterministic kernels. Imports torch."""
     import torch
@@ -120,22 +141,36 @@ def leave(main: Callable[[], int]) -> None:
     """
     try:
         code = main()
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    except BaseException as error:
+        code = DISK_FULL if disk_is_full(error) else 1
+        with suppress(OSError):  # where the disk is full, the log is too
+            traceback.print_exc()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)
 
 
-def stop(process: subprocess.Popen, sig: signal.Signals = signal.SIGTERM) -> None:
-    """Signal a process that `start` gave a session, and all that it started."""
+def disk_is_full(error: BaseException) -> bool:
+    """True if an error says that there is no space; some libraries raise it as an error of their own."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kill a process that `start` gave a session, and all that it started."""
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, sig)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def out_of_memory(reason: str) -> bool:
+    """True if a process failed because the GPU's memory was full: in torch's words, or in Warp's."""
+    return re.search(r"CUDA (error: )?out of memory|Failed to allocate \d+ bytes on device", reason) is not None
 
 
 def reason(process_code: int, log: Path) -> str:
-    """Why a process failed, in one line: the signal that ended it, or the last line of its log."""
+    """Why a process failed, in one line: the signal that ended it, a full disk, or the last line of its log."""
+    if process_code == DISK_FULL:
+        return f"{os.strerror(errno.ENOSPC)}: {log.parent}"
     if process_code < 0:
         try:
             name = signal.Signals(-process_code).name

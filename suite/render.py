@@ -14,9 +14,10 @@ import baselines
 import tasks
 from suite import config as configs
 from suite import devices
-from suite.cli import Parser, check_writable
+from suite.cli import Parser
 from suite.errors import UserError, exit_code, first_line
 from suite.matrix import concrete_engine, names_of
+from suite.preflight import check_writable
 from suite.process import leave, limit_threads
 from suite.rundir import RunDir, atomic
 from tasks.engines import ENGINES

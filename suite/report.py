@@ -11,14 +11,22 @@ from rich.table import Table
 from suite.scheduler import Tracked
 
 
-def show(tracked: Sequence[Tracked], out: Path) -> None:
-    """Print what failed, and the table and the page of all complete runs in `out`."""
+def show(tracked: Sequence[Tracked], out: Path) -> int:
+    """Print what failed, and the table and the page of all complete runs in `out`.
+
+    Returns 0 if no run of this command failed or had to be left.
+    """
     console = Console()
     for t in tracked:
         if t.state == "failed":
             line = f"failed: {t.job.run.path}: {t.message}\n        see {t.job.run.log}"
             console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    if any(t.job.run.read_result() for t in tracked):
+    if left := sum(t.state == "queued" for t in tracked):
+        console.print(f"{left} runs were not started: repeat the command when there is space", style="red")
+    if elsewhere := sum(t.state == "elsewhere" for t in tracked):
+        # The last command to finish builds the page.
+        console.print(f"{elsewhere} runs are left to other commands", highlight=False)
+    elif any(t.state in ("complete", "skipped") for t in tracked):
         # Here, because it imports plotting; the page reads run directories like anyone else's.
         from leaderboard import board, build, table
 
@@ -26,6 +34,7 @@ def show(tracked: Sequence[Tracked], out: Path) -> None:
         console.print(table.render(found))
         page = build.write(found, out, out / "site")
         console.print(f"leaderboard: {page}", markup=False, highlight=False, soft_wrap=True)
+    return 1 if any(t.state in ("failed", "queued") for t in tracked) else 0
 
 
 def by_grade(title: str, summary: Mapping[str, Mapping[str, float]]) -> Table:

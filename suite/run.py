@@ -5,28 +5,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from suite import cli, display, report, scheduler
+from suite import cli, display, estimate, plans, preflight, report, scheduler
 from suite.errors import exit_code
 from suite.matrix import plan
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0 if every run is complete, 1 if one failed, 130 after Ctrl-C; `UserError` for bad input."""
-    request, slots, notes = cli.parse(argv)
+    """Exit code 0 if every run is complete, 1 if one is not, 130 after Ctrl-C; `UserError` for bad input."""
+    request, execution, notes = cli.parse(argv)
     jobs = plan(request)
-    cli.check_writable(request.out)  # last: a command that cannot be carried out leaves nothing behind
+    if execution.dry_run:
+        estimate.show(jobs, execution.devices, request.out)
+        return 0
+    preflight.check_writable(request.out)  # last: a command that cannot be carried out leaves nothing behind
     for note in notes:
         print(note)
     complete = sum(job.complete for job in jobs)
-    where = f"{len(slots)} at a time on {slots[0].partition(':')[0]}"
+    where = f"{len(execution.devices)} at a time on {execution.devices[0].partition(':')[0]}"
     print(f"{len(jobs)} runs ({complete} already complete) in {request.out}, {where}", flush=True)
+    plans.save(jobs, request)
+    launcher = cli.launcher_of(execution, request.out)
     try:
-        tracked = scheduler.execute(jobs, slots, display.choose())
+        tracked = scheduler.execute(jobs, launcher, display.choose(), execution.retries, execution.wait)
     except KeyboardInterrupt:
         print("\nstopped; the same command continues from the last checkpoints", file=sys.stderr)
         return 130
-    report.show(tracked, request.out)
-    return 1 if any(t.state == "failed" for t in tracked) else 0
+    return report.show(tracked, request.out)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
@@ -21,10 +20,6 @@ RESULT_KEYS = (
     *("suite_version", "task", "algo", "curriculum", "randomization", "engine", "seed", "budget", "overrides"),
     *("env_steps", "wall_time_s", "success", "episodes", "policy_sha256", "episodes_sha256", "provenance"),
 )
-
-
-class Locked(RuntimeError):
-    """Another live process works on the run directory."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +83,21 @@ class RunDir:
         """The outcome (JSON), written last: its existence says that the run is complete."""
         return self.path / "result.json"
 
-    def lock(self) -> int:
-        """Hold the directory until this process ends, however it ends. Raises `Locked` if another one does."""
-        fd = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise Locked(f"another process works on {self.path}") from None
-        return fd
+    @property
+    def failures(self) -> Path:
+        """Tries that failed: when, where, and why (JSON)."""
+        return self.path / "failures.json"
+
+    def read_failures(self) -> list[dict[str, Any]]:
+        """The tries that failed, the oldest first: `ended`, `device` and `reason` of each."""
+        return (read_json(self.failures) or {}).get("failures", [])
+
+    def add_failure(self, device: str, reason: str) -> None:
+        """Append to the tries that failed."""
+        write_json(
+            self.failures,
+            {"failures": [*self.read_failures(), {"ended": now(), "device": device, "reason": reason}]},
+        )
 
     def read_result(self) -> dict[str, Any] | None:
         """The result if the run is complete, else None."""
@@ -106,22 +107,28 @@ class RunDir:
         return result if self.episodes.is_file() and self.policy.is_file() else None
 
 
-def atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, then put it in place of `path`: a reader sees all of it or nothing."""
+def atomic(path: Path, write: Callable[[Path], object], once: bool = False) -> None:
+    """Let `write` fill a temporary file, then put it in place of `path`: a reader sees all of it or nothing.
+
+    With `once` there may be no file yet; raises `FileExistsError` otherwise.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())  # without it a power cut may leave an empty file under the new name
-        os.replace(temporary, path)
+        if once:
+            os.link(temporary, path)
+        else:
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON atomically; numbers that JSON does not have (NaN, infinity) become null."""
+def write_json(path: Path, content: dict[str, Any], once: bool = False) -> None:
+    """Write JSON, see `atomic`; numbers that JSON does not have (NaN, infinity) become null."""
     text = json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
-    atomic(path, lambda temporary: temporary.write_text(text))
+    atomic(path, lambda temporary: temporary.write_text(text), once)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

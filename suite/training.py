@@ -17,7 +17,7 @@ import tasks
 from suite import config as configs
 from suite import devices
 from suite.errors import first_line
-from suite.process import emitter, follow_parent, leave, limit_threads
+from suite.process import STOPPED, StopRequest, emitter, follow_parent, leave, limit_threads
 from suite.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def main() -> int:
     follow_parent()
     run = RunDir(Path(sys.argv[1]))
     config = configs.load(run)
+    configs.reduce_envs(config, run)
     device = devices.claim(config.device)
     limit_threads(device)
     if config.algo in baselines.reference_names():
@@ -60,16 +61,19 @@ def main() -> int:
 
         export_reference(config.algo, tasks.get(config.task), run.policy)
     else:
-        train(config, run, device, Reporter(sys.argv[2]))
+        finished = train(config, run, device, Reporter(sys.argv[2]))
+        return 0 if finished else STOPPED
     return 0
 
 
-def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> None:
+def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> bool:
     """Train to `config.train.env_steps` and export the policy, from the last checkpoint if there is one.
 
     At each of `config.train.checkpoints` evenly spaced numbers of env steps the state is saved and all envs start new
     episodes from a derived seed; so a run that was interrupted takes the same path as one that was not. The policy
     file is written last: where it exists, the training is done.
+
+    Returns False if it was asked to stop (SIGTERM) and did so at a checkpoint.
     """
     from baselines.learner import make_learner
 
@@ -83,11 +87,13 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> Non
     identity = {key: config[key] for key in ("suite_version", "engine", "randomization")}
     identity |= {"curriculum": OmegaConf.to_container(config.curriculum), "device": env.device.type}
     learner = make_learner(config.algo, env, config.agent, config.seed, teacher, identity)
-    _loop(config, run, report, learner, teacher, clock)
+    if not _loop(config, run, report, learner, teacher, clock):
+        return False
     learner.export(run.policy)
+    return True
 
 
-def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, teacher: Teacher, clock: Clock) -> None:
+def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, teacher: Teacher, clock: Clock) -> bool:
     from suite.probe import Curve
     from suite.recorder import Curriculum, Progress
 
@@ -103,6 +109,7 @@ def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, t
     rate = Rate(learner.env_steps)
     start, before = time.monotonic(), progress.total("wall_time_s")
     last_save = start
+    stop = StopRequest()
     while learner.env_steps < total:
         saved = learner.env_steps * checkpoints // total
         metrics, episodes = learner.iterate()
@@ -137,6 +144,9 @@ def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, t
             rate = Rate(learner.env_steps)
         if due:
             learner.checkpoint(file)
+            if stop.came and learner.env_steps < total:
+                return False
+    return True
 
 
 def _restore(learner: Learner, file: Path) -> None:

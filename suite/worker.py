@@ -6,9 +6,12 @@ can hold one simulation and may not survive its end.
 
 from __future__ import annotations
 
-import sys
+import argparse
+import copy
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ import tasks
 from suite import config as configs
 from suite import evaluation, process
 from suite.errors import first_line
+from suite.guard import WATCHDOG_S, Guard
+from suite.lease import Claimant, Lease
 from suite.provenance import collect
 from suite.rundir import RESULT_SCHEMA, RunDir, now, read_json, sha256, write_json, write_status
 from suite.tracking import Tracker
@@ -30,6 +35,10 @@ class RunError(RuntimeError):
     """A run that failed; the message is the reason, in one line."""
 
 
+class Stopped(BaseException):
+    """Somebody asked for an end, and nothing that would be lost was going on."""
+
+
 class Status:
     """Keeps `status.json` up to date, without writing more often than somebody can look."""
 
@@ -38,6 +47,7 @@ class Status:
         self._run, self._written = run, 0.0
         self._fields: dict[str, Any] = {"state": "starting", "env_steps": 0, "total_env_steps": total_env_steps}
         self._fields |= dict.fromkeys(("steps_per_s", "return_mean", "success_mean", "eta_s"))
+        self.on_news: Callable[[bool], None] = lambda slow: None
 
     @property
     def state(self) -> str:
@@ -45,35 +55,83 @@ class Status:
         return self._fields["state"]
 
     def __call__(self, state: str, **fields: Any) -> None:
-        """Report `state`; a change of it is written at once."""
+        """Report `state`; a change of it is written at once. A file that cannot be written stops nothing."""
         changed = state != self.state or not self._written
+        before = [self._fields.get(key) for key in ("state", "env_steps", "message")]
         # A mean over no episodes is no news.
         self._fields |= {"state": state} | {key: value for key, value in fields.items() if value == value}
+        if before != [self._fields.get(key) for key in ("state", "env_steps", "message")]:
+            self.on_news(state != "training")
         if changed or time.monotonic() - self._written > STATUS_S:
-            write_status(self._run.status, **self._fields)
+            with suppress(OSError):
+                write_status(self._run.status, **self._fields)
             self._written = time.monotonic()
+
+
+class Stop:
+    """SIGTERM stops the run at its next checkpoint, or at once where nothing would be lost."""
+
+    def __init__(self, report: Status) -> None:
+        """Take the signal."""
+        self._report = report
+        self.asked = False
+        self.training: process.Child | None = None
+        signal.signal(signal.SIGTERM, self._asked)
+
+    def _asked(self, signum: int, frame: object) -> None:
+        self.asked = True
+        if self._report.state != "training" or self.training is None:
+            raise Stopped
+        self.training.ask_to_stop()
 
 
 def main() -> int:
     """Do what is left of the run."""
     process.follow_parent()
-    run = RunDir(Path(sys.argv[1]))
-    held = run.lock()  # noqa: F841 (held until the process ends)
+    parser = argparse.ArgumentParser(prog="python -m suite.worker")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--lease", type=int, help="generation of the lease that was taken for this process")
+    parser.add_argument("--watchdog", type=float, default=WATCHDOG_S, help="seconds without progress that end it")
+    args = parser.parse_args()
+    run = RunDir(args.run)
+    lease = _lease(run, args.lease)
     config = configs.load(run)
     report = Status(run, config.train.env_steps)
+    stop = Stop(report)
+    guard = Guard(lease, args.watchdog, lambda reason: report("failed", message=reason))
+    report.on_news = guard.progress
+    guard.start()
     report("starting", message="")
     try:
-        _finish(config, run, report)
+        _finish(config, run, report, stop)
+    except Stopped:
+        return process.STOPPED
     except (RunError, evaluation.EvaluationError) as error:
         report("failed", message=first_line(error))
-        return 1
+        return process.DISK_FULL if process.disk_is_full(error) else 1
     except BaseException as error:
         report("failed", message=f"{type(error).__name__}: {first_line(error)}")
         raise
+    finally:
+        if args.lease is None:
+            lease.give_back()
     return 0
 
 
-def _finish(config: DictConfig, run: RunDir, report: Status) -> None:
+def _lease(run: RunDir, generation: int | None) -> Lease:
+    if generation is None:
+        lease = Claimant(run.path).claim()
+        if lease is None:
+            raise RunError(f"another process works on {run.path}")
+        return lease
+    lease = Lease(run.path, generation)
+    lease.adopt()
+    return lease
+
+
+def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop) -> None:
+    if run.read_result() is None:
+        run.result.unlink(missing_ok=True)  # what it spoke of is gone
     spec = tasks.get(config.task)
     provenance = collect(spec, config.command)
     earlier = read_json(run.provenance) or {}
@@ -81,7 +139,7 @@ def _finish(config: DictConfig, run: RunDir, report: Status) -> None:
     write_json(run.provenance, provenance)
     tracker = Tracker(config, run)
     if not run.policy.exists():
-        _train(config, run, tracker, report)
+        _train(run, tracker, report, stop)
     curve = _curve(run)
 
     protocol = evaluation.Protocol(config.task, config.engine, config.device, **config.eval)
@@ -110,17 +168,20 @@ def _finish(config: DictConfig, run: RunDir, report: Status) -> None:
         **evaluation.summary(rows),
         "policy_sha256": sha256(run.policy),
         "episodes_sha256": episodes_hash,
+        "num_envs": _num_envs(config, run),
+        "failures": run.read_failures(),
         "command": config.command,
         "provenance": provenance,
     }
-    write_json(run.result, result)
+    write_json(run.result, result, once=True)
     means = {f"{key}_mean": _mean(result[key]) for key in ("success", "return")}
     report("complete", **means, message="")
     tracker.finish(run, result, curve)  # after the result, which does not wait for a slow upload
 
 
-def _train(config: DictConfig, run: RunDir, tracker: Tracker, report: Status) -> None:
+def _train(run: RunDir, tracker: Tracker, report: Status, stop: Stop) -> None:
     with process.Child(["suite.training", str(run.path)], run.log) as child:
+        stop.training = child
         for event in child:
             if event is None:
                 if report.state == "starting":
@@ -129,6 +190,9 @@ def _train(config: DictConfig, run: RunDir, tracker: Tracker, report: Status) ->
                 report(**event["status"])
             else:
                 tracker.log(event["row"])
+        stop.training = None
+    if stop.asked:
+        raise Stopped
     if not run.policy.exists():
         raise RunError(process.reason(child.code, run.log))
 
@@ -137,6 +201,12 @@ def _curve(run: RunDir) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     return pq.read_table(run.progress).to_pylist() if run.progress.exists() else []
+
+
+def _num_envs(config: DictConfig, run: RunDir) -> int:
+    config = copy.deepcopy(config)
+    configs.reduce_envs(config, run)
+    return config.train.num_envs
 
 
 def _mean(by_grade: Mapping[str, float]) -> float:

@@ -32,7 +32,7 @@ def test_all_means_the_suite_and_every_algorithm(tmp_path):
     planned = jobs(tmp_path, "--task", "all", "--algo", "all", "--physics", "newton_mjwarp")
     assert {job.task for job in planned} == set(tasks.names())
     assert {job.algo for job in planned} == {*baselines.names(), *baselines.reference_names()}
-    assert {job.setting.engine for job in planned} == {"newton_mjwarp"}
+    assert {job.setting["engine"] for job in planned} == {"newton_mjwarp"}
 
 
 def test_resolved_configuration(tmp_path):
@@ -49,7 +49,7 @@ def test_resolved_configuration(tmp_path):
 def test_overrides_name_the_run_only_where_they_change_it(tmp_path):
     base = ["--task", "toy-reach", "--algo", "ppo,random"]
     plain = jobs(tmp_path, *base)
-    same = jobs(tmp_path, *base, f"train.num_envs={plain[0].setting.train.num_envs}")
+    same = jobs(tmp_path, *base, f"train.num_envs={plain[0].setting['train']['num_envs']}")
     assert [job.run for job in same] == [job.run for job in plain]
     ppo, random = jobs(tmp_path, *base, "agent.gamma=0.5")
     assert ppo.variant == f"none-r0-torch-smoke-{config.digest({'agent.gamma': 0.5})}"
@@ -79,11 +79,11 @@ def test_where_and_how_a_run_is_executed_does_not_make_another_run(tmp_path):
 def test_budget_says_why(tmp_path, monkeypatch, asked, device, gpus, budget, why):
     monkeypatch.setattr(devices, "cuda_names", lambda: gpus)
     argv = ["--task", "toy-reach", "--algo", "ppo", "--budget", asked, "--device", device, "--out", str(tmp_path)]
-    request, slots, notes = cli.parse([*argv, "--wandb", "disabled"])
+    request, execution, notes = cli.parse([*argv, "--wandb", "disabled"])
     assert request.budget == budget
     assert [note for note in notes if note.startswith("budget")] == ([] if why is None else notes)
     assert why is None or why in notes[0]
-    assert len(slots) == (len(gpus) if device == "auto" and gpus else max(1, devices.cores() // 2))
+    assert len(execution.devices) == (len(gpus) if device == "auto" and gpus else max(1, devices.cores() // 2))
 
 
 def test_claimed_gpu_is_the_only_one_that_is_visible(monkeypatch):

@@ -16,6 +16,7 @@ import yaml
 import suite
 from suite import cli, scheduler
 from suite.display import Display
+from suite.launch import Local
 from suite.matrix import plan
 from suite.rundir import RunDir, read_json, sha256
 
@@ -41,7 +42,7 @@ def start(out, *argv):
 
 def execute(out, *argv):
     """What the command does, without the page at the end, which takes as long as the training."""
-    (tracked,) = scheduler.execute(plan(cli.parse(command_line(out, *argv))[0]), ["cpu"], Display())
+    (tracked,) = scheduler.execute(plan(cli.parse(command_line(out, *argv))[0]), Local(["cpu"], 900), Display())
     return tracked
 
 

@@ -1,0 +1,128 @@
+"""`python -m suite.status OUT`: where the runs in a folder stand, seen from outside."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from suite import lease, plans
+from suite.cli import Parser
+from suite.display import ACTIVE, describe, overall, table
+from suite.errors import UserError, exit_code
+from suite.preflight import check_versions
+from suite.rundir import RunDir, read_json
+
+EVERY_S = 2.0  # [s] between two looks with --follow
+
+
+@dataclass
+class Name:
+    """Which run, from its path; `env_steps` as it was planned."""
+
+    path: str
+    task: str
+    algo: str
+    variant: str
+    seed: int
+    env_steps: int
+
+
+@dataclass
+class Found:
+    """A run and where it stands; the states are those of `scheduler.Tracked`, and lost: its process is gone."""
+
+    job: Name
+    state: str
+    status: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0 if every run is complete, 1 if one is not; `UserError` for a folder without runs."""
+    parser = Parser(prog="python -m suite.status", description="Show where the runs in a folder stand.")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the --out of suite.run")
+    parser.add_argument("--json", action="store_true", help="as a JSON object, every run of it")
+    parser.add_argument("--follow", action="store_true", help="again every two seconds, until no run is left")
+    args = parser.parse_args(argv)
+    if not args.out.is_dir():
+        raise UserError(f"{args.out} is not a folder; expected the --out of suite.run")
+    check_versions(args.out)
+    found = look(args.out)
+    if not found:
+        raise UserError(f"{args.out} holds no runs of this suite version")
+    if args.json:
+        print(json.dumps(_as_json(found), indent=1))
+    elif args.follow:
+        found = _follow(args.out)
+    else:
+        _show(found)
+    return 0 if all(run.state == "complete" for run in found) else 1
+
+
+def look(out: Path) -> list[Found]:
+    """Every run that was planned or begun in `out`, sorted by path."""
+    planned = plans.load(out)
+    runs = {str(run.path.relative_to(out)): run for run in plans.run_dirs(out)}
+    return [_look_at(path, runs.get(path), planned.get(path)) for path in sorted({*planned, *runs})]
+
+
+def _look_at(path: str, run: RunDir | None, env_steps: int | None) -> Found:
+    _, task, algo, variant, seed = Path(path).parts
+    name = Name(path, task, algo, variant, int(seed.removeprefix("seed")), env_steps or 0)
+    status = {} if run is None else read_json(run.status) or {}
+    if env_steps is None:
+        name.env_steps = status.get("total_env_steps") or 0
+    if run is not None and run.read_result() is not None:
+        return Found(name, "complete", status | {"eta_s": None})
+    state = status.get("state") or "queued"
+    if state == "complete":  # its result is gone
+        state = "queued"
+    if state in ACTIVE and not _alive(run):
+        return Found(name, "lost", status, "its process is gone; the same command continues from the last checkpoint")
+    return Found(name, state, status, status.get("message") or "")
+
+
+def _alive(run: RunDir) -> bool:
+    alive = lease.holder_alive(run.path)
+    if alive is None:  # on another machine: by its last report, as far as the two clocks agree
+        return time.time() - run.status.stat().st_mtime < lease.LEASE_S
+    return alive
+
+
+def _as_json(found: Sequence[Found]) -> dict[str, Any]:
+    runs = [vars(run.job) | {"state": run.state, "message": run.message, "status": run.status} for run in found]
+    return {"overall": overall(found), "runs": runs}
+
+
+def _show(found: Sequence[Found]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if console.is_terminal:
+        console.print(table(found, room=max(5, console.height - 6)))
+        return
+    for run in found:
+        if run.state not in ("complete", "queued"):
+            print(describe(run))
+    print(overall(found))
+
+
+def _follow(out: Path) -> list[Found]:
+    from rich.live import Live
+
+    with Live(auto_refresh=False) as live:
+        while True:
+            found = look(out)
+            live.update(table(found, room=max(5, live.console.height - 6)), refresh=True)
+            if not any(run.state in (*ACTIVE, "queued") for run in found):
+                return found
+            time.sleep(EVERY_S)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code("suite.status", main))

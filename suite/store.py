@@ -1,0 +1,87 @@
+"""Run directories behind an fsspec URL (s3://, gs://, file://, ...), for machines that share no file system."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import suite
+from suite.errors import UserError, first_line
+from suite.rundir import RunDir, atomic, read_json, sha256
+
+RESULT = "result.json"
+
+
+class Store:
+    """Files of runs under the URL, by the run's path relative to the output folder."""
+
+    def __init__(self, url: str) -> None:
+        """Raise `UserError` for an URL that fsspec cannot open."""
+        import fsspec
+
+        if "://" not in url:
+            raise UserError(f"--store must be an URL such as s3://bucket/runs, got {url!r}")
+        try:
+            self._fs, root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise UserError(f"--store {url} cannot be opened: {first_line(error)}") from None
+        self._root = root.rstrip("/")
+        self._seen: dict[Path, int] = {}
+
+    def push_progress(self, run: RunDir, name: str) -> None:
+        """Upload what a run could continue from, if there is something new."""
+        # The tables after the checkpoint: rows that it does not know are dropped, missing ones would stay missing.
+        files = [run.checkpoint / "last.ckpt", run.policy, run.progress, run.curriculum, run.provenance]
+        state = [file for file in files[:2] if file.exists() and self._seen.get(file) != file.stat().st_mtime_ns]
+        for file in state:
+            self._seen[file] = file.stat().st_mtime_ns
+        for file in (*state, *(f for f in files[2:] if state and f.exists())):
+            self._put(file, run, name)
+
+    def push(self, run: RunDir, name: str) -> None:
+        """Upload all of a run; its result last, and only if there is none yet."""
+        files = [Path(folder) / file for folder, _, names in os.walk(run.path) for file in names]
+        for file in sorted(files):
+            if not file.name.startswith(".") and file != run.result:
+                self._put(file, run, name)
+        if run.result.exists() and not self._fs.exists(f"{self._root}/{name}/{RESULT}"):
+            self._put(run.result, run, name)
+
+    def _put(self, file: Path, run: RunDir, name: str) -> None:
+        """A file appears under its name as a whole, also where an URL is a folder."""
+        target = f"{self._root}/{name}/{file.relative_to(run.path).as_posix()}"
+        self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+        self._fs.put_file(str(file), f"{target}.part")
+        self._fs.mv(f"{target}.part", target)
+
+    def pull(self, name: str, folder: Path) -> None:
+        """Download what there is of a run; the result last, and only if it fits to the other files."""
+        root = f"{self._root}/{name}"
+        try:
+            found = [path for path in self._fs.find(root) if not path.endswith(".part")]
+        except FileNotFoundError:
+            return
+        for path in sorted(found, key=lambda path: path.endswith(f"/{RESULT}")):
+            target = folder / path[path.index(name) + len(name) + 1 :]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            atomic(target, lambda temporary, path=path: self._fs.get_file(path, str(temporary)))
+        result = read_json(folder / RESULT)
+        run = RunDir(folder)
+        if result and not _fits(run, result):
+            run.result.unlink()
+
+    def fetch_complete(self, out: Path) -> None:
+        """Download every run that is complete here and not in `out`."""
+        with suppress(FileNotFoundError):
+            for path in self._fs.find(f"{self._root}/{suite.__version__}"):
+                if not path.endswith(f"/{RESULT}"):
+                    continue
+                name = path[path.index(f"{suite.__version__}/") :].removesuffix(f"/{RESULT}")
+                if RunDir(out / name).read_result() is None:
+                    self.pull(name, out / name)
+
+
+def _fits(run: RunDir, result: dict) -> bool:
+    hashes = {"policy_sha256": run.policy, "episodes_sha256": run.episodes}
+    return all(file.is_file() and sha256(file) == result.get(key) for key, file in hashes.items())
