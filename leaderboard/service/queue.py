@@ -57,7 +57,7 @@ class Queue:
         self._stop.set()
         self._thread.join()
         for child in (*self._verifying.values(), *([self._building[1]] if self._building else [])):
-            process.stop(child, process.signal.SIGKILL)
+            process.kill(child)
             child.wait()
 
     @property
