@@ -114,7 +114,7 @@ class Tracker:
             grades = list(result["success"])
             rows = [[g, result["success"][g], result["return"][g], result["episodes"][g]] for g in grades]
             table = self._wandb.Table(columns=["grade", "success", "return", "episodes"], data=rows)
-            images = {f"figures/{name}": self._wandb.Image(image) for name, image in _figures(result, curve).items()}
+            images = {f"figures/{name}": self._wandb.Image(image) for name, image in _figures(result, curve, run).items()}
             self._run.log({"env_steps": result["env_steps"], "evaluation": table, **images})
             for grade in grades:
                 self._run.summary[f"success/{grade}"] = result["success"][grade]
@@ -144,9 +144,12 @@ def _run_id(file: Path) -> str:
     return file.read_text()
 
 
-def _figures(result: Mapping[str, Any], curve: Sequence[Mapping[str, float]]) -> dict[str, Image]:
+def _figures(result: Mapping[str, Any], curve: Sequence[Mapping[str, float]], run: RunDir) -> dict[str, Image]:
+    import pyarrow.parquet as pq
     from matplotlib.figure import Figure
     from PIL import Image
+
+    from suite import curriculum_figure
 
     bars = Figure(figsize=(4, 3), layout="constrained")
     axes = bars.add_subplot(ylim=(0, 1), xlabel="grade", ylabel="success")
@@ -158,6 +161,8 @@ def _figures(result: Mapping[str, Any], curve: Sequence[Mapping[str, float]]) ->
         known = [row for row in curve if math.isfinite(row["success_mean"])]
         axes.plot([row["env_steps"] for row in known], [row["success_mean"] for row in known])
         figures["learning_curve"] = lines
+    if run.curriculum.exists():
+        figures["curriculum"] = curriculum_figure.draw(pq.read_table(run.curriculum).to_pylist())
     images = {}
     for name, figure in figures.items():
         file = io.BytesIO()

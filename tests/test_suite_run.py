@@ -151,7 +151,7 @@ def test_what_wandb_writes_offline(first):
     curve = [row for row in history if "return_mean" in row]
     progress = pq.read_table(run.progress).to_pylist()
     assert [row["env_steps"] for row in curve] == [row["env_steps"] for row in progress if row["episodes"]]
-    assert {"evaluation", "figures/success", "figures/learning_curve"} <= set(history[-1])
+    assert {"evaluation", "figures/success", "figures/learning_curve", "figures/curriculum"} <= set(history[-1])
     artifacts = [record.artifact for record in records if record.HasField("artifact")]
     (policy,) = [artifact for artifact in artifacts if artifact.type == "policy"]
     assert "policy.safetensors" in {entry.path for entry in policy.manifest.contents}
