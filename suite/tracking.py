@@ -114,7 +114,8 @@ class Tracker:
             grades = list(result["success"])
             rows = [[g, result["success"][g], result["return"][g], result["episodes"][g]] for g in grades]
             table = self._wandb.Table(columns=["grade", "success", "return", "episodes"], data=rows)
-            images = {f"figures/{name}": self._wandb.Image(image) for name, image in _figures(result, curve, run).items()}
+            figures = _figures(result, curve, run)
+            images = {f"figures/{name}": self._wandb.Image(image) for name, image in figures.items()}
             self._run.log({"env_steps": result["env_steps"], "evaluation": table, **images})
             for grade in grades:
                 self._run.summary[f"success/{grade}"] = result["success"][grade]

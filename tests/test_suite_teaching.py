@@ -8,7 +8,7 @@ import torch
 
 import tasks
 from baselines.learner_base import Learner
-from suite import cli, training
+from suite import cli, curriculum_figure, training
 from suite.matrix import plan
 from suite.probe import first_episodes
 from tasks.spec import GRADES
@@ -112,3 +112,11 @@ def test_success_of_the_first_episodes():
     assert success.tolist() == [1.0, 0.0] * 5
     assert returns.isfinite().all()
     assert returns.std() > 0
+
+
+def test_the_picture_of_a_curriculum_has_a_panel_per_parameter(tmp_path):
+    run = train(tmp_path, "adr", *FACTORS, "curriculum.factors=[mass,wind]")
+    figure = curriculum_figure.draw(pq.read_table(run.curriculum).to_pylist())
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels[:5] == ["difficulty", "difficulty", "difficulty", "mass", "wind"]
+    figure.savefig(tmp_path / "figure.png")
