@@ -23,6 +23,7 @@ from leaderboard.runs import Run, read_run
 from leaderboard.schema import GRADES, Unusable, read_json
 from suite import config as configs
 from suite.errors import UserError, first_line
+from suite.reproduce import config_of
 
 MAX_TEXT = 10_000  # of one string in a run's JSON or YAML
 
@@ -134,20 +135,10 @@ def _check_config(config: Mapping[str, Any], run: Run, division: str, spec: task
         _check_foreign(config, run)
         return
     try:
-        default = configs.defaults(spec, run.entry.algo, run.entry.budget, run.entry.curriculum)
-        items = [f"{key}={_yaml(value)}" for key, value in result["overrides"].items()]
-        planned, unused = configs.override(default, items)
-        where = {
-            "engine": run.entry.engine,
-            "randomization": run.entry.randomization,
-            "seed": run.seed,
-            **{key: config.get(key) for key in configs.LOCAL},
-        }
-        planned = OmegaConf.to_container(OmegaConf.merge(planned, where), resolve=True, throw_on_missing=True)
-    except (UserError, KeyError, ValueError) as error:
+        planned = config_of(result)
+    except UserError as error:
         raise Unusable(f"its settings are none of this suite's: {first_line(error)[:200]}") from None
-    if unused:
-        raise Unusable(f"{run.entry.algo} has no setting {sorted(unused)[0]}")
+    planned = OmegaConf.to_container(planned, resolve=True)
     planned, found = configs.identity(planned), configs.identity(dict(config))
     if planned != found:
         keys = [key for key in planned if planned[key] != found.get(key)] or sorted(set(found) - set(planned))
@@ -161,10 +152,6 @@ def _check_foreign(config: Mapping[str, Any], run: Run) -> None:
     for key, value in wanted.items():
         if config.get(key) != value:
             raise Unusable(f"{key} in config.yaml is not what result.json says")
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n...\n").strip()
 
 
 def _folder(config: Mapping[str, Any], run: Run) -> str:

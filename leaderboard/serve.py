@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from leaderboard.bundle import TEXTS, check_text
 from leaderboard.schema import Unusable
@@ -65,6 +66,22 @@ def _store(args: argparse.Namespace):
         raise UserError(f"the database cannot be opened ({first_line(error)[:200]}); see {DATABASE}") from None
 
 
+def server_config(app: Any, host: str, port: int) -> Any:
+    """How uvicorn serves the application."""
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=100,
+        timeout_keep_alive=15,
+        h11_max_incomplete_event_size=32 * 1024,
+    )
+
+
 def _serve(args: argparse.Namespace) -> int:
     import uvicorn
 
@@ -83,16 +100,7 @@ def _serve(args: argparse.Namespace) -> int:
     settings = Settings(args.workers, ("--device", device, "--cells", str(args.cells)))
     limits = Limits(bytes=args.max_mb * MIB, per_day=args.per_day)
     app = make_app(store, folders, Queue(store, folders, settings), limits)
-    uvicorn.run(
-        app,
-        host=args.host,
-        port=args.port,
-        log_level="warning",
-        server_header=False,
-        limit_concurrency=100,
-        timeout_keep_alive=15,
-        h11_max_incomplete_event_size=32 * 1024,
-    )
+    uvicorn.Server(server_config(app, args.host, args.port)).run()
     return 0
 
 

@@ -1,11 +1,15 @@
 """The tests that decide whether two evaluations are of one policy."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from scipy.stats import fisher_exact
 
-from suite import compare
+from suite import compare, reproduce
+from suite.errors import UserError
+from suite.rundir import RESULT_KEYS
 
 
 @pytest.mark.parametrize(("k1", "k2", "n1", "n2"), [(60, 40, 64, 64), (0, 0, 8, 8), (64, 64, 64, 64), (5, 30, 16, 64)])
@@ -82,3 +86,65 @@ def test_the_same_stack():
     assert "packages" in compare.different_stack(one, one | {"packages": {"torch": "3"}}, ["A", "A"])
     without = {key: value for key, value in one.items() if key != "cpu_features"}
     assert "cpu_features" in compare.different_stack(without, without, ["A", "A"])
+
+
+def result(success=0.9, policy="a", **fields):
+    grades = ("g1", "g2", "g3", "g4", "g5")
+    machine = {"packages": {"torch": "2"}, "python": "3.12.1", "cpu": "A", "cpu_features": "0f"}
+    return {
+        "success": dict.fromkeys(grades, success),
+        "episodes": dict.fromkeys(grades, 64),
+        "policy_sha256": policy,
+        "episodes_sha256": policy,
+        "provenance": machine,
+        "device": "A",
+        **fields,
+    }
+
+
+def test_what_counts_as_reproduced():
+    one = result()
+    assert reproduce.judge(one, result(), [])["verdict"] == "reproduced"
+    same_stack = reproduce.judge(one, result(policy="b"), [])
+    assert (same_stack["verdict"], same_stack["bitwise"]) == ("not reproduced", False)
+    elsewhere = {"policy": "b", "device": "GPU"}
+    assert reproduce.judge(one, result(**elsewhere), [one])["verdict"] == "reproduced"
+    assert reproduce.judge(one, result(0.4, **elsewhere), [one])["verdict"] == "not reproduced"
+    seeds = [result(s) for s in (0.86, 0.88, 0.9, 0.92, 0.95)]
+    assert reproduce.judge(one, result(0.85, **elsewhere), seeds)["verdict"] == "reproduced"
+    assert reproduce.judge(one, result(0.5, **elsewhere), seeds)["verdict"] == "not reproduced"
+
+
+def test_a_further_seed_is_where_it_is_expected():
+    rng = np.random.default_rng(0)
+    inside = []
+    for _ in range(400):
+        *seeds, new = (result(float(s)) for s in rng.normal(0.6, 0.05, 6))
+        low, high = reproduce.expected(seeds)
+        inside.append(low <= new["success"]["g1"] <= high)
+    assert np.mean(inside) > 0.97
+    low, high = reproduce.expected([result(1.0)] * 5)
+    assert 0.95 < low < 1.0 == high
+
+
+def test_reproduce_refuses_what_it_cannot_do(tmp_path):
+    whole = {**dict.fromkeys(RESULT_KEYS), **result(), "suite_version": "0.1.0", "task": "toy-reach", "algo": "ppo"}
+    whole |= {"budget": "smoke", "curriculum": "none", "overrides": {}, "seed": 0, "randomization": "r0"}
+    whole |= {"engine": "torch", "command": ""}
+    file = tmp_path / "result.json"
+    for change, why in (
+        ({"suite_version": "0.0.1"}, "suite version"),
+        ({"task": "no"}, "unknown task"),
+        ({"algo": "no"}, "unknown algorithm"),
+        ({"overrides": {"agent.no": 1}}, "no setting"),
+        ({"overrides": {"agent.gamma": "high"}}, "gamma"),
+    ):
+        file.write_text(json.dumps(whole | change))
+        with pytest.raises(UserError, match=why):
+            reproduce.main([str(file), "--out", str(tmp_path / "out"), "--device", "cpu"])
+    file.write_text("{}")
+    with pytest.raises(UserError, match='no "suite_version"'):
+        reproduce.main([str(file)])
+    with pytest.raises(UserError, match="cannot be read"):
+        reproduce.main([str(tmp_path) + "/no"])
+    assert list(tmp_path.iterdir()) == [file]

@@ -217,3 +217,18 @@ def wait_until(condition, timeout=120):
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+def test_reproduce(first, tmp_path):
+    """The run's settings come from its result alone, and the outcome is the same to the last bit."""
+    run = run_dir(first[0], "ppo")
+    done = subprocess.run(
+        [sys.executable, "-m", "suite.reproduce", str(run.result), "--out", str(tmp_path), "--device", "cpu"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "reproduced: policy and episodes are equal in every bit" in done.stdout
+    again = run_dir(tmp_path, "ppo")
+    assert again.policy.read_bytes() == run.policy.read_bytes()
+    assert read_json(again.path / "reproduction.json")["bitwise"]

@@ -1,0 +1,209 @@
+"""`python -m suite.reproduce RUN`: do a recorded run again in a fresh folder, and compare."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import t as student
+
+import suite
+import tasks
+from suite import compare, devices, process
+from suite import config as configs
+from suite.cli import Parser, check_writable
+from suite.errors import UserError, exit_code, first_line
+from suite.matrix import concrete_engine
+from suite.rundir import RESULT_KEYS, RunDir, read_json, write_json
+
+LEVEL = 0.99  # of the interval that a further seed is expected in
+SEEDS = 3  # from which on seeds say how much seeds differ
+
+
+def config_of(result: Mapping[str, Any]) -> DictConfig:
+    """The resolved configuration of the run that a result.json tells of, but for where and how it is executed.
+
+    Raises:
+        UserError: for a task, algorithm, budget, teacher or setting that this suite version does not have.
+    """
+    if result.get("suite_version") != suite.__version__:
+        raise UserError(f"the run is of suite version {result.get('suite_version')}, this is {suite.__version__}")
+    if result["task"] not in tasks.known():
+        raise UserError(f"unknown task {result['task']!r}")
+    spec = tasks.get(result["task"])
+    try:
+        default = configs.defaults(spec, result["algo"], result["budget"], result["curriculum"])
+    except (KeyError, ValueError, OSError) as error:
+        raise UserError(f"unknown algorithm, budget or teacher: {first_line(error)}") from None
+    items = [f"{key}={_yaml(value)}" for key, value in result["overrides"].items()]
+    config, unused = configs.override(default, items)
+    if unused:
+        raise UserError(f"{result['algo']} has no setting {sorted(unused)[0]}")
+    where = {key: result[key] for key in ("engine", "randomization", "seed")}
+    where |= {"physics": result["engine"], "device": "cpu", "wandb": "disabled", "command": ""}
+    return OmegaConf.merge(config, where)
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n...\n").strip()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0 if the run was reproduced, 1 if not; `UserError` for bad input."""
+    p = Parser(
+        prog="python -m suite.reproduce",
+        description="Do a run again in a fresh folder and compare: bit for bit on the same stack, else by statistics.",
+    )
+    p.add_argument("run", type=Path, metavar="RUN", help="a run directory, or its result.json")
+    p.add_argument("--out", type=Path, default=Path("reproduced"), metavar="DIR", help="where the new run goes")
+    p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
+    args = p.parse_args(argv)
+    result = _read(args.run)
+    config = config_of(result)
+    if config.engine != "torch":
+        concrete_engine(config.engine, tasks.get(config.task))  # is it here?
+    device = devices.slots(args.device)[0]
+    config = OmegaConf.merge(config, {"device": device, "command": result["command"]})
+    _check_recorded(args.run, config)
+    variant = f"{config.curriculum.name}-{config.randomization}-{config.engine}-{config.budget}"
+    if result["overrides"]:
+        variant += f"-{configs.digest(result['overrides'])}"
+    folder = args.out / suite.__version__ / config.task / config.algo / variant / f"seed{config.seed}"
+    if folder.exists():
+        raise UserError(f"{folder} exists; name a fresh --out")
+    check_writable(folder)
+    return _reproduce(args.run if args.run.is_dir() else args.run.parent, result, config, RunDir(folder))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    file = path / "result.json" if path.is_dir() else path
+    result = read_json(file)
+    if result is None:
+        raise UserError(f"{file} cannot be read as a result: name a complete run directory, or its result.json")
+    if missing := [key for key in RESULT_KEYS if key not in result]:
+        raise UserError(f'{file} is no result.json: it has no "{missing[0]}"')
+    return result
+
+
+def _check_recorded(path: Path, config: DictConfig) -> None:
+    """A config.yaml beside the result has to say the same; it would be a run whose result is another's."""
+    if (found := configs.read(RunDir(path if path.is_dir() else path.parent))) is None:
+        return
+    planned = configs.identity(OmegaConf.to_container(config, resolve=True))
+    found = configs.identity(found)
+    if keys := [key for key in planned if planned[key] != found.get(key)]:
+        raise UserError(f"config.yaml and result.json of {path} differ in {', '.join(keys)}")
+
+
+def _reproduce(recorded: Path, result: Mapping[str, Any], config: DictConfig, run: RunDir) -> int:
+    console = Console()
+    configs.save(config, run)
+    console.print(f"reproducing in {run.path} ({config.device})", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"recorded by: {result['command']}", highlight=False, markup=False, soft_wrap=True)
+    with open(run.log, "ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "suite.worker", str(run.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, process.PARENT: str(os.getpid()), "OMNI_KIT_ACCEPT_EULA": "YES"},
+        )
+    with console.status("starting") as status:
+        while worker.poll() is None:
+            now = read_json(run.status) or {}
+            status.update(f"{now.get('state', 'starting')}, {now.get('env_steps', 0)} env steps")
+            time.sleep(0.5)
+    again = run.read_result()
+    if again is None:
+        why = (read_json(run.status) or {}).get("message") or process.reason(worker.returncode, run.log)
+        print(f"suite.reproduce: the run failed: {first_line(why)} (see {run.log})", file=sys.stderr)
+        return 1
+    seeds = [r for f in sorted(recorded.parent.glob("seed*")) if (r := RunDir(f).read_result())]
+    outcome = judge(result, again, seeds)
+    write_json(run.path / "reproduction.json", outcome)
+    console.print(_table(result, again))
+    console.print(f"{outcome['verdict']}: {outcome['reason']}", markup=False, highlight=False, soft_wrap=True)
+    return 0 if outcome["verdict"] == "reproduced" else 1
+
+
+def judge(recorded: Mapping[str, Any], again: Mapping[str, Any], seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Whether `again` is a reproduction of `recorded`, both results; `seeds` are those of the recorded setting.
+
+    On another stack a training takes another path, as if it had another seed. So its success has to lie where a
+    further seed's is expected: the prediction interval of a normal distribution at `LEVEL`. With fewer than `SEEDS`
+    seeds that is not known, and the two policies themselves are compared, at `compare.ALPHA`.
+    """
+    stacks = [r["provenance"] for r in (recorded, again)]
+    why = compare.different_stack(*stacks, [recorded.get("device"), again.get("device")])
+    equal = all(recorded[key] == again[key] for key in ("policy_sha256", "episodes_sha256"))
+    found = {"bitwise": equal, "different_stack": why, "recorded_seeds": len(seeds)}
+    if equal:
+        return found | {"verdict": "reproduced", "reason": "policy and episodes are equal in every bit"}
+    if why is None:
+        names = [k for k in ("policy_sha256", "episodes_sha256") if recorded[k] != again[k]]
+        reason = f"the stack is the same, but {' and '.join(names)} differ"
+        return found | {"verdict": "not reproduced", "reason": reason}
+    if len(seeds) >= SEEDS:
+        low, high = expected(seeds)
+        value = _mean(again)
+        holds = low <= value <= high
+        reason = f"mean success {value:.3f}; a further seed is expected in {low:.3f} to {high:.3f} ({why})"
+        found |= {"expected": [low, high], "mean_success": value}
+    else:
+        tests = compare.tests(_cells(recorded, again))
+        holds = tests[0].adjusted >= compare.ALPHA
+        reason = f"smallest p-value {tests[0].p:.2g} in {tests[0].cell}, {tests[0].adjusted:.2g} after Holm ({why})"
+        if not holds:
+            reason += f"; with {SEEDS} recorded seeds it would be known how much trainings differ"
+        found |= {"tests": [vars(test) for test in tests]}
+    return found | {"verdict": "reproduced" if holds else "not reproduced", "reason": reason}
+
+
+def expected(seeds: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Interval that the mean success of one more seed lies in with probability `LEVEL`."""
+    means = np.array([_mean(result) for result in seeds])
+    n, episodes = len(means), sum(seeds[0]["episodes"].values())
+    smoothed = (means.mean() * episodes + 1) / (episodes + 2)  # seeds without a failure do not promise none
+    variance = max(means.var(ddof=1), smoothed * (1 - smoothed) / episodes)
+    width = student.ppf((1 + LEVEL) / 2, n - 1) * math.sqrt(variance * (1 + 1 / n))
+    return max(0.0, float(means.mean() - width)), min(1.0, float(means.mean() + width))
+
+
+def _mean(result: Mapping[str, Any]) -> float:
+    return float(np.mean(list(result["success"].values())))
+
+
+def _cells(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> list[compare.Cell]:
+    def successes(result: Mapping[str, Any], cell: str) -> int:
+        return round(result["success"][cell] * result["episodes"][cell])
+
+    none = (np.empty(0), np.empty(0))
+    both = (recorded, again)
+    return [
+        compare.Cell(c, tuple(successes(r, c) for r in both), tuple(r["episodes"][c] for r in both), none)
+        for c in recorded["success"]
+    ]
+
+
+def _table(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> Table:
+    table = Table(title=f"{recorded['task']}, {recorded['algo']}, seed {recorded['seed']}", title_justify="left")
+    for name in ("cell", "recorded", "again"):
+        table.add_column(name, justify="left" if name == "cell" else "right")
+    for cell, success in recorded["success"].items():
+        table.add_row(cell, f"{success:.3f}", f"{again['success'][cell]:.3f}")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code("suite.reproduce", main))
