@@ -96,6 +96,11 @@ def read_episodes(path: Path, spec: TaskSpec, protocol: Mapping[str, Any]) -> pa
     return table
 
 
+def cells_of(table: pa.Table) -> np.ndarray:
+    """Name [n] of each episode's cell."""
+    return np.char.add("nominal/", table["grade"].to_numpy(zero_copy_only=False).astype(str))
+
+
 def _check_order(file: str, values: Mapping[str, np.ndarray], protocol: Mapping[str, Any]) -> None:
     """Every episode of the protocol once: those that went badly cannot be left out, nor good ones repeated."""
     per_grade, per_env = protocol["episodes_per_grade"], protocol["episodes_per_env"]

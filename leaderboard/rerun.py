@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leaderboard.checks import Submitted
-from leaderboard.schema import GRADES
+from leaderboard.episodes import cells_of
 from suite import compare, process
 from suite.rundir import read_json
 
@@ -41,53 +41,76 @@ class Unit:
     cell: str
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """One run on one engine, evaluated again. `why_not`: why bits need not be equal; `difference`: a bit that is not."""
+
+    run: str
+    engine: str
+    why_not: str | None
+    difference: str | None
+    cells: list[compare.Cell]
+    seconds: float
+
+    def record(self) -> dict[str, Any]:
+        """What a verdict holds of it."""
+        counts = [
+            {"cell": c.name, "successes": [int(x.sum()) for x in c.success], "episodes": len(c.success[0])}
+            for c in self.cells
+        ]
+        return {
+            "run": self.run,
+            "engine": self.engine,
+            "mode": "statistical" if self.why_not else "bitwise",
+            "not_bitwise_because": self.why_not,
+            "difference": self.difference,
+            "seconds": round(self.seconds, 1),
+            "cells": counts,
+        }
+
+
 def units(submitted: Iterable[Submitted]) -> list[Unit]:
     """Every cell of a submission, sorted."""
-    return sorted(Unit(s.name, engine, cell) for s in submitted for engine in s.episodes for cell in GRADES)
+    return sorted(
+        Unit(s.name, engine, cell)
+        for s in submitted
+        for engine, table in s.episodes.items()
+        for cell in set(cells_of(table))
+    )
 
 
 def draw(cells: Sequence[Unit], count: int, bundle_sha256: str, entropy: str) -> list[Unit]:
     """`count` of `cells`, chosen by the bundle's hash and what the verifier adds to it, which nobody knew before."""
     if count >= len(cells):
         return list(cells)
-    rng = np.random.default_rng(seed_of(bundle_sha256, entropy, "cells"))
+    digest = hashlib.sha256(f"{bundle_sha256}:{entropy}".encode()).digest()
+    rng = np.random.default_rng(np.frombuffer(digest, dtype="<u4"))
     return [cells[i] for i in sorted(rng.choice(len(cells), count, replace=False))]
 
 
-def seed_of(bundle_sha256: str, entropy: str, purpose: str) -> int:
-    """A seed [0, 2^31) that only somebody who knows the verifier's `entropy` can compute."""
-    digest = hashlib.sha256(f"{bundle_sha256}:{entropy}:{purpose}".encode()).digest()
-    return int.from_bytes(digest[:4], "little") >> 1
-
-
-def repeat(s: Submitted, engine: str, device: str, seed: int, here: Mapping[str, Any], work: Path) -> dict[str, Any]:
-    """Evaluate a run's policy on `engine` again, all its cells, and compare.
-
-    On the stack of the submission the seed is the protocol's, and the episodes have to be equal in every bit;
-    elsewhere it is `seed`, and `cells` of the result is what the statistical test needs.
+def repeat(s: Submitted, engine: str, device: str, here: Mapping[str, Any], work: Path) -> Repeated:
+    """Evaluate a run's policy on `engine` again, all its cells, which share one simulation.
 
     Raises:
         Undecided: if the evaluation could not be run.
     """
-    evaluation = next(e for e in (s.run.evaluation, *s.run.others) if e.engine == engine)
-    then = evaluation.record["provenance"]
-    names = (_device_name(evaluation.record), here["cpu"] if device == "cpu" else device)
-    why = compare.different_stack(then, here, names)
-    seed = s.config["eval"]["seed"] if why is None else seed
+    record = next(e for e in (s.run.evaluation, *s.run.others) if e.engine == engine).record
+    names = (_device_name(record), here["cpu"] if device == "cpu" else device)
+    why = compare.different_stack(record["provenance"], here, names)
     start = time.monotonic()
-    table = _evaluate(s, engine, device, seed, work)
-    compared = {
-        "run": s.name,
-        "engine": engine,
-        "mode": "bitwise" if why is None else "statistical",
-        "not_bitwise_because": why,
-        "seed": seed,
-        "seconds": round(time.monotonic() - start, 1),
-        "cells": [_counts(cell, s.episodes[engine], table) for cell in GRADES],
-    }
-    if why is None:
-        compared["difference"] = compare.first_difference(s.episodes[engine], table)
-    return compared | {"returns": [_returns(cell, s.episodes[engine], table) for cell in GRADES]}
+    then, now = s.episodes[engine], _evaluate(s, engine, device, work)
+    cells = [_cell(name, then, now) for name in dict.fromkeys(cells_of(then))]
+    seconds = time.monotonic() - start
+    return Repeated(s.name, engine, why, None if why else compare.first_difference(then, now), cells, seconds)
+
+
+def _cell(name: str, *tables: pa.Table) -> compare.Cell:
+    rows = [cells_of(table) == name for table in tables]
+    columns = [
+        tuple(t[column].to_numpy(zero_copy_only=False)[r] for t, r in zip(tables, rows, strict=True))
+        for column in ("success", "return")
+    ]
+    return compare.Cell(name, *columns)
 
 
 def _device_name(record: Mapping[str, Any]) -> str | None:
@@ -98,11 +121,11 @@ def _device_name(record: Mapping[str, Any]) -> str | None:
     return record.get("device")
 
 
-def _evaluate(s: Submitted, engine: str, device: str, seed: int, work: Path) -> pa.Table:
+def _evaluate(s: Submitted, engine: str, device: str, work: Path) -> pa.Table:
     out = work / hashlib.sha256(f"{s.name}/{engine}".encode()).hexdigest()[:16]
     out.mkdir(parents=True, exist_ok=True)
     log = out / "rerun.log"
-    arguments = ["--device", device, "--seed", str(seed), "--out", str(out)]
+    arguments = ["--device", device, "--out", str(out)]
     if engine != s.run.entry.engine:
         arguments += ["--physics", engine]
     with log.open("wb") as file:
@@ -126,18 +149,3 @@ def environment() -> dict[str, str]:
     """What a process that handles a stranger's files gets to see of this one's environment."""
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return passed | {process.PARENT: str(os.getpid()), "OMNI_KIT_ACCEPT_EULA": "YES", "WANDB_MODE": "disabled"}
-
-
-def _rows(cell: str, table: pa.Table) -> np.ndarray:
-    return table["grade"].to_numpy(zero_copy_only=False) == cell
-
-
-def _counts(cell: str, *tables: pa.Table) -> dict[str, Any]:
-    successes = [int(table["success"].to_numpy(zero_copy_only=False)[_rows(cell, table)].sum()) for table in tables]
-    episodes = [int(_rows(cell, table).sum()) for table in tables]
-    return {"cell": cell, "successes": successes, "episodes": episodes}
-
-
-def _returns(cell: str, *tables: pa.Table) -> tuple[np.ndarray, ...]:
-    values = [table["return"].to_numpy()[_rows(cell, table)] for table in tables]
-    return tuple(v[np.isfinite(v)] for v in values)

@@ -36,7 +36,6 @@ def parser() -> Parser:
     p.add_argument("--physics", metavar="ENGINE", help=f"{', '.join(ENGINES)} (the run's own)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
     p.add_argument("--episodes", type=int, metavar="N", help="episodes per grade (as in the run)")
-    p.add_argument("--seed", type=int, metavar="N", help="where the draws start (as in the run)")
     p.add_argument("--out", type=Path, metavar="DIR", help="where episodes.parquet and evaluation.json go")
     return p
 
@@ -56,15 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     engine = concrete_engine(args.physics or config.engine, tasks.get(config.task))
     episodes = config.eval.episodes_per_grade if args.episodes is None else args.episodes
     configs.check_episodes(episodes, config.eval.episodes_per_env)
-    if args.seed is not None and not 0 <= args.seed < 2**31:
-        raise UserError(f"--seed must be from 0 to 2^31 - 1, got {args.seed}")
     protocol = evaluation.Protocol(
         task=config.task,
         engine=engine,
         device=devices.slots(args.device)[0],
         episodes_per_grade=episodes,
         episodes_per_env=config.eval.episodes_per_env,
-        seed=config.eval.seed if args.seed is None else args.seed,
+        seed=config.eval.seed,
     )
     out = args.out
     if out is None and engine != config.engine:
