@@ -43,7 +43,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Repeated:
-    """One run on one engine, evaluated again. `why_not`: why bits need not be equal; `difference`: a bit that is not."""
+    """One run on an engine, evaluated again. `why_not` says why bits may differ, `difference` where they must not."""
 
     run: str
     engine: str

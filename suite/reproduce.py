@@ -23,9 +23,10 @@ import suite
 import tasks
 from suite import compare, devices, process
 from suite import config as configs
-from suite.cli import Parser, check_writable
+from suite.cli import Parser
 from suite.errors import UserError, exit_code, first_line
 from suite.matrix import concrete_engine
+from suite.preflight import check_writable
 from suite.rundir import RESULT_KEYS, RunDir, read_json, write_json
 
 LEVEL = 0.99  # of the interval that a further seed is expected in
