@@ -6,16 +6,20 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import baselines
 import curricula
 import suite
 import tasks
-from suite.cli import Parser
+from suite.cli import Parser, check_writable
 from suite.config import BUDGETS
 from suite.errors import exit_code
 from suite.matrix import algorithms, levels
+from suite.rundir import atomic
+from suite.tasks_page import markdown
+from tasks import engines
 from tasks.spec import GRADES, TaskSpec
 
 
@@ -23,7 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print tasks, algorithms, curricula, randomisation levels and budgets."""
     parser = Parser(prog="python -m suite.list", description="Show what suite.run can run.")
     parser.add_argument("--json", action="store_true", help="as a JSON object")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page of the tasks (docs/tasks.md)")
     args = parser.parse_args(argv)
+    if args.markdown:
+        check_writable(args.markdown.parent)
+        page = markdown([tasks.get(name) for name in tasks.names()])
+        atomic(args.markdown, lambda path: path.write_text(page))
+        print(args.markdown)
+        return 0
     found = catalogue()
     if args.json:
         print(json.dumps(found, indent=1))
@@ -55,6 +66,7 @@ def _task(spec: TaskSpec) -> dict[str, Any]:
         "grades": list(GRADES),
         "grade_parameters": {name: asdict(parameter) for name, parameter in spec.grades.items()},
         "engines": list(spec.engines),
+        "engines_missing": _engines_missing(spec),
         "factors": [
             {"name": f.name, "category": f.category, "unit": f.unit, "nominal": f.nominal, "held_out": f.held_out}
             | {"ranges": {level: list(bounds) for level, bounds in f.ranges.items()}, "evaluation": list(f.evaluation)}
@@ -62,6 +74,16 @@ def _task(spec: TaskSpec) -> dict[str, Any]:
         ],
         "algorithms": algorithms(spec),
         "budgets": dict(spec.budgets),
+    }
+
+
+def _engines_missing(spec: TaskSpec) -> dict[str, str]:
+    """Engines on which the task does not run here, each with the reason."""
+    here = engines.available()
+    return {
+        name: spec.not_on.get(name, "the task does not support it") if name not in spec.engines else here[name]
+        for name in engines.CONCRETE
+        if name not in spec.engines or here[name]
     }
 
 
@@ -79,7 +101,12 @@ def _show(found: dict[str, Any]) -> None:
             table.add_row(escape(f"{name} [{parameter['unit']}]"), *(f"{value:.4g}" for value in parameter["values"]))
         console.print(table)
         steps = ", ".join(f"{budget} {count / 1e6:g}M" for budget, count in task["budgets"].items())
-        console.print(f"engines: {', '.join(task['engines'])}\nenv steps: {steps}\n", highlight=False, soft_wrap=True)
+        missing = task["engines_missing"]
+        runs = [name for name in task["engines"] if name not in missing]
+        console.print(f"engines: {', '.join(runs) or 'none'}", highlight=False, soft_wrap=True)
+        for name, reason in missing.items():
+            console.print(f"not on {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"env steps: {steps}\n", highlight=False, soft_wrap=True)
     table = Table(title="curricula: what assigns difficulty and factors in training", title_justify="left", box=None)
     for name in ("name", "what it does", "after"):
         table.add_column(name, no_wrap=name == "name")

@@ -49,7 +49,7 @@ SPEC = TaskSpec(
         "tolerance": GradeParam((0.3, 0.3, 0.25, 0.2, 0.2), "rad", "largest angle from an orientation"),
     },
     budgets={"smoke": 30_000, "quick": 20_000_000, "full": 100_000_000},
-    view=View(eye=(0.26, 0.2, 0.72), target=(0.02, 0.0, 0.57), marks="tasks.allegro_reorient:marks"),
+    view=View(eye=(0.31, 0.24, 0.8), target=(0.02, 0.0, 0.575), marks="tasks.allegro_reorient:marks"),
     discrete_actions=axis_actions(16),
     safety={
         "joint_velocity": SafetyLimit(7.0, "rad/s", "speed of a joint, limit in the hand's URDF"),

@@ -38,7 +38,7 @@ SPEC = TaskSpec(
     success_when="end",
     grades={"target_speed": GradeParam((0.75, 1.5, 3.0, 5.0, 8.0), "m/s", "mean speed to reach")},
     budgets={"smoke": 300_000, "quick": 20_000_000, "full": 100_000_000},
-    view=View(eye=(3.0, -3.0, 2.0), target=(0.0, 0.0, -0.1), follow=True),
+    view=View(eye=(2.3, -2.3, 1.5), target=(0.0, 0.0, -0.1), follow=True),
     discrete_actions=axis_actions(8),
     safety={
         "joint_velocity": SafetyLimit(20.0, "rad/s", "speed of a joint; the ant is no real robot, so a round number"),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 ENGINES = ("isaacsim_physx", "ovphysx", "physx", "newton_mjwarp")
 """Names under which `--physics` takes an engine; `physx` is the first of the two before it that is installed."""
 
+CONCRETE = ("isaacsim_physx", "ovphysx", "newton_mjwarp")
+"""Those of them that step physics."""
+
 SYSTEM_LIBRARIES = {
     "libGL.so.1": "libgl1",
     "libX11.so.6": "libx11-6",

@@ -139,6 +139,7 @@ class TaskSpec:
     success_when: Literal["end", "once"]  # an episode succeeds if it holds at its end, or at any time
     grades: Mapping[str, GradeParam]
     budgets: Mapping[str, int]  # env steps of a training at each budget
+    not_on: Mapping[str, str] = field(default_factory=dict)  # why not on an engine that is not among `engines`
     view: View = View(eye=(2.0, 2.0, 1.5), target=(0.0, 0.0, 0.5))
     critic_observations: tuple[Term, ...] = ()  # what only a critic may see; follows `observations` in the obs vector
     sensors: tuple[str, ...] = ()  # Isaac Lab sensors that observations, rewards or safety read
