@@ -13,10 +13,11 @@ import baselines
 import curricula
 import suite
 import tasks
-from suite.cli import Parser, check_writable
+from suite.cli import Parser
 from suite.config import BUDGETS
 from suite.errors import exit_code
 from suite.matrix import algorithms, levels
+from suite.preflight import check_writable
 from suite.rundir import atomic
 from suite.tasks_page import markdown
 from tasks import engines

@@ -19,7 +19,7 @@ def markdown(specs: Sequence[TaskSpec]) -> str:
         f"the start of an episode at {GRADE}, with the goal drawn in, by",
         f"`{PICTURE.format(name='TASK', grade=GRADE)}`.\n",
         "Observations are one vector, in the order of the tables. Actions are in [-1, 1]; their unit is what 1 means.",
-        "A grade parameter is linear between two grades: each env has a difficulty of its own, from 0 (g1) to 1 (g5).\n",
+        "A grade parameter is linear between two grades: each env has its own difficulty, from 0 (g1) to 1 (g5).\n",
         *_table(
             ("task", "robot", "success"),
             ([f"[{spec.name}](#{spec.name})", spec.robot, spec.success] for spec in specs),
