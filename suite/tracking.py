@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import netrc
 import os
@@ -11,16 +10,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 
+from suite import tracking_media
 from suite.errors import UserError, first_line, unknown
 from suite.rundir import RunDir
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 MODES = ("online", "offline", "disabled")
 PROJECT = "gradus"  # `WANDB_PROJECT` and `WANDB_ENTITY` put the runs elsewhere
@@ -87,8 +84,9 @@ class Tracker:
                 name=f"{config.task}/{config.algo}/{run.path.parent.name}/{run.path.name}",
                 group=f"{config.task}/{config.algo}/{run.path.parent.name}",
                 job_type=config.budget,
-                tags=[config.task, config.algo, config.curriculum.name, config.randomization, config.engine],
-                config=OmegaConf.to_container(config, resolve=True),
+                tags=_tags(config),
+                # The variant names the setting, overrides included: what to group a sweep's curves by.
+                config=OmegaConf.to_container(config, resolve=True) | {"variant": run.path.parent.name},
                 # Git and the requirements are in provenance.json; the console is worker.log.
                 settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False),
             )
@@ -107,25 +105,29 @@ class Tracker:
             self._give_up(error)
 
     def finish(self, run: RunDir, result: Mapping[str, Any], curve: Sequence[Mapping[str, float]]) -> None:
-        """Log the evaluation (table, figures, summary) and the policy, and end the W&B run."""
+        """Log the evaluation (table, figures, summary), the curriculum and the files, and end the W&B run."""
         if self._run is None:
             return
         try:
-            grades = list(result["success"])
-            rows = [[g, result["success"][g], result["return"][g], result["episodes"][g]] for g in grades]
-            table = self._wandb.Table(columns=["grade", "success", "return", "episodes"], data=rows)
-            figures = _figures(result, curve, run)
-            images = {f"figures/{name}": self._wandb.Image(image) for name, image in figures.items()}
+            media = tracking_media.images(result, curve, run)
+            table = self._wandb.Table(**tracking_media.cells(run.episodes))
+            images = {f"figures/{name}": self._wandb.Image(image) for name, image in media.items()}
             self._run.log({"env_steps": result["env_steps"], "evaluation": table, **images})
-            for grade in grades:
-                self._run.summary[f"success/{grade}"] = result["success"][grade]
+            for row in tracking_media.curriculum(run.curriculum):
+                self._run.log(row)
+            for name in ("success", "return"):
+                known = {g: value for g, value in result[name].items() if math.isfinite(value)}
+                self._run.summary.update({f"{name}/{grade}": value for grade, value in known.items()})
+                if known:
+                    self._run.summary[f"{name}/mean"] = sum(known.values()) / len(known)
             for key in ("wall_time_s", "evaluation_time_s", "policy_sha256", "episodes_sha256"):
                 self._run.summary[key] = result[key]
-            artifact = self._wandb.Artifact(f"policy-{self._run.id}", type="policy")
-            # The run directory keeps the files, so W&B need not copy them first.
-            for path in (run.policy, run.config, run.episodes):
-                artifact.add_file(str(path), policy="immutable")
-            self._run.log_artifact(artifact)
+            for kind, paths in run_files(run).items():
+                artifact = self._wandb.Artifact(f"{kind}-{self._run.id}", type=kind)
+                # The run directory keeps the files, so W&B need not copy them first.
+                for path in paths:
+                    artifact.add_file(str(path), policy="immutable")
+                self._run.log_artifact(artifact)
             self._run.finish()
         except Exception as error:
             self._give_up(error)
@@ -145,28 +147,16 @@ def _run_id(file: Path) -> str:
     return file.read_text()
 
 
-def _figures(result: Mapping[str, Any], curve: Sequence[Mapping[str, float]], run: RunDir) -> dict[str, Image]:
-    import pyarrow.parquet as pq
-    from matplotlib.figure import Figure
-    from PIL import Image
+def _tags(config: DictConfig) -> list[str]:
+    """What a sweep is filtered by."""
+    names = [config.task, config.algo, config.curriculum.name, config.randomization, config.engine, config.budget]
+    return [*names, f"suite-{config.suite_version}"]
 
-    from suite import curriculum_figure
 
-    bars = Figure(figsize=(4, 3), layout="constrained")
-    axes = bars.add_subplot(ylim=(0, 1), xlabel="grade", ylabel="success")
-    axes.bar(list(result["success"]), list(result["success"].values()))
-    figures = {"success": bars}
-    if curve:
-        lines = Figure(figsize=(4, 3), layout="constrained")
-        axes = lines.add_subplot(ylim=(0, 1), xlabel="env steps", ylabel="training success")
-        known = [row for row in curve if math.isfinite(row["success_mean"])]
-        axes.plot([row["env_steps"] for row in known], [row["success_mean"] for row in known])
-        figures["learning_curve"] = lines
-    if run.curriculum.exists():
-        figures["curriculum"] = curriculum_figure.draw(pq.read_table(run.curriculum).to_pylist())
-    images = {}
-    for name, figure in figures.items():
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=150)
-        images[name] = Image.open(file)
-    return images
+def run_files(run: RunDir) -> dict[str, list[Path]]:
+    """Files of the artifacts: the policy, and the result with its evidence."""
+    kinds = {
+        "policy": (run.policy, run.config),
+        "result": (run.result, run.provenance, run.episodes, run.progress, run.curriculum, run.curve),
+    }
+    return {kind: [path for path in paths if path.exists()] for kind, paths in kinds.items()}

@@ -5,6 +5,8 @@ import json
 import sys
 from unittest.mock import MagicMock
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 
@@ -121,6 +123,7 @@ def test_wandb_does_not_stop_a_run(tmp_path, monkeypatch, capsys, broken):
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     (job,) = jobs(tmp_path, "--task", "toy-reach", "--algo", "zero", "--wandb", "offline")
     job.run.path.mkdir(parents=True)
+    pq.write_table(pa.table({"grade": ["g1"], "success": [True], "return": [1.0]}), job.run.episodes)
     tracker = tracking.Tracker(job.config("cpu"), job.run)
     tracker.log({"env_steps": 1, "return_mean": 2.0})
     tracker.finish(job.run, {"success": {"g1": 1.0}, "return": {"g1": 1.0}, "episodes": {"g1": 1}, "env_steps": 1}, [])

@@ -140,9 +140,10 @@ def test_what_wandb_writes_offline(first):
     assert {"run", "history", "summary", "artifact", "exit"} <= kinds
     (logged,) = [record.run for record in records if record.HasField("run")]
     assert logged.run_group == f"toy-reach/ppo/{run.path.parent.name}"
-    assert set(logged.tags) == {"toy-reach", "ppo", "none", "r0", "torch"}
+    assert set(logged.tags) == {"toy-reach", "ppo", "none", "r0", "torch", "smoke", f"suite-{suite.__version__}"}
     config = {item.key: json.loads(item.value_json) for item in logged.config.update}
     assert config["train"]["env_steps"] == 65536
+    assert config["variant"] == run.path.parent.name
     history = [
         {item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
         for record in records
@@ -151,10 +152,27 @@ def test_what_wandb_writes_offline(first):
     curve = [row for row in history if "return_mean" in row]
     progress = pq.read_table(run.progress).to_pylist()
     assert [row["env_steps"] for row in curve] == [row["env_steps"] for row in progress if row["episodes"]]
-    assert {"evaluation", "figures/success", "figures/learning_curve", "figures/curriculum"} <= set(history[-1])
+    (evaluated,) = [row for row in history if "evaluation" in row]
+    assert {"figures/success", "figures/learning_curve", "figures/curriculum"} <= set(evaluated)
+    taught = [row for row in history if "curriculum/difficulty_mean" in row]
+    rows = pq.read_table(run.curriculum).to_pylist()
+    assert [row["env_steps"] for row in taught] == [row["env_steps"] for row in rows]
+    (table,) = run.path.glob("wandb/offline-run-*/files/media/table/evaluation_*.table.json")
+    table = json.loads(table.read_text())
+    assert [row[1] for row in table["data"]] == GRADES
+    by_column = dict(zip(table["columns"], table["data"][0], strict=True))
+    assert by_column["success"] == run.read_result()["success"]["g1"]
+    assert by_column["low"] <= by_column["success"] <= by_column["high"]
+    summary = {
+        item.key: json.loads(item.value_json) for r in records if r.HasField("summary") for item in r.summary.update
+    }
+    assert summary["success/g1"] == run.read_result()["success"]["g1"]
+    assert 0 < summary["success/mean"] <= 1
     artifacts = [record.artifact for record in records if record.HasField("artifact")]
     (policy,) = [artifact for artifact in artifacts if artifact.type == "policy"]
-    assert "policy.safetensors" in {entry.path for entry in policy.manifest.contents}
+    assert {entry.path for entry in policy.manifest.contents} == {"policy.safetensors", "config.yaml"}
+    (evidence,) = [artifact for artifact in artifacts if artifact.type == "result"]
+    assert {"result.json", "provenance.json", "episodes.parquet"} <= {e.path for e in evidence.manifest.contents}
 
 
 def leveldb_records(data):

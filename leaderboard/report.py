@@ -1,0 +1,170 @@
+"""`python -m leaderboard.report RUNS --wandb PROJECT`: a W&B report on published runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leaderboard import build
+from leaderboard.board import Board, TaskRow
+from leaderboard.schema import GRADES
+from suite.errors import UserError, exit_code, first_line
+from suite.tracking import login
+
+if TYPE_CHECKING:
+    from wandb_workspaces.reports.v2 import Report
+
+CURVES = {"success_mean": "Success in training", "return_mean": "Return in training"}
+
+
+def make(board: Board, entity: str, project: str) -> Report:
+    """The report: the ranking, and for each task its results beside the curves of the runs that W&B has.
+
+    The tables are of the board's runs, with intervals. The panels draw from the project whatever carries the suite
+    version and the task in its configuration, one line per setting, mean and range over its seeds.
+    """
+    import wandb_workspaces.reports.v2 as wr
+
+    blocks = [wr.TableOfContents(), wr.H1("Ranking"), wr.MarkdownBlock(_ranking(board))]
+    for task, rows in groupby(board.results, lambda row: row.task):
+        blocks += [wr.H1(task), wr.MarkdownBlock(_results(list(rows))), _panels(wr, board.suite_version, task)]
+    blocks += [wr.H1("Method"), wr.MarkdownBlock(_method(board))]
+    return wr.Report(
+        project=project,
+        entity=entity,
+        title=f"Gradus {board.suite_version}: {len(board.tasks)} tasks, {len(board.runs)} runs",
+        description=f"Results up to {board.newest:%Y-%m-%d}, success with 95 % intervals.",
+        width="fluid",
+        blocks=blocks,
+    )
+
+
+def _panels(wr: Any, version: str, task: str) -> Any:
+    from wandb_workspaces import expr
+
+    runs = wr.Runset(
+        name=task,
+        filters=[expr.Config("suite_version") == version, expr.Config("task") == task],
+        groupby=["config.algo", "config.variant"],
+    )
+    lines = [
+        wr.LinePlot(
+            title=title,
+            x="env_steps",
+            y=[name],
+            range_y=(0.0, 1.0) if name == "success_mean" else (None, None),
+            title_x="env steps",
+            groupby_aggfunc="mean",
+            groupby_rangefunc="minmax",
+        )
+        for name, title in CURVES.items()
+    ]
+    bars = wr.BarPlot(
+        title="Evaluated success by grade",
+        metrics=[f"success/{grade}" for grade in GRADES],
+        range_x=(0.0, 1.0),
+    )
+    difficulty = wr.LinePlot(title="Difficulty of the curriculum", x="env_steps", y=["curriculum/difficulty_mean"])
+    return wr.PanelGrid(runsets=[runs], panels=[*lines, bars, difficulty, wr.RunComparer(diff_only="split")])
+
+
+def _ranking(board: Board) -> str:
+    lines = ["| Rank | Algorithm | Setting | Budget | Score | 95 % | Seeds |", "|---|---|---|---|---|---|---|"]
+    for row in board.ranking:
+        e = row.entry
+        rank = str(row.rank) if row.rank is not None else f"({_cell(row.unranked)})"
+        setting = f"{_cell(e.curriculum)} {_cell(e.randomization)} {_cell(e.engine)}{_overrides(e.overrides)}"
+        score = f"{100 * row.score.value:.1f} | {100 * row.score.low:.1f} to {100 * row.score.high:.1f}"
+        lines.append(f"| {rank} | {_cell(e.algo)} | {setting} | {_cell(e.budget)} | {score} | {row.seeds} |")
+    return "\n".join(lines)
+
+
+def _results(rows: Sequence[TaskRow]) -> str:
+    lines = ["| Algorithm | Setting | Budget | Mean | " + " | ".join(GRADES) + " |", "|---" * (4 + len(GRADES)) + "|"]
+    for row in rows:
+        e = row.entry
+        setting = f"{_cell(e.curriculum)} {_cell(e.randomization)} {_cell(e.engine)}{_overrides(e.overrides)}"
+        cells = [
+            f"{100 * c.success.value:.1f} ({100 * c.success.low:.1f}–{100 * c.success.high:.1f})" for c in row.cells
+        ]
+        lines.append(
+            f"| {_cell(e.algo)} | {setting} | {_cell(e.budget)} | {100 * row.mean.value:.1f} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)
+
+
+def _method(board: Board) -> str:
+    text = (
+        "Success in percent. Score: mean over tasks of the mean over grades of the mean over seeds. Intervals cover"
+        " 95 %, from a bootstrap of seeds and episodes. A row is ranked with five seeds on every task."
+    )
+    if board.skipped:
+        text += f" {len(board.skipped)} run directories were left out."
+    return text
+
+
+def _overrides(text: str) -> str:
+    return "".join(f" {_cell(f'{key}={value}')}" for key, value in json.loads(text).items())
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown shows as it is, in a cell of a table."""
+    escaped = "".join(f"\\{c}" if c in "\\`*_[]|~#!$" else c for c in str(text))
+    return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+
+
+def spec(report: Report) -> dict[str, Any]:
+    """What W&B would be sent, as plain data; the network is not asked."""
+    model = report._to_model()
+    return {
+        "title": model.display_name,
+        "description": model.description,
+        "entity": model.project.entity_name,
+        "project": model.project.name,
+        "spec": json.loads(model.spec.model_dump_json(by_alias=True, exclude_none=True)),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 if W&B refuses; `UserError` for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m leaderboard.report", description="Write a W&B report.")
+    parser.add_argument("runs", type=Path, nargs="?", default=Path("runs"), metavar="RUNS", help="the published runs")
+    parser.add_argument("--wandb", required=True, metavar="[ENTITY/]PROJECT", help="where the runs were tracked")
+    parser.add_argument("--draft", action="store_true", help="save it as a draft, which others do not see")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write what would be sent, as JSON, and send nothing")
+    args = parser.parse_args(argv)
+    entity, _, project = args.wandb.rpartition("/")
+    if not project or "/" in entity:
+        raise UserError(f"--wandb has to be PROJECT or ENTITY/PROJECT, got {args.wandb!r}")
+    if args.out is None and not login():
+        raise UserError("a report needs a login: run `wandb login` once, or look at it with --out FILE")
+    board = build.read(args.runs)
+    if not board.runs:
+        raise UserError(f"no complete run in {args.runs}")
+    if args.out is not None:
+        args.out.write_text(json.dumps(spec(make(board, entity, project)), indent=1) + "\n")
+        print(f"{args.out}: {len(board.runs)} runs, {len(board.tasks)} tasks; nothing was sent")
+        return 0
+    return _send(board, entity, project, args.draft)
+
+
+def _send(board: Board, entity: str, project: str, draft: bool) -> int:
+    import wandb
+
+    try:
+        entity = entity or wandb.Api().default_entity
+        report = make(board, entity, project).save(draft=draft)
+    except Exception as error:  # the client raises whatever its layers do
+        print(f"leaderboard.report: W&B did not take the report: {first_line(error)}", file=sys.stderr)
+        return 1
+    print(report.url)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code("leaderboard.report", main))
