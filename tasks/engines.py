@@ -19,6 +19,9 @@ ENGINES = ("isaacsim_physx", "ovphysx", "physx", "newton_mjwarp")
 CONCRETE = ("isaacsim_physx", "ovphysx", "newton_mjwarp")
 """Those of them that step physics."""
 
+PATCHES = 10 * 2**15
+"""Contact patches for which PhysX keeps room on a GPU: twice its default, for 4096 robots on rough ground."""
+
 SYSTEM_LIBRARIES = {
     "libGL.so.1": "libgl1",
     "libX11.so.6": "libx11-6",
@@ -90,18 +93,26 @@ def check(name: str, spec: TaskSpec) -> str:
 
 
 def physics_cfg(engine: str, newton: dict[str, Any]) -> Any:
-    """Isaac Lab's physics config for a concrete engine; `newton` holds the task's MuJoCo-Warp solver settings."""
+    """Isaac Lab's physics config for a concrete engine.
+
+    `newton` holds the task's MuJoCo-Warp solver settings and, where a robot walks on a mesh, `max_triangle_pairs`.
+    """
     if engine == "isaacsim_physx":
         from isaaclab_physx.physics import PhysxCfg
 
-        return PhysxCfg()
+        return PhysxCfg(gpu_max_rigid_patch_count=PATCHES)
     if engine == "ovphysx":
         from isaaclab_ov.physics import OvPhysxCfg
 
-        return OvPhysxCfg()
-    from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
+        return OvPhysxCfg(gpu_max_rigid_patch_count=PATCHES)
+    from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg, NewtonCollisionPipelineCfg
 
-    return NewtonCfg(solver_cfg=MJWarpSolverCfg(integrator="implicitfast", **newton), num_substeps=1)
+    solver = dict(newton)
+    triangles = solver.pop("max_triangle_pairs", None)
+    collision = NewtonCollisionPipelineCfg(max_triangle_pairs=triangles) if triangles else None
+    return NewtonCfg(
+        solver_cfg=MJWarpSolverCfg(integrator="implicitfast", **solver), collision_cfg=collision, num_substeps=1
+    )
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import isaaclab.envs.mdp as mdp
@@ -16,6 +17,7 @@ from isaaclab.managers import (
     CommandTermCfg,
     EventTermCfg,
     ObservationTermCfg,
+    RewardTermCfg,
     SceneEntityCfg,
     TerminationTermCfg,
 )
@@ -26,12 +28,14 @@ from isaaclab.utils.math import quat_apply, quat_apply_inverse, yaw_quat
 from isaaclab_newton.sim.spawners.materials import NewtonMaterialCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from isaaclab_physx.sim.spawners.materials.physics_materials_cfg import PhysxMaterialCfg
+from isaaclab_tasks.core.velocity.mdp import feet_air_time
 
 from tasks import assets, terms
 
 if TYPE_CHECKING:
     from tasks.camera import Mark
     from tasks.lab_env import GradedEnv
+    from tasks.spec import SafetyLimit
 
 NO_SPEED_LIMIT = 100.0
 """Joint speed [rad/s] at which PhysX stops a joint. MuJoCo stops none, so it is set out of reach, and speeds over a
@@ -45,12 +49,17 @@ def floor() -> AssetBaseCfg:
     the floor has next to none, both take the larger one, and `grip` sets the robot's.
     """
     cfg = terms.ground()
-    cfg.spawn.physics_material = [
+    cfg.spawn.physics_material = floor_material()
+    return cfg
+
+
+def floor_material() -> list[Any]:
+    """See `floor`."""
+    return [
         UsdPhysicsRigidBodyMaterialCfg(static_friction=0.01, dynamic_friction=0.01, restitution=0.0),
         PhysxMaterialCfg(friction_combine_mode="max"),
         NewtonMaterialCfg(contact_stiffness=160000.0, contact_damping=1100.0),
     ]
-    return cfg
 
 
 def grip(friction: float = 1.0) -> EventTermCfg:
@@ -184,6 +193,22 @@ def push(env: GradedEnv, env_ids: torch.Tensor) -> None:
     robot.write_root_velocity_to_sim_index(root_velocity=velocity, env_ids=env_ids)
 
 
+def safety(
+    limits: Mapping[str, SafetyLimit], speeds: Mapping[str, str]
+) -> dict[str, Callable[[GradedEnv], torch.Tensor]]:
+    """The condition "crossed now" of every limit that a walking robot declares.
+
+    `speeds` names the limits on joint speed, each with the pattern of its joints; the other limits of `limits` are
+    `joint_position`, `joint_torque` and `foot_force`.
+    """
+    return {
+        **{name: partial(terms.joint_velocity_over, limit=limits[name].value, joints=j) for name, j in speeds.items()},
+        "joint_position": partial(terms.joint_position_outside, margin=limits["joint_position"].value),
+        "joint_torque": partial(terms.joint_torque_over, share=limits["joint_torque"].value),
+        "foot_force": partial(foot_force_over, limit=limits["foot_force"].value),
+    }
+
+
 def foot_force_over(env: GradedEnv, limit: float) -> torch.Tensor:
     """Some foot presses on the floor with more than `limit` [N] [N] bool."""
     return (env.scene["feet"].data.net_normal_forces_w.torch.norm(dim=-1) > limit).any(dim=-1)
@@ -199,6 +224,26 @@ def marks(env: GradedEnv) -> list[Mark]:
     return [
         (color, torch.stack((start, start + 0.5 * v), dim=1)) for color, v in (("lime", wanted), ("orange", velocity))
     ]
+
+
+def quadruped_rewards(tilt: float, torque: float, steps: float) -> dict[str, RewardTermCfg]:
+    """Rewards of Isaac Lab's quadrupeds on flat ground, with the weights in which those differ."""
+    return {
+        "velocity": RewardTermCfg(func=tracks_velocity, weight=1.5),
+        "yaw_rate": RewardTermCfg(func=tracks_yaw_rate, weight=0.75),
+        "fallen": RewardTermCfg(func=mdp.is_terminated, weight=-100.0),
+        "vertical_velocity": RewardTermCfg(func=mdp.lin_vel_z_l2, weight=-2.0),
+        "tilt_rate": RewardTermCfg(func=mdp.ang_vel_xy_l2, weight=-0.05),
+        "tilt": RewardTermCfg(func=mdp.flat_orientation_l2, weight=tilt),
+        "torque": RewardTermCfg(func=mdp.joint_torques_l2, weight=torque),
+        "acceleration": RewardTermCfg(func=mdp.joint_acc_l2, weight=-2.5e-7),
+        "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.01),
+        "steps": RewardTermCfg(
+            func=feet_air_time,
+            weight=steps,
+            params={"command_name": "twist", "sensor_cfg": SceneEntityCfg("feet"), "threshold": 0.5},
+        ),
+    }
 
 
 def velocity_env_cfg(
@@ -222,24 +267,70 @@ def velocity_env_cfg(
         fallen_below: height of the base under which it counts as fallen [m].
         rewards: the reward terms by name.
     """
+    return walking_env_cfg(
+        # Robots of two envs pass through each other, so the distance between them does not matter.
+        scene=terms.scene(env_spacing=1.0, floor=floor(), robot=robot, feet=foot_contacts(feet)),
+        joints=joints,
+        action_scale=action_scale,
+        command=command,
+        goal={"command": ObservationTermCfg(func=mdp.generated_commands, params={"command_name": "twist"})},
+        events={
+            "stand": EventTermCfg(
+                func=mdp.reset_root_state_uniform,
+                mode="reset",
+                params={"pose_range": {"yaw": (-3.14, 3.14)}, "velocity_range": {}},
+            ),
+            "push": EventTermCfg(func=push, mode="interval", interval_range_s=(2.0, 4.0)),
+        },
+        rewards=rewards,
+        fallen=TerminationTermCfg(func=fallen, params={"height": fallen_below}),
+    )
+
+
+def foot_contacts(feet: str) -> ContactSensorCfg:
+    """The contact sensor of the links that match `feet`."""
+    return ContactSensorCfg(prim_path=f"{{ENV_REGEX_NS}}/Robot/Geometry/{feet}", track_air_time=True)
+
+
+def walking_env_cfg(
+    *,
+    scene: InteractiveSceneCfg,
+    joints: Sequence[str],
+    action_scale: float,
+    command: CommandTermCfg,
+    goal: dict[str, ObservationTermCfg],
+    events: dict[str, EventTermCfg],
+    rewards: dict[str, Any],
+    fallen: TerminationTermCfg,
+    exteroception: dict[str, ObservationTermCfg] | None = None,
+) -> ManagerBasedRLEnvCfg:
+    """MDP of a robot that moves its joints about its standing pose to follow the command `twist`.
+
+    Args:
+        scene: with the entities `robot` and `feet`.
+        joints: the joints that the policy sees and moves, in their order.
+        action_scale: offset from the robot's standing pose at full action [rad].
+        command: the command, under the name `twist`.
+        goal: the observation of what is to be done.
+        events: where the robot starts, and what happens to it.
+        rewards: the reward terms by name.
+        fallen: what ends an episode early.
+        exteroception: what is observed of the surroundings.
+    """
     by_joint = {"asset_cfg": ordered(joints)}
     return terms.env_cfg(
-        scene=terms.scene(
-            env_spacing=2.0,  # all of 4096 envs on the floor, with what they cover in an episode
-            floor=floor(),
-            robot=robot,
-            feet=ContactSensorCfg(prim_path=f"{{ENV_REGEX_NS}}/Robot/Geometry/{feet}", track_air_time=True),
-        ),
+        scene=scene,
         commands={"twist": command},
         observations={
             "policy": terms.observation_group(
                 linear_velocity=ObservationTermCfg(func=mdp.base_lin_vel),
                 angular_velocity=ObservationTermCfg(func=mdp.base_ang_vel),
                 gravity=ObservationTermCfg(func=mdp.projected_gravity),
-                command=ObservationTermCfg(func=mdp.generated_commands, params={"command_name": "twist"}),
+                **goal,
                 joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=by_joint),
                 joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=by_joint, scale=0.1),
                 last_action=ObservationTermCfg(func=mdp.last_action),
+                **(exteroception or {}),
             )
         },
         actions={
@@ -249,21 +340,13 @@ def velocity_env_cfg(
         },
         events={
             "grip": grip(),
-            "stand": EventTermCfg(
-                func=mdp.reset_root_state_uniform,
-                mode="reset",
-                params={"pose_range": {"yaw": (-3.14, 3.14)}, "velocity_range": {}},
-            ),
             "joints": EventTermCfg(
                 func=mdp.reset_joints_by_offset,
                 mode="reset",
                 params={**by_joint, "position_range": (-0.1, 0.1), "velocity_range": (0.0, 0.0)},
             ),
-            "push": EventTermCfg(func=push, mode="interval", interval_range_s=(2.0, 4.0)),
+            **events,
         },
         rewards=rewards,
-        terminations={
-            "time_out": TerminationTermCfg(func=mdp.time_out, time_out=True),
-            "fallen": TerminationTermCfg(func=fallen, params={"height": fallen_below}),
-        },
+        terminations={"time_out": TerminationTermCfg(func=mdp.time_out, time_out=True), "fallen": fallen},
     )

@@ -42,11 +42,14 @@ def no_self_collisions(position_iterations: int = 4) -> list[Any]:
 
 
 def ground() -> AssetBaseCfg:
-    """A flat floor at z = 0: a cuboid, since Isaac Lab's ground plane is fetched from a server."""
+    """A flat floor at z = 0: a cuboid, since Isaac Lab's ground plane is fetched from a server.
+
+    Large enough for 16,384 envs 1 m apart and for 100 m to each side of them.
+    """
     return AssetBaseCfg(
         prim_path="/World/ground",
         spawn=sim_utils.CuboidCfg(
-            size=(200.0, 200.0, 1.0),
+            size=(400.0, 400.0, 1.0),
             collision_props=sim_utils.UsdPhysicsCollisionCfg(),
             visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=(0.42, 0.46, 0.5)),
         ),
@@ -113,3 +116,10 @@ def joint_position_outside(env: GradedEnv, margin: float, joints: str = ".*") ->
     low, high = data.joint_pos_limits.torch[:, ids].unbind(dim=-1)
     position = data.joint_pos.torch[:, ids]
     return ((position < low + margin) | (position > high - margin)).any(dim=-1)
+
+
+def joint_torque_over(env: GradedEnv, share: float, joints: str = ".*") -> torch.Tensor:
+    """The drive of some joint matching `joints` is asked for more than `share` of its torque limit: [N] bool."""
+    robot, ids = env.scene["robot"], env.joint_ids(joints)
+    limit = share * robot.data.joint_effort_limits.torch[:, ids]
+    return (robot.actuators.computed_effort.torch[:, ids].abs() > limit).any(dim=-1)
