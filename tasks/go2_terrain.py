@@ -23,7 +23,7 @@ SPEC = TaskSpec(
     make_env="tasks.go2_terrain:make_env",
     observations=(
         *velocity.observations(joints=12, goal=Term("goal", 2, "m", "forward and left", sigma=0.05)),
-        Term("height_scan", 187, "m", "height of the base, less 0.3 m, over a grid of 1.6 x 1 m around it, 17 by 11", sigma=0.02),
+        Term("height_scan", 187, "m", "height of the base, less 0.3 m, over 17 x 11 points around it", sigma=0.02),
     ),
     actions=(Term("joint_target", 12, "0.5 rad", "target position of each joint, relative to the standing pose"),),
     physics_dt=1 / 200,

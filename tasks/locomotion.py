@@ -21,6 +21,7 @@ from isaaclab.managers import (
     SceneEntityCfg,
     TerminationTermCfg,
 )
+from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sensors import ContactSensorCfg
 from isaaclab.sim.spawners.materials import UsdPhysicsRigidBodyMaterialCfg
 from isaaclab.utils import configclass

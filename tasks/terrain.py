@@ -34,9 +34,7 @@ CELL = 0.05  # [m] between two samples of the ground's height
 GOAL = 3.2  # [m] from the middle of a tile to the square on which the goals lie: beyond the gap, on the eighth stair
 
 
-def gap_with_floor(
-    difficulty: float, cfg: terrains.MeshGapTerrainCfg
-) -> tuple[list[trimesh.Trimesh], np.ndarray]:
+def gap_with_floor(difficulty: float, cfg: terrains.MeshGapTerrainCfg) -> tuple[list[trimesh.Trimesh], np.ndarray]:
     """Isaac Lab's gap around a platform, with a bottom: a ray into it hits something, and nothing falls forever."""
     meshes, origin = gap_terrain(difficulty, cfg)
     bottom = trimesh.creation.box((*cfg.size, 0.1))
@@ -125,9 +123,7 @@ def importer(grades: Mapping[str, GradeParam], material: list[Any]) -> terrains.
 
     `grades` holds `slope` [rise over run], `roughness` [m] up or down, `step` and `gap` [m].
     """
-    tiles = {
-        f"{kind}-{row}": _tile(kind, grades, row / (ROWS - 1)) for row in range(ROWS) for kind in KINDS
-    }
+    tiles = {f"{kind}-{row}": _tile(kind, grades, row / (ROWS - 1)) for row in range(ROWS) for kind in KINDS}
     generator = GradedTerrainCfg(
         seed=0,
         curriculum=True,
@@ -211,7 +207,9 @@ def stand_on_tile(env: GradedEnv, env_ids: torch.Tensor) -> None:
     flat = torch.zeros_like(yaw)
     pose[:, 3:] = quat_from_euler_xyz(flat, flat, yaw)
     robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
-    robot.write_root_velocity_to_sim_index(root_velocity=torch.zeros(len(env_ids), 6, device=env.device), env_ids=env_ids)
+    robot.write_root_velocity_to_sim_index(
+        root_velocity=torch.zeros(len(env_ids), 6, device=env.device), env_ids=env_ids
+    )
 
 
 def goal_in_base(env: GradedEnv) -> torch.Tensor:
