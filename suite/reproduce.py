@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,13 +18,14 @@ from scipy.stats import t as student
 
 import suite
 import tasks
-from suite import compare, devices, process
+from suite import compare, devices
 from suite import config as configs
 from suite.cli import Parser
 from suite.errors import UserError, exit_code, first_line
 from suite.matrix import concrete_engine
 from suite.preflight import check_writable
 from suite.rundir import RESULT_KEYS, RunDir, read_json, write_json
+from suite.single import RunFailed, work
 
 LEVEL = 0.99  # of the interval that a further seed is expected in
 SEEDS = 3  # from which on seeds say how much seeds differ
@@ -113,23 +111,10 @@ def _reproduce(recorded: Path, result: Mapping[str, Any], config: DictConfig, ru
     configs.save(config, run)
     console.print(f"reproducing in {run.path} ({config.device})", highlight=False, markup=False, soft_wrap=True)
     console.print(f"recorded by: {result['command']}", highlight=False, markup=False, soft_wrap=True)
-    with open(run.log, "ab") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "suite.worker", str(run.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, process.PARENT: str(os.getpid()), "OMNI_KIT_ACCEPT_EULA": "YES"},
-        )
-    with console.status("starting") as status:
-        while worker.poll() is None:
-            now = read_json(run.status) or {}
-            status.update(f"{now.get('state', 'starting')}, {now.get('env_steps', 0)} env steps")
-            time.sleep(0.5)
-    again = run.read_result()
-    if again is None:
-        why = (read_json(run.status) or {}).get("message") or process.reason(worker.returncode, run.log)
-        print(f"suite.reproduce: the run failed: {first_line(why)} (see {run.log})", file=sys.stderr)
+    try:
+        again = work(run, console)
+    except RunFailed as error:
+        print(f"suite.reproduce: the run failed: {error}", file=sys.stderr)
         return 1
     seeds = [r for f in sorted(recorded.parent.glob("seed*")) if (r := RunDir(f).read_result())]
     outcome = judge(result, again, seeds)

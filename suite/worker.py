@@ -17,6 +17,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+import baselines
 import tasks
 from suite import config as configs
 from suite import evaluation, process
@@ -214,6 +215,8 @@ def _mean(by_grade: Mapping[str, float]) -> float:
 
 
 def _overrides(config: DictConfig, spec: TaskSpec) -> dict[str, Any]:
+    if config.algo not in (*baselines.names(), *baselines.reference_names()):
+        return {}  # trained elsewhere, see suite.adopt: there are no defaults that it could differ from
     return configs.changes(configs.defaults(spec, config.algo, config.budget, config.curriculum.name), config)
 
 

@@ -1,0 +1,115 @@
+"""`python -m suite.adopt POLICY`: a policy that other code trained becomes a run, evaluated like any other."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+import baselines
+import suite
+import tasks
+from suite import config as configs
+from suite import devices
+from suite.cli import Parser
+from suite.errors import UserError, exit_code, first_line
+from suite.matrix import concrete_engine, names_of
+from suite.preflight import check_writable
+from suite.report import by_grade
+from suite.rundir import RunDir, atomic
+from suite.single import RunFailed, work
+from tasks.engines import ENGINES
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
+
+
+def parser() -> Parser:
+    """Options of `suite.adopt`."""
+    p = Parser(
+        prog="python -m suite.adopt",
+        description="Make a run directory of a policy that other code trained, and evaluate it by the protocol.",
+        epilog="The policy is a file as baselines.policy.save_policy writes it. Such runs are for the open division.",
+    )
+    p.add_argument("policy", type=Path, metavar="POLICY", help="a safetensors file of kind mlp or discrete")
+    p.add_argument("--task", required=True, metavar="NAME", help="the task that it acts in")
+    p.add_argument("--name", required=True, help="what the algorithm is called on the leaderboard")
+    p.add_argument("--env-steps", type=int, required=True, metavar="N", help="env steps that it was trained with")
+    p.add_argument("--seed", type=int, default=0, metavar="K", help="which of the algorithm's trainings this is (0)")
+    p.add_argument("--budget", default="full", help=f"the protocol's size: {', '.join(configs.BUDGETS)} (full)")
+    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(ENGINES)} (physx)")
+    p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
+    p.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where the runs go (runs)")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 if the evaluation fails; `UserError` for bad input."""
+    args = parser().parse_args(argv)
+    names_of("task", args.task, tasks.known())
+    names_of("budget", args.budget, configs.BUDGETS)
+    names_of("engine", args.physics, ENGINES)
+    if not NAME.fullmatch(args.name) or args.name in (*baselines.names(), *baselines.reference_names()):
+        raise UserError(f"--name {args.name!r} has to be small letters, digits and _.+-, and none of the suite's names")
+    for option, value in (("--env-steps", args.env_steps), ("--seed", args.seed)):
+        if value < 0:
+            raise UserError(f"{option} must be 0 or more, got {value}")
+    spec = tasks.get(args.task)
+    engine = concrete_engine(args.physics, spec)
+    device = devices.slots(args.device)[0]
+    variant = f"none-r0-{engine}-{args.budget}"
+    run = RunDir(args.out / suite.__version__ / args.task / args.name / variant / f"seed{args.seed}")
+    if run.path.exists():
+        raise UserError(f"{run.path} exists; name another --seed, --name or --out")
+    _check_policy(args.policy, spec)
+    check_writable(run.path)
+    command = shlex.join(["python", "-m", "suite.adopt", *(sys.argv[1:] if argv is None else argv)])
+    configs.save(_config(spec, args.budget, args.name, args.seed, args.env_steps, engine, device, command), run)
+    if args.env_steps:  # what a training would have written of itself
+        row = {"env_steps": [args.env_steps], "wall_time_s": [0.0], "episodes": [0.0], "success_mean": [float("nan")]}
+        atomic(run.progress, lambda temporary: pq.write_table(pa.table(row), temporary))
+    atomic(run.policy, lambda temporary: temporary.write_bytes(args.policy.read_bytes()))
+    console = Console()
+    try:
+        result = work(run, console)
+    except RunFailed as error:
+        print(f"suite.adopt: the evaluation failed: {error}", file=sys.stderr)
+        return 1
+    console.print(by_grade(f"{args.task}, {args.name}, {engine}", result))
+    console.print(f"written to {run.path}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def _check_policy(path: Path, spec: tasks.TaskSpec) -> None:
+    import torch
+
+    from baselines.policy import PolicyError, load_policy
+
+    try:
+        action = load_policy(path, "cpu")(torch.zeros(1, spec.obs_dim))
+    except PolicyError as error:
+        raise UserError(first_line(error)) from None
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} cannot act in {spec.name}, which has {spec.obs_dim} observations: {first_line(error)}"
+        ) from None
+    if action.shape != (1, spec.action_dim):
+        raise UserError(f"{path} gives {action.shape[-1]} actions, {spec.name} has {spec.action_dim}")
+
+
+def _config(
+    spec: tasks.TaskSpec, budget: str, name: str, seed: int, steps: int, engine: str, device: str, command: str
+) -> DictConfig:
+    where = {"algo": name, "seed": seed, "randomization": "r0", "train": {"env_steps": steps}}
+    where |= {"engine": engine, "physics": engine, "device": device, "wandb": "disabled", "command": command}
+    return OmegaConf.merge(configs.defaults(spec, "zero", budget), where)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code("suite.adopt", main))

@@ -1,0 +1,58 @@
+"""Policies of other code as runs."""
+
+import pytest
+
+from leaderboard import build, submit
+from suite import adopt
+from suite.errors import UserError
+from suite.rundir import RunDir
+from tests.test_leaderboard_verify import TEXTS
+from tests.toy_runs import pd_controller
+
+
+def arguments(tmp_path, **options):
+    given = {"task": "toy-reach", "name": "spring", "env_steps": "0", "budget": "smoke", "out": str(tmp_path / "runs")}
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in (given | options).items()]
+    return [str(tmp_path / "policy.safetensors"), *flags, "--physics", "physx", "--device", "cpu"]
+
+
+def test_adopted_run_is_a_run(tmp_path):
+    pd_controller(tmp_path / "policy.safetensors", 4.0)
+    assert adopt.main(arguments(tmp_path, env_steps="5000")) == 0
+    run = RunDir(tmp_path / "runs" / "0.1.0" / "toy-reach" / "spring" / "none-r0-torch-smoke" / "seed0")
+    result = run.read_result()
+    assert (result["algo"], result["env_steps"], result["overrides"]) == ("spring", 5000, {})
+    assert result["success"]["g5"] > 0.9
+    board = build.read(tmp_path / "runs")
+    assert [row.entry.algo for row in board.results] == ["spring"]
+    assert not board.skipped
+    assert submit.pack([run.path], tmp_path / "b.zip", "open", TEXTS)[1] == 1
+    with pytest.raises(UserError, match="closed division"):
+        submit.pack([run.path], tmp_path / "c.zip", "closed", TEXTS)
+    with pytest.raises(UserError, match="exists"):
+        adopt.main(arguments(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"task": "toy"}, "unknown task"),
+        ({"name": "ppo"}, "suite's names"),
+        ({"name": "<b>"}, "--name"),
+        ({"env_steps": "-1"}, "--env-steps"),
+        ({"seed": "-1"}, "--seed"),
+        ({"budget": "huge"}, "unknown budget"),
+        ({"task": "cartpole-balance"}, "cannot act"),
+    ],
+)
+def test_bad_input(tmp_path, options, why):
+    pd_controller(tmp_path / "policy.safetensors", 4.0)
+    with pytest.raises(UserError, match=why):
+        adopt.main(arguments(tmp_path, **options))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_no_policy(tmp_path):
+    (tmp_path / "policy.safetensors").write_bytes(b"pickle")
+    with pytest.raises(UserError, match="not a policy file"):
+        adopt.main(arguments(tmp_path))
