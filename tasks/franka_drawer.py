@@ -46,7 +46,7 @@ SPEC = TaskSpec(
         "start": GradeParam((0.05, 0.1, 0.15, 0.2, 0.25), "rad", "largest distance of each joint from the start pose"),
     },
     budgets={"smoke": 100_000, "quick": 20_000_000, "full": 50_000_000},
-    view=View(eye=(0.0, -1.0, 0.75), target=(0.48, 0.0, 0.28)),
+    view=View(eye=(-0.45, 1.15, 0.9), target=(0.45, -0.05, 0.25)),
     discrete_actions=tuple((*row, grip) for row in axis_actions(3) for grip in (-1.0, 1.0)),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
