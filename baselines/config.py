@@ -186,11 +186,15 @@ def load(algo: str, task: str, budget: str) -> DictConfig:
         f"tasks.{task}.budgets.{budget}": of_task.get("budgets", {}).get(budget, {}),
     }
     cfg = OmegaConf.structured(_SCHEMAS[algo])
-    for name, layer in layers.items():
-        try:
-            cfg = OmegaConf.merge(cfg, layer)
-        except OmegaConfBaseException as error:
-            raise ValueError(f"{file.name}, {name}: {str(error).splitlines()[0]}") from error
+    try:
+        cfg = OmegaConf.merge(cfg, {key: value for layer in layers.values() for key, value in layer.items()})
+    except OmegaConfBaseException:
+        for name, layer in layers.items():  # which one was it
+            try:
+                OmegaConf.merge(cfg, layer)
+            except OmegaConfBaseException as error:
+                raise ValueError(f"{file.name}, {name}: {str(error).splitlines()[0]}") from error
+        raise
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         raise ValueError(f"{file.name}: no value for {', '.join(missing)}")
     check(cfg)

@@ -235,7 +235,7 @@ def identity(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(config: DictConfig) -> None:
-    counts = {f"train.{key}": config.train[key] for key in ("num_envs", "env_steps", "checkpoints")}
+    counts = {f"train.{key}": config.train[key] for key in ("num_envs", "min_envs", "env_steps", "checkpoints")}
     counts |= {f"eval.{key}": config.eval[key] for key in ("episodes_per_grade", "episodes_per_env")}
     if config.algo in baselines.reference_names():
         counts.pop("train.env_steps")  # nothing is trained

@@ -89,38 +89,64 @@ def plan(request: Request) -> list[Job]:
         UserError: for an override that nothing has, an engine that is missing, an algorithm, level or teacher that a
             task cannot use, or a run directory that holds another run.
     """
-    settings = []
+    # In two parts, the teacher's and the rest: thousands of configurations take too long to compose as a whole.
+    of_teacher = [item for item in request.overrides if item.startswith("curriculum.")]
+    of_rest = [item for item in request.overrides if item not in of_teacher]
+    keys_of_teacher = {item.partition("=")[0] for item in of_teacher}
+    some = tasks.get(request.tasks[0]), baselines.names()[0], request.budget
+    teachers = {name: _compose(configs.defaults(*some, name), of_teacher) for name in request.curricula}
+    untaught = {n: _compose(configs.defaults(*some, n), []) for n in request.curricula} if of_teacher else teachers
     unused = {item.partition("=")[0] for item in request.overrides}
-    known: set[str] = set()
+    composed = []
+    settings = []
     for name in request.tasks:
         spec = tasks.get(name)
+        engine_of = {physics: concrete_engine(physics, spec) for physics in request.physics}
+        for level, teacher in itertools.product(request.levels, teachers.values()):
+            _check_level(spec, level)
+            configs.check_curriculum(teacher.config, spec, level)
         for algo in request.algos:
             if algo not in algorithms(spec):
                 if request.algos_named:
                     raise UserError(f"task {name} declares no discrete actions, which {algo} needs")
                 continue
+            trained = algo not in baselines.reference_names()
+            own = _compose(configs.defaults(spec, algo, request.budget), of_rest)
+            composed += [own, *(teachers.values() if trained else ())]
             for curriculum in request.curricula:
-                default = configs.defaults(spec, algo, request.budget, curriculum)
-                config, not_here = configs.override(default, request.overrides)
-                unused &= not_here
-                known.update(configs.settable(default))
-                overrides = configs.changes(default, config)
-                # Plain from here on: thousands of jobs are planned, and merging each would take seconds.
-                base = OmegaConf.to_container(config, resolve=True)
+                teacher = (teachers if trained else untaught)[curriculum]
+                unused &= own.unused | (teacher.unused if trained else keys_of_teacher)
+                base = own.content | {"curriculum": teacher.content["curriculum"]}
                 for physics, level in itertools.product(request.physics, request.levels):
-                    _check_level(spec, level)
-                    configs.check_curriculum(config, spec, level)
                     where = {
                         "physics": physics,
-                        "engine": concrete_engine(physics, spec),
+                        "engine": engine_of[physics],
                         "randomization": level,
                         "wandb": request.wandb,
                         "command": request.command,
                     }
-                    settings.append((base | where, overrides))
+                    settings.append((base | where, own.changes | teacher.changes))
     if unused:
-        raise unknown("config key", sorted(unused)[0], sorted(known), list_all=False)
+        known = sorted({key for part in composed for key in configs.settable(part.config)})
+        raise unknown("config key", sorted(unused)[0], known, list_all=False)
     return _jobs(settings, request)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A configuration with overrides: typed and plain, what they changed, and which of them found no key."""
+
+    config: DictConfig
+    content: dict[str, Any]
+    changes: dict[str, Any]
+    unused: set[str]
+
+
+def _compose(default: DictConfig, items: Sequence[str]) -> _Part:
+    if not items:
+        return _Part(default, OmegaConf.to_container(default, resolve=True), {}, set())
+    config, unused = configs.override(default, items)
+    return _Part(config, OmegaConf.to_container(config, resolve=True), configs.changes(default, config), unused)
 
 
 def algorithms(spec: TaskSpec) -> list[str]:
