@@ -226,7 +226,18 @@ def saved_fingerprint(run: RunDir) -> str | None:
 
 def fingerprint(content: dict[str, Any]) -> str:
     """SHA-256 of a resolved configuration's identity."""
-    return hashlib.sha256(json.dumps(identity(content), sort_keys=True).encode()).hexdigest()
+    return fingerprint_of(settings_hash(content), content["seed"])
+
+
+def settings_hash(content: dict[str, Any]) -> str:
+    """SHA-256 of what the seeds of a setting share."""
+    shared = {key: value for key, value in identity(content).items() if key != "seed"}
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint_of(shared: str, seed: int) -> str:
+    """The fingerprint of a seed of a setting, from its `settings_hash`."""
+    return hashlib.sha256(f"{shared} seed {seed}".encode()).hexdigest()
 
 
 def identity(content: dict[str, Any]) -> dict[str, Any]:

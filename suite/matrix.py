@@ -176,11 +176,13 @@ def concrete_engine(physics: str, spec: TaskSpec) -> str:
 
 def _jobs(settings: Sequence[tuple[dict[str, Any], dict[str, Any]]], request: Request) -> list[Job]:
     folders = [_folder(setting, overrides, request.out) for setting, overrides in settings]
+    shared = [configs.settings_hash(setting) for setting, _ in settings]
     jobs = []
     for seed in range(request.seeds):
-        for (setting, overrides), folder in zip(settings, folders, strict=True):
+        for (setting, overrides), folder, digest in zip(settings, folders, shared, strict=True):
             job = Job(setting, overrides, seed, RunDir(folder / f"seed{seed}"))
-            _check_same(job)
+            if configs.saved_fingerprint(job.run) != configs.fingerprint_of(digest, seed):
+                _check_same(job)
             jobs.append(job)
     return jobs
 
@@ -196,9 +198,6 @@ def _folder(setting: dict[str, Any], overrides: dict[str, Any], out: Path) -> Pa
 
 def _check_same(job: Job) -> None:
     """Refuse a directory whose configuration is another than the one planned: the defaults were edited, say."""
-    saved = configs.saved_fingerprint(job.run)
-    if saved is not None and saved == configs.fingerprint(job.content("any")):
-        return
     if (found := configs.read(job.run)) is None:
         return
     if found.get("suite_version") != suite.__version__:
