@@ -1,0 +1,26 @@
+"""`suite.run` with `tests.suite_training` in place of the worker, and without the page at the end.
+
+With CLOCK=backwards the wall clock jumps back an hour again and again.
+"""
+
+import os
+import sys
+import time
+
+from suite import launch, report, run
+from suite.errors import exit_code
+
+launch.WORKER = "tests.suite_training"
+
+
+def states_only(tracked, out):
+    return 0 if all(t.state in ("complete", "skipped") for t in tracked) else 1
+
+
+if os.environ.get("CLOCK") == "backwards":
+    now, monotonic = time.time, time.monotonic
+    time.time = lambda: now() - 3600.0 * monotonic()
+    time.time_ns = lambda: int(time.time() * 1e9)
+
+report.show = states_only
+sys.exit(exit_code("suite.run", run.main))

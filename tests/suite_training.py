@@ -1,0 +1,74 @@
+"""A worker whose training is a chain of hashes: it stands in for `suite.worker` where hundreds are killed.
+
+Leases, checkpoints, results and their order are the real ones; a step is a millisecond. What must never happen (two at
+a time in a directory, a second result) is written to `violations` beside the runs. Imports nothing slow.
+"""
+
+import fcntl
+import hashlib
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import suite
+from suite.guard import Guard
+from suite.lease import Lease, Lost
+from suite.process import LEASE_LOST, StopRequest, follow_parent, leave
+from suite.process import STOPPED as STOPPED_CODE
+from suite.rundir import RESULT_KEYS, RunDir, atomic, read_json, sha256, write_json, write_status
+
+STEPS, EVERY, STEP_S = 40, 8, 0.002
+
+
+def main():
+    follow_parent()
+    run, generation = RunDir(Path(sys.argv[1])), int(sys.argv[sys.argv.index("--lease") + 1])
+    lease = Lease(run.path, generation)
+    try:
+        lease.adopt()
+    except Lost:
+        return LEASE_LOST
+    with open(run.path / "one-at-a-time", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            violation(run, "two workers")
+        guard = Guard(lease, 60.0, print)
+        guard.start()
+        return work(run, guard)
+
+
+def work(run, guard):
+    stop = StopRequest()
+    state = read_json(run.path / "state.json") or {"step": 0, "hash": run.path.as_posix().split("/runs/")[1]}
+    while state["step"] < STEPS:
+        digest = hashlib.sha256(f"{state['hash']} {state['step']}".encode()).hexdigest()
+        state = {"step": state["step"] + 1, "hash": digest}
+        guard.progress(slow=False)
+        time.sleep(STEP_S)
+        if state["step"] % EVERY == 0:
+            with suppress(OSError):
+                write_status(run.status, state="training", env_steps=state["step"], total_env_steps=STEPS)
+            write_json(run.path / "state.json", state)
+            if stop.came and state["step"] < STEPS:
+                return STOPPED_CODE
+    for file in (run.policy, run.episodes):
+        atomic(file, lambda temporary: temporary.write_text(state["hash"]))
+    hashes = {"policy_sha256": sha256(run.policy), "episodes_sha256": sha256(run.episodes)}
+    result = dict.fromkeys(RESULT_KEYS, 0) | {"suite_version": suite.__version__} | hashes
+    try:
+        write_json(run.result, result, once=True)
+    except FileExistsError:
+        violation(run, "a second result")
+    return 0
+
+
+def violation(run, what):
+    with open(Path(os.environ["VIOLATIONS"]), "a") as file:
+        file.write(f"{what}: {run.path}\n")
+
+
+if __name__ == "__main__":
+    leave(main)
