@@ -54,10 +54,13 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-day", type=int, default=20, metavar="N", help="uploads of a token in a day (20)")
 
 
-def _store(args: argparse.Namespace):
-    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+def _store(args: argparse.Namespace) -> Any:
+    try:
+        from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-    from leaderboard.service.store import Store
+        from leaderboard.service.store import Store
+    except ModuleNotFoundError as error:
+        raise UserError(f"the service needs {error.name}; install it with: pip install gradus[serve]") from None
 
     url = os.environ.get(DATABASE) or f"sqlite:///{(args.data / 'service.db').resolve()}"
     try:
