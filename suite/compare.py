@@ -19,7 +19,8 @@ from scipy.stats import binom
 ALPHA = 0.001
 """Probability with which evaluations of the same policy are said to differ, over all cells together."""
 
-STACK = ("packages", "python", "cpu", "cpu_features")
+STACK = ("packages", "python", "os", "cpu", "cpu_features", "cores")
+"""Keys of a provenance that can decide last bits: the system has its own maths library, engines split work by cores."""
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,16 @@ def reason(tmp_path, *runs, division="open"):
     return str(error.value)
 
 
-def test_a_sound_run_is_packed(run, tmp_path):
+def test_a_sound_run_is_packed(run, tmp_path, capsys):
     digest, count = submit.pack([run], tmp_path / "b.zip", "open", TEXTS)
     assert count == 1
-    again, _ = submit.pack([tmp_path / "runs"], tmp_path / "again.zip", "open", TEXTS)
-    assert again == digest
+    texts = [text for name, value in TEXTS.items() for text in (f"--{name}", value)]
+    command = [str(tmp_path / "runs"), "--out", str(tmp_path / "again.zip"), "--division", "open", *texts]
+    assert submit.main(command) == 0
+    assert digest in capsys.readouterr().out
+    assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    with pytest.raises(UserError, match="exists"):
+        submit.main(command)
     (submitted,) = checks.check(bundle.read(tmp_path / "b.zip", tmp_path / "in"))
     assert submitted.run.task == "toy-reach"
     assert submitted.episodes["torch"].num_rows == 5 * 64

@@ -86,7 +86,7 @@ def test_first_difference():
 
 
 def test_the_same_stack():
-    one = {"packages": {"torch": "2"}, "python": "3.12.1", "cpu": "A", "cpu_features": "0f"}
+    one = {"packages": {"torch": "2"}, "python": "3.12.1", "cpu": "A", "cpu_features": "0f", "cores": 2, "os": "O"}
     assert compare.different_stack(one, dict(one), ["A", "A"]) is None
     assert "CPU" in compare.different_stack(one, dict(one), ["A", "NVIDIA H100"])
     assert "packages" in compare.different_stack(one, one | {"packages": {"torch": "3"}}, ["A", "A"])
@@ -96,7 +96,7 @@ def test_the_same_stack():
 
 def result(success=0.9, policy="a", **fields):
     grades = ("g1", "g2", "g3", "g4", "g5")
-    machine = {"packages": {"torch": "2"}, "python": "3.12.1", "cpu": "A", "cpu_features": "0f"}
+    machine = {"packages": {"torch": "2"}, "python": "3.12.1", "cpu": "A", "cpu_features": "0f", "cores": 2, "os": "O"}
     return {
         "success": dict.fromkeys(grades, success),
         "episodes": dict.fromkeys(grades, 64),
