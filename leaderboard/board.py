@@ -8,18 +8,23 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 import suite
+from leaderboard import intervals, parallel, statistics
 from leaderboard import runs as runs_module
-from leaderboard import statistics
+from leaderboard.intervals import Difference, Spread
 from leaderboard.runs import Entry, Evaluation, Run, Skipped
 from leaderboard.schema import GRADES
+from leaderboard.statistics import Strata
 
 SEEDS_TO_RANK = 5
 BUDGETS = ("full", "quick", "smoke")  # in the order of the page; any others follow
+PARALLEL_FROM = 100  # ranking rows
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,19 @@ class EngineRow:
 
 
 @dataclass(frozen=True)
+class Versus:
+    """A ranked row against the next ranked one below it."""
+
+    difference: Difference  # of scores; its p-value allows for all such tests within the budget (Holm)
+    improvement: Estimate  # probability that a run of this row beats one of the next
+
+    @property
+    def significant(self) -> bool:
+        """True where the difference is not explained by the seeds that were drawn."""
+        return self.difference.p < SIGNIFICANT
+
+
+@dataclass(frozen=True)
 class RankRow:
     """One entry over all its tasks. `rank` counts within the budget; None with the reason in `unranked`."""
 
@@ -75,9 +93,18 @@ class RankRow:
     unranked: str
     score: Estimate
     iqm: Estimate
+    median: Estimate
     optimality_gap: Estimate
+    spread: Spread  # of the score
+    grades: tuple[float, ...]  # mean over tasks
     seeds: int  # of the task that has the fewest
     rows: tuple[TaskRow, ...]
+    versus: Versus | None = None  # None in the last ranked row, and without a rank
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs behind the row."""
+        return [run for row in self.rows for run in row.runs]
 
 
 @dataclass(frozen=True)
@@ -139,79 +166,77 @@ def evaluation_on(run: Run, engine: str) -> Evaluation | None:
     return next((e for e in (run.evaluation, *run.others) if e.engine == engine), None)
 
 
-def _generator(*name: object) -> np.random.Generator:
+def generator(*name: object) -> np.random.Generator:
     """A generator seeded by what it is for: a row's interval does not move when other rows come or go."""
     digest = hashlib.sha256(json.dumps([str(part) for part in name]).encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, dtype="<u4"))
 
 
-def _counts(runs: Sequence[Run], engine: str) -> tuple[np.ndarray, np.ndarray]:
+def counts(runs: Sequence[Run], engine: str) -> tuple[np.ndarray, np.ndarray]:
     """Successes and episodes [seeds, grades]."""
     evaluations = [evaluation_on(run, engine) for run in runs]
     return np.stack([e.successes for e in evaluations]), np.stack([e.episodes for e in evaluations])
 
 
+def rates(rows: Sequence[TaskRow]) -> Strata:
+    """Success [seeds, grades] of each row."""
+    return [k / n for k, n in (counts(row.runs, row.engine) for row in rows)]
+
+
+def estimate(value: float, low: float, high: float) -> Estimate:
+    """An estimate of a share; rounding may put a limit 1e-16 on the wrong side of it."""
+    return Estimate(float(value), float(max(0.0, min(low, value))), float(min(1.0, max(high, value))))
+
+
 def _task_row(runs: Sequence[Run], engine: str) -> TaskRow:
-    task, entry = runs[0].task, runs[0].entry
-    successes, episodes = _counts(runs, engine)
-    returns = np.stack([evaluation_on(run, engine).returns for run in runs])
-    cells = []
-    for i, grade in enumerate(GRADES):
-        k, n = successes[:, i : i + 1], episodes[:, i : i + 1]
-        cells.append(
-            Cell(
-                success=_mean([k], [n], task, entry, engine, grade),
-                successes=int(k.sum()),
-                episodes=int(n.sum()),
-                return_mean=float(returns[:, i].mean()),
-            )
-        )
-    overall = _mean([successes], [episodes], task, entry, engine)
-    return TaskRow(task, entry, engine, tuple(cells), overall, tuple(runs))
-
-
-def _mean(successes: statistics.Strata, episodes: statistics.Strata, *name: object) -> Estimate:
-    value = float(statistics.mean(_rates(successes, episodes)))
-    return _estimate(value, statistics.mean_interval(successes, episodes, _generator("mean", *name)))
-
-
-def _iqm(successes: statistics.Strata, episodes: statistics.Strata, *name: object) -> Estimate:
-    value = float(statistics.iqm(_rates(successes, episodes)))
-    rng = _generator("iqm", *name)
-    return _estimate(value, statistics.bootstrap_interval(successes, episodes, statistics.iqm, rng))
-
-
-def _rates(successes: statistics.Strata, episodes: statistics.Strata) -> list[np.ndarray]:
-    return [k / n for k, n in zip(successes, episodes, strict=True)]
-
-
-def _estimate(value: float, interval: tuple[float, float]) -> Estimate:
-    low, high = interval
-    return Estimate(value, min(low, value), max(high, value))  # rounding may put a limit 1e-16 on the wrong side
+    successes, episodes = counts(runs, engine)
+    returns = np.mean([evaluation_on(run, engine).returns for run in runs], axis=0)
+    success = (successes / episodes).mean(axis=0)
+    low, high = intervals.success_interval(successes, episodes)
+    cells = [
+        Cell(estimate(success[i], low[i], high[i]), int(k), int(n), float(returns[i]))
+        for i, (k, n) in enumerate(zip(successes.sum(axis=0), episodes.sum(axis=0), strict=True))
+    ]
+    mean = estimate(success.mean(), *intervals.success_interval(successes, episodes, axis=-1))
+    return TaskRow(runs[0].task, runs[0].entry, engine, tuple(cells), mean, tuple(runs))
 
 
 def _rank(results: Sequence[TaskRow], tasks: Sequence[str]) -> list[RankRow]:
     groups: dict[Entry, list[TaskRow]] = defaultdict(list)
     for row in results:
         groups[row.entry].append(row)
-    ranking = [_rank_row(entry, rows, len(tasks)) for entry, rows in groups.items()]
+    data = [(entry, [counts(row.runs, row.engine) for row in rows]) for entry, rows in groups.items()]
+    scores = parallel.each(_score, data, PARALLEL_FROM)
+    ranking = [_rank_row(entry, rows, len(tasks), s) for (entry, rows), s in zip(groups.items(), scores, strict=True)]
     ranking.sort(key=lambda r: (budget_order(r.entry.budget), len(r.rows) < len(tasks), -r.score.value, r.entry))
-    placed: dict[str, list[float]] = defaultdict(list)  # scores of the ranked rows so far, by budget
-    numbered = []
+    placed: dict[str, list[RankRow]] = defaultdict(list)  # by budget
     for row in ranking:
         if not row.unranked:
-            above = placed[row.entry.budget]
-            above.append(row.score.value)
-            row = replace(row, rank=above.index(row.score.value) + 1)  # equal scores share a rank
-        numbered.append(row)
-    return numbered
+            placed[row.entry.budget].append(row)
+    numbered = {row.entry: row for rows in placed.values() for row in _numbered(rows)}
+    return [numbered.get(row.entry, row) for row in ranking]
 
 
-def _rank_row(entry: Entry, rows: Sequence[TaskRow], num_tasks: int) -> RankRow:
-    counts = [_counts(row.runs, entry.engine) for row in rows]
-    successes, episodes = [k for k, _ in counts], [n for _, n in counts]
-    score = _mean(successes, episodes, entry)
-    gap = float(statistics.optimality_gap(_rates(successes, episodes)))
+def _score(entry: Entry, data: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple | Spread]:
+    """Score, IQM and median with their intervals, and the score's spread."""
+    successes, episodes = [k for k, _ in data], [n for _, n in data]
+    observed = [k / n for k, n in data]
+    spread = intervals.combine([intervals.seed_spread(k, n, axis=-1) for k, n in data])
+    draws = intervals.resample(successes, episodes, generator("score", entry))
+    found: dict[str, tuple | Spread] = {"spread": spread}
+    for name, statistic in (("score", statistics.mean), ("iqm", statistics.iqm), ("median", statistics.median)):
+        point = float(statistic(observed))
+        low, high = intervals.bootstrap_interval(point, statistic(draws), spread)
+        if name == "score" and low == high:  # every seed alike: the episodes still say how sure that is
+            trials = np.array(sum(n.sum() for n in episodes))
+            low, high = intervals.spread_interval(np.array(point), trials, spread)
+        found[name] = (point, low, high)
+    return found
+
+
+def _rank_row(entry: Entry, rows: Sequence[TaskRow], num_tasks: int, scores: dict[str, tuple | Spread]) -> RankRow:
+    score = estimate(*scores["score"])
+    gap = float(statistics.optimality_gap(rates(rows)))
     seeds = min(len(row.runs) for row in rows)
     unranked = ""
     if all(is_reference(row) for row in rows):
@@ -225,11 +250,38 @@ def _rank_row(entry: Entry, rows: Sequence[TaskRow], num_tasks: int) -> RankRow:
         rank=None,
         unranked=unranked,
         score=score,
-        iqm=_iqm(successes, episodes, entry),
-        optimality_gap=Estimate(gap, 1 - score.high, 1 - score.low),
+        iqm=estimate(*scores["iqm"]),
+        median=estimate(*scores["median"]),
+        optimality_gap=estimate(gap, 1 - score.high, 1 - score.low),
+        spread=scores["spread"],
+        grades=tuple(float(np.mean([row.cells[i].success.value for row in rows])) for i in range(len(GRADES))),
         seeds=seeds,
         rows=tuple(rows),
     )
+
+
+def _numbered(rows: Sequence[RankRow]) -> list[RankRow]:
+    """Ranks, where equal scores share one, and each row against the next, for the ranked rows of one budget."""
+    values = [row.score.value for row in rows]
+    pairs = list(pairwise(rows))
+    differences = [intervals.difference(a.score.value, b.score.value, a.spread, b.spread) for a, b in pairs]
+    adjusted = intervals.holm([d.p for d in differences])
+    versus: list[Versus | None] = [
+        Versus(replace(d, p=p), improvement(a, b)) for (a, b), d, p in zip(pairs, differences, adjusted, strict=True)
+    ]
+    return [
+        replace(row, rank=values.index(row.score.value) + 1, versus=v)
+        for row, v in zip(rows, [*versus, None], strict=True)
+    ]
+
+
+def improvement(better: RankRow, other: RankRow) -> Estimate:
+    """Probability that a run of one row beats a run of the other, over tasks and grades that both have."""
+    by_task = {row.task: row for row in other.rows}
+    pairs = [(row, by_task[row.task]) for row in better.rows if row.task in by_task]
+    x, y = rates([a for a, _ in pairs]), rates([b for _, b in pairs])
+    rng = generator("improvement", better.entry, other.entry)
+    return estimate(statistics.probability_of_improvement(x, y), *intervals.improvement_interval(x, y, rng, 1000))
 
 
 def _engine_rows(results: Sequence[TaskRow]) -> list[EngineRow]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 
 from leaderboard.board import Board, load
@@ -12,7 +13,7 @@ from suite.errors import UserError, exit_code
 
 
 def build(runs: Path, out: Path) -> Path:
-    """Write `leaderboard.json`, `leaderboard.csv` and `index.html` of the runs under `runs` into the folder `out`.
+    """Write the site of the runs under `runs` into the folder `out`: pages, and their numbers as JSON, CSV and parquet.
 
     Returns the path of `index.html`. Equal runs give equal bytes. Raises `suite.errors.UserError`, in one line, if
     there is no complete run or a folder cannot be used.
@@ -44,20 +45,24 @@ def write(board: Board, runs: Path, out: Path) -> Path:
 def _write(board: Board, out: Path) -> Path:
     from leaderboard import export, page  # seaborn takes seconds to import: not before the input is known to be good
 
-    files = {
-        "leaderboard.json": export.to_json(board),
-        "leaderboard.csv": export.to_csv(board),
-        "index.html": page.render(board),  # last: where the page is, its downloads are
-    }
-    for name, text in files.items():
-        _write_atomically(out / name, text)
+    written = set()
+    for name, content in chain(export.files(board), page.pages(board)):  # index.html last: where it is, all else is
+        path = out / name
+        path.parent.mkdir(exist_ok=True)
+        _write_atomically(path, content)
+        written.add(path)
+    for folder in ("runs", "tasks"):  # of an earlier board
+        for path in (out / folder).glob("*.html"):
+            if path not in written:
+                path.unlink()
     return out / "index.html"
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def _write_atomically(path: Path, content: str | bytes) -> None:
+    temporary = path.with_name(f".{path.name[-100:]}.{os.getpid()}")
+    data = content if isinstance(content, bytes) else content.encode(errors="replace")  # half characters of JSON
     try:
-        temporary.write_bytes(text.encode(errors="replace"))  # JSON may hold half characters that UTF-8 has not
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,27 +1,77 @@
-"""The board as JSON (everything) and CSV (one row per task, entry, evaluation engine and grade)."""
+"""The board's numbers as files: JSON (everything), and CSV and parquet tables."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
-from leaderboard.board import Board, Estimate, RankRow, TaskRow
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from leaderboard.board import Board, Estimate, RankRow, TaskRow, Versus
 from leaderboard.runs import Entry, Run
 from leaderboard.schema import GRADES
 
-SCHEMA = 1
-CSV_COLUMNS = (
-    *("suite_version", "task", "algo", "curriculum", "randomization", "engine", "budget", "overrides"),
-    *("evaluation_engine", "grade", "seeds", "episodes", "successes"),
-    *("success", "success_low", "success_high", "return_mean"),
-)
+SCHEMA = 2
+ROW = dict[str, Any]
+ENTRY = {name: pa.string() for name in ("algo", "curriculum", "randomization", "engine", "budget", "overrides")}
+TABLES = {
+    "ranking": {
+        **ENTRY,
+        **{"rank": pa.int64(), "unranked": pa.string(), "tasks": pa.int64(), "seeds": pa.int64()},
+        **{
+            f"{n}{end}": pa.float64()
+            for n in ("score", "iqm", "median", "optimality_gap")
+            for end in ("", "_low", "_high")
+        },
+        **{n: pa.float64() for n in ("next_difference", "next_low", "next_high", "next_p", "next_improvement")},
+    },
+    "leaderboard": {
+        **{"suite_version": pa.string(), "task": pa.string()},
+        **ENTRY,
+        **{"evaluation_engine": pa.string(), "grade": pa.string()},
+        **{name: pa.int64() for name in ("seeds", "episodes", "successes")},
+        **{name: pa.float64() for name in ("success", "success_low", "success_high", "return_mean")},
+    },
+    "cells": {
+        "task": pa.string(),
+        **ENTRY,
+        **{"seed": pa.int64(), "evaluation_engine": pa.string(), "cell": pa.string(), "value": pa.float64()},
+        **{"episodes": pa.int64(), "successes": pa.int64(), "violations": pa.string()},
+    },
+    "runs": {
+        **{"path": pa.string(), "task": pa.string()},
+        **ENTRY,
+        **{"seed": pa.int64(), "env_steps": pa.int64(), "wall_time_s": pa.float64(), "evaluation_time_s": pa.float64()},
+        **{
+            name: pa.string()
+            for name in ("device", "ended", "policy_sha256", "episodes_sha256", "command", "provenance")
+        },
+    },
+}
+
+
+def files(board: Board) -> Iterator[tuple[str, str | bytes]]:
+    """Name and content of each file."""
+    yield "leaderboard.json", to_json(board)
+    rows = {"ranking": _ranking_rows, "leaderboard": _grade_rows, "cells": _cell_rows, "runs": _run_rows}
+    for name, make in rows.items():
+        columns = TABLES[name]
+        found = list(make(board))
+        table = pa.table({key: pa.array([_whole(r[key]) for r in found], kind) for key, kind in columns.items()})
+        text, data = io.BytesIO(), io.BytesIO()
+        pyarrow.csv.write_csv(table, text)
+        pq.write_table(table, data)
+        yield f"{name}.csv", text.getvalue()
+        yield f"{name}.parquet", data.getvalue()
 
 
 def to_json(board: Board) -> str:
-    """All numbers of the board, success and scores in [0, 1]; runs are referred to by their paths."""
+    """All numbers of the board, success and scores in [0, 1]; runs are referred to by their paths. A record a line."""
     content = {
         "schema": SCHEMA,
         "suite_version": board.suite_version,
@@ -34,33 +84,21 @@ def to_json(board: Board) -> str:
         "runs": [_run(run) for run in board.runs],
         "skipped": [{"path": s.path, "reason": s.reason} for s in board.skipped],
     }
-    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    parts = []
+    for name, value in content.items():
+        records = isinstance(value, list) and value
+        text = "[\n" + ",\n".join(_dump(v) for v in value) + "\n]" if records else _dump(value)
+        parts.append(f'"{name}": {text}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def to_csv(board: Board) -> str:
-    """Tidy rows; the first line names the columns."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in (*board.results, *(engine_row.other for engine_row in board.engines)):
-        for grade, cell in zip(GRADES, row.cells, strict=True):
-            writer.writerow(
-                {
-                    "suite_version": board.suite_version,
-                    "task": row.task,
-                    **vars(row.entry),
-                    "evaluation_engine": row.engine,
-                    "grade": grade,
-                    "seeds": len(row.runs),
-                    "episodes": cell.episodes,
-                    "successes": cell.successes,
-                    "success": _number(cell.success.value),
-                    "success_low": _number(cell.success.low),
-                    "success_high": _number(cell.success.high),
-                    "return_mean": _number(cell.return_mean),
-                }
-            )
-    return text.getvalue()
+def _whole(value: Any) -> Any:
+    """Texts of JSON may hold half characters, which these files cannot."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
 def _number(value: float) -> float | None:
@@ -68,28 +106,48 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 6)
 
 
-def _estimate(estimate: Estimate) -> dict[str, Any]:
+def _estimate(estimate: Estimate) -> ROW:
     return {"value": _number(estimate.value), "low": _number(estimate.low), "high": _number(estimate.high)}
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _flat(name: str, estimate: Estimate) -> ROW:
+    return {
+        name: _number(estimate.value),
+        f"{name}_low": _number(estimate.low),
+        f"{name}_high": _number(estimate.high),
+    }
+
+
+def _entry(entry: Entry) -> ROW:
     return {**vars(entry), "overrides": json.loads(entry.overrides)}
 
 
-def _rank_row(row: RankRow) -> dict[str, Any]:
+def _rank_row(row: RankRow) -> ROW:
     return {
         **_entry(row.entry),
         "rank": row.rank,
         "unranked": row.unranked or None,
         "score": _estimate(row.score),
         "iqm": _estimate(row.iqm),
+        "median": _estimate(row.median),
         "optimality_gap": _estimate(row.optimality_gap),
+        "next": _versus(row.versus) if row.versus else None,
         "seeds": row.seeds,
         "tasks": [r.task for r in row.rows],
     }
 
 
-def _task_row(row: TaskRow) -> dict[str, Any]:
+def _versus(versus: Versus) -> ROW:
+    d = versus.difference
+    return {
+        "difference": {"value": _number(d.value), "low": _number(d.low), "high": _number(d.high)},
+        "p": _number(d.p),
+        "significant": versus.significant,
+        "probability_of_improvement": _estimate(versus.improvement),
+    }
+
+
+def _task_row(row: TaskRow) -> ROW:
     grades = {}
     for grade, cell in zip(GRADES, row.cells, strict=True):
         grades[grade] = {
@@ -108,6 +166,76 @@ def _task_row(row: TaskRow) -> dict[str, Any]:
     }
 
 
-def _run(run: Run) -> dict[str, Any]:
-    evaluations = {e.engine: e.episodes_sha256 for e in (run.evaluation, *run.others)}
-    return {"path": run.path, **run.result, "episodes_sha256_by_engine": evaluations}
+def _run(run: Run) -> ROW:
+    record = {name: run.result[name] for name in ("env_steps", "wall_time_s", "evaluation_time_s", "device", "command")}
+    return {
+        "path": run.path,
+        "task": run.task,
+        **_entry(run.entry),
+        "seed": run.seed,
+        **record,
+        "ended": run.ended.isoformat(timespec="seconds"),
+        "policy_sha256": run.result["policy_sha256"],
+        "episodes_sha256": {e.engine: e.episodes_sha256 for e in (run.evaluation, *run.others)},
+    }
+
+
+def _ranking_rows(board: Board) -> Iterator[ROW]:
+    for row in board.ranking:
+        d = row.versus.difference if row.versus else None
+        yield {
+            **vars(row.entry),
+            **{"rank": row.rank, "unranked": row.unranked or None, "tasks": len(row.rows), "seeds": row.seeds},
+            **_flat("score", row.score),
+            **_flat("iqm", row.iqm),
+            **_flat("median", row.median),
+            **_flat("optimality_gap", row.optimality_gap),
+            "next_difference": _number(d.value) if d else None,
+            "next_low": _number(d.low) if d else None,
+            "next_high": _number(d.high) if d else None,
+            "next_p": _number(d.p) if d else None,
+            "next_improvement": _number(row.versus.improvement.value) if d else None,
+        }
+
+
+def _grade_rows(board: Board) -> Iterator[ROW]:
+    for row in (*board.results, *(engine_row.other for engine_row in board.engines)):
+        for grade, cell in zip(GRADES, row.cells, strict=True):
+            yield {
+                "suite_version": board.suite_version,
+                "task": row.task,
+                **vars(row.entry),
+                "evaluation_engine": row.engine,
+                "grade": grade,
+                "seeds": len(row.runs),
+                "episodes": cell.episodes,
+                "successes": cell.successes,
+                **_flat("success", cell.success),
+                "return_mean": _number(cell.return_mean),
+            }
+
+
+def _cell_rows(board: Board) -> Iterator[ROW]:
+    for run in board.runs:
+        for e in (run.evaluation, *run.others):
+            c = e.cells
+            for i, name in enumerate(c.names):
+                over = {limit: int(steps[i]) for limit, steps in c.violations.items()}
+                yield {
+                    "task": run.task,
+                    **vars(run.entry),
+                    "seed": run.seed,
+                    "evaluation_engine": e.engine,
+                    "cell": name,
+                    "value": _number(float(c.values[i])),
+                    "episodes": int(c.episodes[i]),
+                    "successes": int(c.successes[i]),
+                    "violations": _dump(over),
+                }
+
+
+def _run_rows(board: Board) -> Iterator[ROW]:
+    for run in board.runs:
+        row = _run(run) | vars(run.entry)
+        provenance = {"provenance": _dump(run.result["provenance"])}
+        yield row | {"episodes_sha256": run.evaluation.episodes_sha256} | provenance

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,10 +20,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from leaderboard import parallel
 from leaderboard.schema import GRADES, Unusable, check_evaluation, check_result, read_json
 
 RUN_FILES = {"result.json", "status.json", "config.yaml", "provenance.json"}
 EPISODE_COLUMNS = ("task", "algo", "grade", "return", "length", "success", "engine")
+CELL = re.compile(r"nominal/g[1-5]|(factor/[a-z0-9_.-]{1,64}/[0-9]|category/[a-z]{1,64}|all/mixed|held_out/mixed)")
+CURVE_POINTS = 80
+PARALLEL_FROM = 400  # run directories; below, starting processes takes longer than it saves
 
 
 @dataclass(frozen=True, order=True)
@@ -39,8 +43,25 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Cells:
+    """Episodes by cell of the robustness protocol; arrays [cells], in the order of `names`, which are sorted.
+
+    `values` has the value of the factor of a `factor/<name>/<magnitude>` cell, NaN elsewhere. `violations` has the
+    steps over each safety limit, summed over a cell's episodes. `reference` is the grade of all cells but the nominal
+    ones; empty where there are no others.
+    """
+
+    names: tuple[str, ...]
+    reference: str
+    successes: np.ndarray
+    episodes: np.ndarray
+    values: np.ndarray
+    violations: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Evaluated episodes on one engine; arrays [grades] in the order of `GRADES`.
+    """Evaluated episodes on one engine; arrays [grades] in the order of `GRADES`, of the nominal cells alone.
 
     The mean return leaves out episodes without one, which crashed, and is NaN where there is none.
     """
@@ -49,6 +70,7 @@ class Evaluation:
     successes: np.ndarray
     episodes: np.ndarray
     returns: np.ndarray
+    cells: Cells
     episodes_sha256: str
     record: Mapping[str, Any]  # the JSON object that names this hash: result.json or evaluation.json
 
@@ -66,7 +88,7 @@ class Run:
     config: str
     evaluation: Evaluation
     others: tuple[Evaluation, ...] = ()  # on further engines, sorted by engine
-    curve: Mapping[str, np.ndarray] | None = None  # env_steps, success_mean; None where nothing was trained
+    curve: Mapping[str, np.ndarray] | None = None  # see `learning_curve`; None where nothing was trained
 
     @property
     def key(self) -> tuple[str, Entry, int]:
@@ -95,21 +117,26 @@ def find(root: Path) -> Found:
     os.scandir(root).close()
     found = Found()
     seen: dict[tuple, str] = {}
-    for folder in _run_folders(root):
-        path = os.fsencode(folder.relative_to(root).as_posix()).decode(errors="replace")  # names may be any bytes
-        try:
-            run, notes = read_run(folder, path)
-            if run.key in seen:
-                raise Unusable(f"the same run as {seen[run.key]}")
-        except Unusable as error:
-            found.skipped.append(Skipped(path, str(error)))
+    for path, run, skipped in parallel.each(_try_run, [(f, root) for f in _run_folders(root)], PARALLEL_FROM):
+        if run is not None and run.key in seen:
+            found.skipped.append(Skipped(path, f"the same run as {seen[run.key]}"))
             continue
-        seen[run.key] = path
-        found.runs.append(run)
-        found.skipped.extend(notes)
+        if run is not None:
+            seen[run.key] = path
+            found.runs.append(run)
+        found.skipped.extend(skipped)
     found.runs.sort(key=lambda run: run.key)
     found.skipped.sort()
     return found
+
+
+def _try_run(folder: Path, root: Path) -> tuple[str, Run | None, list[Skipped]]:
+    path = os.fsencode(folder.relative_to(root).as_posix()).decode(errors="replace")  # names may be any bytes
+    try:
+        run, notes = read_run(folder, path)
+    except Unusable as error:
+        return path, None, [Skipped(path, str(error))]
+    return path, run, notes
 
 
 def _run_folders(root: Path) -> list[Path]:
@@ -142,7 +169,7 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
     curve = None
     if (folder / "progress.parquet").exists():
         try:
-            curve = _read_curve(folder / "progress.parquet")
+            curve = learning_curve(folder / "progress.parquet")
         except Unusable as error:
             notes.append(Skipped(f"{path}/progress.parquet", str(error)))
     config = folder / "config.yaml"
@@ -198,35 +225,79 @@ def _read_other(folder: Path, result: Mapping[str, Any]) -> Evaluation:
 def _read_evaluation(folder: Path, result: Mapping[str, Any], engine: str, record: Mapping[str, Any]) -> Evaluation:
     """Count the episodes in `folder` by grade; they have to be the run's, on `engine`, and as `record` says."""
     path = folder / "episodes.parquet"
-    table = _read_parquet(path, EPISODE_COLUMNS)
+    table = _read_parquet(path, EPISODE_COLUMNS, ("cell", "factor.", "violation."))
     for column, wanted in (("task", result["task"]), ("algo", result["algo"]), ("engine", engine)):
-        if others := set(table[column].to_pylist()) - {wanted}:
-            raise Unusable(f"{path.name} has episodes of {column} {sorted(map(str, others))[0]!r}, not only {wanted!r}")
-    grade = np.array(table["grade"].to_pylist(), dtype=object)
-    if set(grade) != set(GRADES):
+        names, _ = _text(path, table, column)
+        if others := set(names) - {wanted}:
+            raise Unusable(f"{path.name} has episodes of {column} {sorted(others)[0]!r}, not only {wanted!r}")
+    names, codes = _text(path, table, "grade")
+    if set(names) != set(GRADES):
         raise Unusable(f"{path.name} has to have episodes of g1 to g5 and nothing else")
+    grade = np.array([GRADES.index(name) for name in names])[codes]
     if not pa.types.is_boolean(table["success"].type) or table["success"].null_count:
         raise Unusable(f'"success" in {path.name} has to be true or false in every row')
-    try:
-        success = table["success"].to_numpy()
-        returns = table["return"].to_numpy().astype(float)
-        lengths = table["length"].to_numpy().astype(float)
-    except (pa.ArrowException, ValueError, TypeError):
-        raise Unusable(f'"return" and "length" in {path.name} have to be numbers') from None
+    success = table["success"].to_numpy()
+    returns, lengths = _floats(path, table, "return"), _floats(path, table, "length")
     known = np.isfinite(returns)
     if not known[success].all() or not (lengths >= 0).all():
         raise Unusable(f"{path.name} has an impossible return or length")
-    rows = [grade == g for g in GRADES]
+    cells, nominal = _read_cells(path, table, grade, success)
+    size = len(GRADES)
+    counted, rows = np.bincount(grade[nominal & known], minlength=size), grade[nominal]
+    total = np.bincount(grade[nominal & known], returns[nominal & known], minlength=size)
     evaluation = Evaluation(
         engine=engine,
-        successes=np.array([success[r].sum() for r in rows]),
-        episodes=np.array([r.sum() for r in rows]),
-        returns=np.array([returns[r & known].mean() if (r & known).any() else math.nan for r in rows]),
+        successes=np.bincount(rows[success[nominal]], minlength=size),
+        episodes=np.bincount(rows, minlength=size),
+        returns=np.where(counted, total / np.maximum(counted, 1), np.nan),
+        cells=cells,
         episodes_sha256=_sha256(path),
         record=record,
     )
     _check_claims(record, evaluation)
     return evaluation
+
+
+def _read_cells(path: Path, table: pa.Table, grade: np.ndarray, success: np.ndarray) -> tuple[Cells, np.ndarray]:
+    """The episodes by cell, and which rows [episodes] are nominal: all, in files from before the protocol."""
+    if "cell" in table.column_names:
+        names, codes = _text(path, table, "cell")
+    else:
+        names, codes = [f"nominal/{g}" for g in GRADES], grade
+    for name in names:
+        if not CELL.fullmatch(name):
+            raise Unusable(f"{path.name} has episodes of a cell {name!r}, which no protocol has")
+    if missing := {f"nominal/{g}" for g in GRADES} - set(names):
+        raise Unusable(f"{path.name} has no episodes of cell {sorted(missing)[0]}")
+    own = np.array([GRADES.index(name[-2:]) if name.startswith("nominal/") else -1 for name in names])[codes]
+    nominal = own >= 0
+    if (own[nominal] != grade[nominal]).any():
+        raise Unusable(f"{path.name} has a nominal episode of another grade than its cell")
+    at = np.unique(grade[~nominal])
+    if len(at) > 1:
+        raise Unusable(f"{path.name} has perturbed episodes of more than one grade")
+    size = len(names)
+    episodes = np.bincount(codes, minlength=size)
+    values = np.full(size, np.nan)
+    for i, name in enumerate(names):
+        if name.startswith("factor/") and (column := f"factor.{name.split('/')[1]}") in table.column_names:
+            values[i] = np.median(_floats(path, table, column)[codes == i])
+    violations = {}
+    for column in (c for c in table.column_names if c.startswith("violation.")):
+        steps = _floats(path, table, column)
+        if not (steps >= 0).all():
+            raise Unusable(f"{path.name} has an impossible number of steps in {column}")
+        violations[column.removeprefix("violation.")] = np.bincount(codes, steps, minlength=size)
+    order = sorted(range(size), key=names.__getitem__)
+    cells = Cells(
+        names=tuple(names[i] for i in order),
+        reference=GRADES[at[0]] if len(at) else "",
+        successes=np.bincount(codes[success], minlength=size)[order],
+        episodes=episodes[order],
+        values=values[order],
+        violations={limit: steps[order] for limit, steps in sorted(violations.items())},
+    )
+    return cells, nominal
 
 
 def _check_claims(record: Mapping[str, Any], found: Evaluation) -> None:
@@ -240,23 +311,36 @@ def _check_claims(record: Mapping[str, Any], found: Evaluation) -> None:
         raise Unusable("episodes.parquet is not the file that is named by episodes_sha256")
 
 
-def _read_curve(path: Path) -> dict[str, np.ndarray]:
-    """Env steps and success of the training episodes, in order; success is NaN where no episode ended."""
-    table = _read_parquet(path, ("env_steps", "success_mean"))
-    try:
-        curve = {name: table[name].to_numpy().astype(float) for name in table.column_names}
-    except (pa.ArrowException, ValueError, TypeError):
-        raise Unusable("its columns have to be numbers") from None
-    success = curve["success_mean"]
-    if not np.isfinite(curve["env_steps"]).all() or ((success < 0) | (success > 1)).any():
-        raise Unusable("a success or a number of env steps is out of range")
-    return curve
+def learning_curve(path: Path) -> dict[str, np.ndarray]:
+    """Training in `CURVE_POINTS` equal bins of env steps; arrays [points]. Raises `Unusable`.
+
+    `env_steps` is the end of each bin, `success_mean` the mean of its iterations (NaN where no episode ended in it),
+    and `wall_time_s` the training time up to there. Binning puts seeds on common steps and keeps the page small.
+    """
+    table = _read_parquet(path, ("env_steps", "success_mean", "wall_time_s"))
+    steps, success, wall = (_floats(path, table, name) for name in ("env_steps", "success_mean", "wall_time_s"))
+    with np.errstate(invalid="ignore"):
+        if not np.isfinite(steps).all() or (np.diff(steps) < 0).any() or ((success < 0) | (success > 1)).any():
+            raise Unusable("a success or a number of env steps is out of range")
+    if not len(steps):
+        raise Unusable("it has no rows")
+    ends = np.linspace(0, steps[-1], CURVE_POINTS + 1)
+    known = np.isfinite(success)
+    index = np.clip(np.searchsorted(ends, steps[known], side="left") - 1, 0, CURVE_POINTS - 1)
+    count = np.bincount(index, minlength=CURVE_POINTS)
+    total = np.bincount(index, success[known], minlength=CURVE_POINTS)
+    mean = np.where(count, total / np.maximum(count, 1), np.nan)
+    return {"env_steps": ends[1:], "success_mean": mean, "wall_time_s": np.interp(ends[1:], steps, wall)}
 
 
-def _read_parquet(path: Path, columns: tuple[str, ...]) -> pa.Table:
+def _read_parquet(path: Path, columns: tuple[str, ...], prefixes: tuple[str, ...] = ()) -> pa.Table:
+    """The `columns`, which have to be there, and those that start with one of `prefixes`."""
     try:
         with path.open("rb") as file:
-            table = pq.ParquetFile(file).read(columns=list(columns))
+            reader = pq.ParquetFile(file)
+            present = reader.schema_arrow.names
+            wanted = [*columns, *(name for name in present if prefixes and name.startswith(prefixes))]
+            table = reader.read(columns=list(dict.fromkeys(wanted)), use_threads=False)
     except OSError as error:
         reason = error.strerror if error.errno else "damaged"
         raise Unusable(f"{path.name} cannot be read: {reason}") from None
@@ -264,7 +348,25 @@ def _read_parquet(path: Path, columns: tuple[str, ...]) -> pa.Table:
         raise Unusable(f"{path.name} is damaged: not a parquet file") from None
     if missing := set(columns) - set(table.column_names):
         raise Unusable(f'{path.name} has no column "{sorted(missing)[0]}"')
+    if len(set(table.column_names)) < len(table.column_names):
+        raise Unusable(f"{path.name} has a column twice")
     return table
+
+
+def _text(path: Path, table: pa.Table, column: str) -> tuple[list[str], np.ndarray]:
+    """The different texts of a column, and for each row which of them it has."""
+    values = table[column]
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)) or values.null_count:
+        raise Unusable(f'"{column}" in {path.name} has to have a text in every row')
+    values = values.dictionary_encode().combine_chunks()
+    return values.dictionary.to_pylist(), values.indices.to_numpy()
+
+
+def _floats(path: Path, table: pa.Table, column: str) -> np.ndarray:
+    kind = table[column].type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise Unusable(f'"{column}" in {path.name} has to have numbers')
+    return table[column].to_numpy().astype(float)
 
 
 def _sha256(path: Path) -> str:

@@ -106,6 +106,7 @@ RESULT_FIELDS = {
     "device": (lambda v: isinstance(v, str), "a text"),
     **OUTCOME_FIELDS,
 }
+OPTIONAL_FIELDS = {"energy_j": (lambda v: _is_number(v) and v >= 0, "a number from 0")}  # of the GPU while training
 
 
 def check_result(result: Mapping[str, Any]) -> None:
@@ -115,7 +116,8 @@ def check_result(result: Mapping[str, Any]) -> None:
     if result.get("suite_version") != suite.__version__:
         version = result.get("suite_version")
         raise Unusable(f"of suite version {version!r}; this leaderboard is of {suite.__version__}")
-    _check_fields(result, "result.json", RESULT_FIELDS)
+    present = {name: rule for name, rule in OPTIONAL_FIELDS.items() if name in result}
+    _check_fields(result, "result.json", RESULT_FIELDS | present)
 
 
 def check_evaluation(record: Mapping[str, Any]) -> None:

@@ -1,10 +1,10 @@
-"""Statistics of success counts: pure functions on arrays, random draws only from the generator that is passed in.
+"""Point statistics of scores: pure functions on arrays. `leaderboard/intervals.py` has their intervals.
 
-A *stratum* is one task: integer arrays `successes` and `episodes` of shape [seeds, grades]. Strata may differ in
-their number of seeds. A statistic maps a list of score arrays [..., seeds, grades] to [...], so the same function
-gives the point estimate and its value on every bootstrap resample.
+*Strata* are a list of arrays [..., seeds, grades], one a task; tasks may differ in their number of seeds. A statistic
+maps strata to [...], so the same function gives the estimate and its value on every bootstrap resample.
 
-`docs/leaderboard.md` says which interval is used where, and how often it covers.
+IQM, optimality gap, performance profiles and probability of improvement are as in Agarwal et al., "Deep Reinforcement
+Learning at the Edge of the Statistical Precipice" (2021), where each grade of each task stands for one of their tasks.
 """
 
 from __future__ import annotations
@@ -12,33 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.special import ndtri
-
-CONFIDENCE = 0.95
-RESAMPLES = 2000
 
 Strata = Sequence[np.ndarray]
 Statistic = Callable[[Strata], np.ndarray]
-
-
-def wilson_interval(
-    successes: np.ndarray, episodes: np.ndarray, confidence: float = CONFIDENCE
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper limits for success probabilities, element by element (Wilson, JASA 22, 1927).
-
-    Both arrays have the same shape; raises `ValueError` unless 0 <= successes <= episodes and episodes > 0.
-    """
-    k, n = np.asarray(successes, float), np.asarray(episodes, float)
-    if np.any(n <= 0) or np.any(k < 0) or np.any(k > n):
-        raise ValueError("successes have to be between 0 and episodes, and episodes above 0")
-    z = ndtri(0.5 + confidence / 2)
-    p = k / n
-    scale = 1 / (1 + z**2 / n)
-    centre = scale * (p + z**2 / (2 * n))
-    half = scale * z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    low = np.where(k == 0, 0.0, centre - half)  # exact at the ends, where rounding would leave 1e-17
-    high = np.where(k == n, 1.0, centre + half)
-    return low, high
 
 
 def mean(scores: Strata) -> np.ndarray:
@@ -46,66 +22,65 @@ def mean(scores: Strata) -> np.ndarray:
     return np.mean([np.mean(s, axis=(-2, -1)) for s in scores], axis=0)
 
 
+def median(scores: Strata) -> np.ndarray:
+    """Median over all grades of all tasks of the mean over seeds."""
+    return np.median(np.concatenate([s.mean(axis=-2) for s in scores], axis=-1), axis=-1)
+
+
 def iqm(scores: Strata) -> np.ndarray:
-    """Interquartile mean of all runs and grades pooled: the mean of the middle half (Agarwal et al., 2021).
+    """Interquartile mean of all runs and grades pooled: the mean of the middle half.
 
     Drops floor(n / 4) values at each end, as `scipy.stats.trim_mean(scores, 0.25)` does.
     """
-    pooled = np.sort(np.concatenate([s.reshape(*s.shape[:-2], -1) for s in scores], axis=-1), axis=-1)
-    cut = pooled.shape[-1] // 4
-    return pooled[..., cut : pooled.shape[-1] - cut].mean(axis=-1)
+    pooled = np.concatenate([s.reshape(*s.shape[:-2], -1) for s in scores], axis=-1)
+    return trimmed_mean(pooled)
+
+
+def trimmed_mean(values: np.ndarray) -> np.ndarray:
+    """Mean of the middle half of `values` [..., n]."""
+    cut = values.shape[-1] // 4
+    return np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
 
 
 def optimality_gap(scores: Strata, target: float = 1.0) -> np.ndarray:
-    """Mean shortfall from `target`; what lies above the target earns nothing (Agarwal et al., 2021)."""
+    """Mean shortfall from `target`; what lies above the target earns nothing."""
     return target - mean([np.minimum(s, target) for s in scores])
 
 
-def bootstrap_interval(
-    successes: Strata,
-    episodes: Strata,
-    statistic: Statistic,
-    rng: np.random.Generator,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-) -> tuple[float, float]:
-    """Percentile interval of `statistic`: in each stratum resample seeds, then the episodes of each seed and grade.
+def cvar(values: np.ndarray, fraction: float = 0.1) -> np.ndarray:
+    """Conditional value at risk of `values` [..., n]: the mean of the worst (lowest) `fraction` of them.
 
-    A resampled set of n successes and failures has a binomial count of successes, so counts are all that is drawn.
+    Where fraction · n is not whole, the last value counts in part (Rockafellar and Uryasev, 2000). Raises `ValueError`
+    unless 0 < fraction <= 1 and there are values.
     """
-    resampled = []
-    for k, n in zip(successes, episodes, strict=True):
-        seeds = rng.integers(len(k), size=(resamples, len(k)))
-        resampled.append(rng.binomial(n[seeds], (k / n)[seeds]) / n[seeds])
-    low, high = np.quantile(statistic(resampled), (0.5 - confidence / 2, 0.5 + confidence / 2))
-    return float(low), float(high)
+    values = np.sort(np.asarray(values, float), axis=-1)
+    n = values.shape[-1]
+    if not 0 < fraction <= 1 or not n:
+        raise ValueError("CVaR needs at least one value and a fraction above 0 and up to 1")
+    weights = np.clip(fraction * n - np.arange(n), 0, 1)
+    return values @ weights / weights.sum()
 
 
-def episode_interval(successes: Strata, episodes: Strata, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Interval of `mean` for these very runs, from their episodes alone.
+def performance_profile(scores: Strata, thresholds: np.ndarray) -> np.ndarray:
+    """Share of runs and grades above each threshold [t], mean over strata: [..., t]."""
+    above = [np.mean(s[..., None] > thresholds, axis=(-3, -2)) for s in scores]
+    return np.mean(above, axis=0)
 
-    One cell gives its Wilson interval. Several are combined by square-and-add (Zou and Donner, Statistics in
-    Medicine 27, 2008): each limit's squared distances from the estimates add up with the squared weights.
+
+def sample_efficiency(curves: Strata) -> np.ndarray:
+    """IQM over all runs of curves [..., seeds, points], one array a task, at each point of their common grid."""
+    return trimmed_mean(np.swapaxes(np.concatenate(curves, axis=-2), -1, -2))
+
+
+def improvements(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Of scores x [seeds_x, grades] and y [seeds_y, grades]: which pairs x wins, [seeds_x, seeds_y].
+
+    1 for x > y and 1/2 for a tie, mean over grades.
     """
-    point, below, above = 0.0, 0.0, 0.0
-    for k, n in zip(successes, episodes, strict=True):
-        weight = 1 / (len(successes) * k.shape[-1])
-        k, n = k.sum(axis=0), n.sum(axis=0)
-        low, high = wilson_interval(k, n, confidence)
-        point += float(np.sum(weight * k / n))
-        below += float(np.sum((weight * (k / n - low)) ** 2))
-        above += float(np.sum((weight * (high - k / n)) ** 2))
-    return max(0.0, point - below**0.5), min(1.0, point + above**0.5)
+    x, y = x[:, None, :], y[None, :, :]
+    return np.mean((x > y) + 0.5 * (x == y), axis=-1)
 
 
-def mean_interval(successes: Strata, episodes: Strata, rng: np.random.Generator) -> tuple[float, float]:
-    """Interval of `mean`: from episodes where there is one seed, else bootstrapped over seeds and episodes.
-
-    Seeds can only add to the uncertainty of the episodes. So the bootstrap's interval is widened to
-    `episode_interval` where it is narrower, as when every episode of every seed succeeded.
-    """
-    low, high = episode_interval(successes, episodes)
-    if all(len(k) == 1 for k in successes):
-        return low, high
-    boot_low, boot_high = bootstrap_interval(successes, episodes, mean, rng)
-    return min(low, boot_low), max(high, boot_high)
+def probability_of_improvement(x: Strata, y: Strata) -> float:
+    """Probability that a run of x beats a run of y on a task and grade, mean over both (Mann-Whitney's U / nm)."""
+    return float(np.mean([improvements(a, b).mean() for a, b in zip(x, y, strict=True)]))

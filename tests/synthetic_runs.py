@@ -16,6 +16,15 @@ import suite
 GRADES = ("g1", "g2", "g3", "g4", "g5")
 ENV_STEPS = {"smoke": 100_000, "quick": 1_000_000, "full": 10_000_000}
 MAX_STEPS = 250
+REFERENCE = "g3"
+FACTORS = {  # category, values at the five magnitudes, and the log-odds that the last one costs
+    "mass": ("physical", (0.5, 0.8, 1.2, 1.6, 2.0), 2.0),
+    "friction": ("physical", (0.2, 0.4, 0.6, 0.9, 1.2), 0.8),
+    "joint_damping": ("dynamics", (0.5, 0.75, 1.0, 1.5, 2.0), 0.6),
+    "action_delay": ("dynamics", (0.0, 1.0, 2.0, 3.0, 4.0), 3.5),
+    "position_noise": ("sensor", (0.0, 0.01, 0.02, 0.03, 0.04), 1.0),
+    "push": ("disturbance", (0.0, 0.4, 0.8, 1.2, 1.6), 1.5),
+}
 PROVENANCE = {
     "suite_version": suite.__version__,
     "packages": {"isaaclab": "3.0.0", "ovphysx": "0.4.1", "torch": "2.11.0", "tianshou": "2.0.1", "numpy": "2.3.1"},
@@ -47,9 +56,13 @@ def write_run(
     trained: bool = True,
     episodes: int = 64,
     engines: tuple[str, ...] = (),
+    perturbed: bool = False,
     provenance: dict | None = None,
 ) -> Path:
-    """Write one run directory. `skill` is the log-odds of success at g1; each grade costs one. Returns its path."""
+    """Write one run directory. `skill` is the log-odds of success at g1; each grade costs one.
+
+    `perturbed` adds the cells of a robustness protocol. Returns the run's path.
+    """
     overrides = overrides or {}
     name = f"{curriculum}-{randomization}-{engine}-{budget}"
     if overrides:
@@ -62,7 +75,7 @@ def write_run(
     started, ended = f"2026-11-20T10:{seed:02d}:00+00:00", f"2026-11-20T11:{seed:02d}:30+00:00"
     common = {"task": task, "algo": algo, "seed": seed}
     elsewhere = []
-    rows = _write_episodes(folder, rng, skill, episodes, engine, common)
+    rows = _write_episodes(folder, rng, skill, episodes, engine, common, perturbed)
     for i, other in enumerate(engines):
         further = folder / "evaluations" / other
         further.mkdir(parents=True)
@@ -113,7 +126,8 @@ def write_run(
 
 
 def _outcome(folder: Path, rows: list[dict]) -> dict:
-    by_grade = {g: [row for row in rows if row["grade"] == g] for g in GRADES}
+    by_grade = {g: [row for row in rows if row.get("cell", f"nominal/{g}") == f"nominal/{g}"] for g in GRADES}
+    by_grade = {g: [row for row in chosen if row["grade"] == g] for g, chosen in by_grade.items()}
     return {
         "success": {g: float(np.mean([row["success"] for row in by_grade[g]])) for g in GRADES},
         "episodes": {g: len(by_grade[g]) for g in GRADES},
@@ -149,46 +163,78 @@ def write_board(out: Path) -> None:
         for algo, skill, seeds in (("ppo", 3.0, 5), ("sac", 2.6, 5), ("td3", 1.8, 5), ("redq", 2.2, 3)):
             for seed in range(seeds):
                 engines = ("newton_mjwarp",) if algo in ("ppo", "sac") else ()
-                write_run(out, task, algo, seed, skill=skill + ease, budget="full", engines=engines)
+                write_run(
+                    out, task, algo, seed, skill=skill + ease, budget="full", engines=engines, perturbed=algo != "redq"
+                )
         write_run(out, task, "random", skill=-2.5, budget="full", trained=False)
         write_run(out, task, "zero", skill=-4.0 + ease, budget="full", trained=False)
         for seed in range(5):
-            write_run(out, task, "ppo", seed, skill=1.0 + ease, budget="smoke")
+            for curriculum, gain in (("none", 0.0), ("uniform", 0.3), ("staged", 1.2), ("alp_gmm", 0.9)):
+                write_run(out, task, "ppo", seed, skill=1.0 + ease + gain, budget="smoke", curriculum=curriculum)
     for seed in range(2):
         overrides = {"algorithm.gae_lambda": 0.9, "train.num_envs": 1024}
         write_run(out, "cartpole-balance", "ppo", seed, skill=3.5, budget="smoke", overrides=overrides)
         write_run(
-            out, "cartpole-balance", "a2c", seed, skill=2.0, budget="smoke", curriculum="alp-gmm", randomization="r2"
+            out, "cartpole-balance", "a2c", seed, skill=2.0, budget="smoke", curriculum="alp_gmm", randomization="r2"
         )
     write_unfinished(out, "failed", "observation became NaN in env 17 at step 40,960")
     broken = write_run(out, "franka-reach", "ddpg", budget="full")
     (broken / "result.json").write_text('{"schema": 1, "suite_ver')
 
 
-def _write_episodes(folder: Path, rng: np.random.Generator, skill: float, n: int, engine: str, common: dict) -> list:
+def _write_episodes(
+    folder: Path, rng: np.random.Generator, skill: float, n: int, engine: str, common: dict, perturbed: bool = False
+) -> list:
     rows = []
     for i, grade in enumerate(GRADES):
-        probability = 1 / (1 + math.exp(-(skill - i)))
-        for episode in range(n):
-            success = bool(rng.random() < probability)
-            rows.append(
-                {
-                    **common,
-                    "seed": 1000,
-                    "grade": grade,
-                    "difficulty": i / 4,
-                    "env": episode % 32,
-                    "episode": episode // 32,
-                    "return": float(rng.normal(200 if success else 60, 15)),
-                    "length": MAX_STEPS if success else int(rng.integers(10, MAX_STEPS)),
-                    "success_once": success,
-                    "success_at_end": success,
-                    "success": success,
-                    "termination": "time_out" if success else "fallen",
-                    "engine": engine,
-                }
-            )
+        rows += _cell(rng, skill - i, n, {**common, "grade": grade, "difficulty": i / 4, "engine": engine})
+    if perturbed:
+        rows = [row | _perturbation(rng, f"nominal/{row['grade']}", {}, 0.0) for row in rows]
+        at = {**common, "grade": REFERENCE, "difficulty": 0.5, "engine": engine}
+        for cell, values, cost in _perturbed_cells():
+            episodes = _cell(rng, skill - 2 - cost, n // 2, at)
+            rows += [row | _perturbation(rng, cell, values, cost) for row in episodes]
     pq.write_table(pa.Table.from_pylist(rows), folder / "episodes.parquet")
+    return rows
+
+
+def _perturbed_cells() -> list[tuple[str, dict[str, float], float]]:
+    """Name, factors that are not nominal, and log-odds of success that it costs, of every cell but the nominal ones."""
+    cells = []
+    for name, (_, values, cost) in FACTORS.items():
+        cells += [(f"factor/{name}/{m}", {name: v}, cost * abs(m - 1) / 3) for m, v in enumerate(values)]
+    for category in dict.fromkeys(c for c, _, _ in FACTORS.values()):
+        moved = {name: values[3] for name, (c, values, _) in FACTORS.items() if c == category}
+        cells.append((f"category/{category}", moved, 1.0))
+    cells.append(("all/mixed", {name: values[3] for name, (_, values, _) in FACTORS.items()}, 2.5))
+    cells.append(("held_out/mixed", {"push": FACTORS["push"][1][3]}, 1.5))
+    return cells
+
+
+def _perturbation(rng: np.random.Generator, cell: str, values: dict[str, float], cost: float) -> dict:
+    factors = {f"factor.{name}": values.get(name, FACTORS[name][1][1]) for name in FACTORS}
+    return {"cell": cell, **factors, "violation.joint_speed": int(rng.poisson(0.3 + cost))}
+
+
+def _cell(rng: np.random.Generator, log_odds: float, n: int, common: dict) -> list:
+    probability = 1 / (1 + math.exp(-log_odds))
+    rows = []
+    for episode in range(n):
+        success = bool(rng.random() < probability)
+        rows.append(
+            {
+                **common,
+                "seed": 1000,
+                "env": episode % 32,
+                "episode": episode // 32,
+                "return": float(rng.normal(200 if success else 60, 15)),
+                "length": MAX_STEPS if success else int(rng.integers(10, MAX_STEPS)),
+                "success_once": success,
+                "success_at_end": success,
+                "success": success,
+                "termination": "time_out" if success else "fallen",
+            }
+        )
     return rows
 
 

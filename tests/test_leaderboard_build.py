@@ -1,18 +1,19 @@
-import base64
 import csv
 import hashlib
 import io
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from leaderboard import board, build, page, table
+from leaderboard import board, build, export, page, parallel, table
 from leaderboard.runs import find
 from suite.errors import exit_code
 from tests.synthetic_runs import write_run, write_unfinished
@@ -24,7 +25,9 @@ def out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for task in ("cartpole-balance", "franka-reach"):
         for seed in range(5):
-            write_run(folder, task, "ppo", seed, skill=3, engines=("newton_mjwarp",) if seed < 2 else ())
+            write_run(
+                folder, task, "ppo", seed, skill=3, engines=("newton_mjwarp",) if seed < 2 else (), perturbed=True
+            )
         for seed in range(2):
             write_run(folder, task, "sac", seed, skill=4)
         write_run(folder, task, "random", skill=-3, trained=False)
@@ -75,6 +78,18 @@ def test_a_row_adds_up(made):
     assert score == pytest.approx(sum(r.mean.value for r in made.results if r.entry == row.entry) / 2)
 
 
+def test_neighbours_in_the_ranking_are_compared(tmp_path):
+    for seed in range(5):
+        for algo, skill in (("a2c", 4), ("ppo", 4.1), ("sac", -1)):
+            write_run(tmp_path, algo=algo, seed=seed, skill=skill)
+    first, second, last = board.load(tmp_path).ranking
+    assert not first.versus.significant
+    assert second.versus.significant
+    assert second.versus.difference.value == pytest.approx(second.score.value - last.score.value)
+    assert second.versus.improvement.value == 1
+    assert last.versus is None
+
+
 def test_engines_are_compared_over_the_same_seeds(made):
     for row in made.engines:
         assert (row.own.engine, row.other.engine) == ("ovphysx", "newton_mjwarp")
@@ -92,22 +107,24 @@ def test_a_row_does_not_depend_on_the_others(out, made):
 def test_the_order_of_runs_does_not_matter(out, made):
     runs = find(out).runs
     random.Random(0).shuffle(runs)
-    assert page.render(board.make(runs, made.skipped)) == page.render(made)
+    again = board.make(runs, made.skipped)
+    assert list(page.pages(again)) == list(page.pages(made))
+    assert [content for _, content in export.files(again)] == [content for _, content in export.files(made)]
 
 
 def test_another_process_writes_the_same_files_and_imports_no_torch(out, site, tmp_path):
     code = (
         "import sys; from leaderboard import build, table; assert build.main() == 0;"
-        "bad = {'torch', 'tasks', 'baselines', 'curricula', 'wandb', 'isaaclab'} & set(sys.modules);"
+        "bad = {'torch', 'baselines', 'curricula', 'wandb', 'isaaclab', 'warp'} & set(sys.modules);"
         "assert not bad, bad"
     )
     command = [sys.executable, "-c", code, str(out), "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(tmp_path / "index.html"), "runs: 17; left out: 1, the page says why"]
-    names = ["index.html", "leaderboard.csv", "leaderboard.json"]
-    assert sorted(f.name for f in tmp_path.iterdir()) == names
-    for name in names:
+    files = {f.relative_to(site) for f in site.rglob("*") if f.is_file()}
+    assert {f.relative_to(tmp_path) for f in tmp_path.rglob("*") if f.is_file()} == files
+    for name in files:
         assert (tmp_path / name).read_bytes() == (site / name).read_bytes()
 
 
@@ -121,6 +138,15 @@ def test_json_and_csv_say_the_same(made, site):
     (cell,) = [r for r in rows if r["algo"] == "sac" and r["task"] == "franka-reach" and r["grade"] == "g2"]
     row = next(r for r in content["results"] if r["algo"] == "sac" and r["task"] == "franka-reach")
     assert float(cell["success_low"]) == row["grades"]["g2"]["success"]["low"]
+    for name in ("ranking", "leaderboard", "cells", "runs"):
+        table = pq.read_table(site / f"{name}.parquet")
+        with (site / f"{name}.csv").open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        assert [list(line) for line in lines[:1]] == [table.column_names]
+        assert len(lines) == table.num_rows
+    cells = pq.read_table(site / "cells.parquet").to_pylist()
+    (mass,) = [c for c in cells if c["task"] == "franka-reach" and c["cell"] == "factor/mass/4" and c["seed"] == 3]
+    assert (mass["value"], mass["episodes"]) == (2.0, 32)
     assert row["runs"] == [f"0.1.0/franka-reach/sac/none-r0-ovphysx-smoke/seed{k}" for k in (0, 1)]
 
 
@@ -139,30 +165,63 @@ class Document(HTMLParser):
         self.urls += [attrs[k] for k in ("href", "src", "xlink:href", "action") if k in attrs]
 
 
-def test_the_page_needs_no_other_file(site):
-    text = (site / "index.html").read_text()
-    document = Document(text)
-    assert {url for url in document.urls if not url.startswith(("#", "data:"))} == {
-        "leaderboard.json",
-        "leaderboard.csv",
-    }
-    assert not re.search(r"@import|url\((?!#)", text)
-    assert len(document.ids) == len(set(document.ids))
-    assert {url[1:] for url in document.urls if url.startswith("#")} <= set(document.ids)
+def test_every_link_leads_to_a_file_of_the_site(site):
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) == 7 + 2 + 17  # parts, tasks, runs
+    for file in pages:
+        document = Document(file.read_text())
+        for url in document.urls:
+            if url.startswith("#"):
+                assert url[1:] in document.ids
+            elif not url.startswith("data:"):
+                assert (file.parent / url).is_file(), (file, url)
+        assert len(document.ids) == len(set(document.ids)), file
+        assert not re.search(r"@import|url\((?!#)", file.read_text())
+
+
+def test_the_site_has_every_part(site):
+    index = (site / "index.html").read_text()
+    for title in ("Performance profile", "Sample efficiency", "Probability of improvement"):
+        assert title in index
+    assert "Success by grade" in (site / "grades.html").read_text()
+    assert "newton_mjwarp" in (site / "robustness.html").read_text()
+    task = (site / "tasks" / "franka-reach.html").read_text()
+    assert "Bring the Panda" in task
+    assert "Learning curves" in task
+    assert "Success by magnitude" in task
+    run = next((site / "runs").glob("franka-reach-ppo-*-smoke-seed0-*.html")).read_text()
+    for text in ("factor/mass/4", "held_out/mixed", "joint_speed", "learning_rate: 0.0003", "polyline", "isaaclab"):
+        assert text in run
+    assert "suite.run --task franka-reach --algo ppo --seeds 1" in run
 
 
 def test_text_from_runs_cannot_become_markup(tmp_path):
-    attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
-    folder = write_run(tmp_path, overrides={attack: attack}, provenance={attack: {attack: [attack]}, "command": attack})
-    (folder / "config.yaml").write_text(attack)
-    write_unfinished(tmp_path, "failed", attack)
+    attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'$\\frac{\0\ud800"
+    for seed in range(2):
+        for overrides in ({attack: attack}, {"x": attack}):
+            folder = write_run(
+                tmp_path, seed=seed, overrides=overrides, provenance={attack: {attack: [attack]}, "command": attack}
+            )
+            (folder / "config.yaml").write_bytes(attack.encode(errors="replace"))
+            result = json.loads((folder / "result.json").read_text())
+            (folder / "result.json").write_text(json.dumps({**result, "command": attack, "device": attack}))
+    folder = write_run(tmp_path, seed=5, perturbed=True)
+    table = pq.read_table(folder / "episodes.parquet")
+    names = [name.replace("joint_speed", "<script>alert(1)</script>") for name in table.column_names]
+    pq.write_table(table.rename_columns(names), folder / "episodes.parquet")
     result = json.loads((folder / "result.json").read_text())
-    (folder / "result.json").write_text(json.dumps({**result, "command": attack, "device": attack}))
-    text = build.build(tmp_path, tmp_path / "site").read_text()
-    assert "alert(1)" in text
-    assert Document(text).tags.count("script") == 1
-    assert "img" not in Document(text).tags
-    build.build(tmp_path, tmp_path / "site")  # a second time, over the first
+    hashed = hashlib.sha256((folder / "episodes.parquet").read_bytes()).hexdigest()
+    (folder / "result.json").write_text(json.dumps({**result, "episodes_sha256": hashed}))
+    write_unfinished(tmp_path, "failed", attack.replace("\ud800", ""))
+    for _ in range(2):  # a second time over the first
+        site = build.build(tmp_path, tmp_path / "site").parent
+    pages = sorted(site.rglob("*.html"))
+    assert len([p for p in pages if "alert(1)" in p.read_text()]) >= 9
+    for file in pages:
+        document = Document(file.read_text())
+        assert document.tags.count("script") <= 1, file
+        assert "img" not in document.tags, file
+        assert document.urls.count("x") == 0
 
 
 def test_half_characters_and_deep_provenance_are_shown(tmp_path):
@@ -170,24 +229,47 @@ def test_half_characters_and_deep_provenance_are_shown(tmp_path):
     for _ in range(50):
         deep = {"deeper": deep}
     write_run(tmp_path, provenance={"deep": deep})
-    text = build.build(tmp_path, tmp_path / "site").read_text()
-    assert "deeper" in text
+    site = build.build(tmp_path, tmp_path / "site").parent
+    assert "deeper" in next((site / "runs").iterdir()).read_text()
 
 
-def test_the_script_is_the_one_that_the_policy_allows(site):
-    text = (site / "index.html").read_text()
-    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in text
+def test_pages_of_runs_that_are_gone_are_removed(tmp_path):
+    keep, gone = tmp_path / "keep", tmp_path / "gone"
+    write_run(keep)
+    write_run(gone, "franka-reach")
+    site = build.build(tmp_path, tmp_path / "site").parent
+    shutil.rmtree(gone)
+    build.build(tmp_path, site)
+    assert [f.name.split("-")[0] for f in (site / "runs").iterdir()] == ["cartpole"]
+    assert [f.name for f in (site / "tasks").iterdir()] == ["cartpole-balance.html"]
 
 
 def test_curves_take_their_colours_from_the_page(site):
-    text = (site / "index.html").read_text()
-    figures = re.findall(r"<figure.*?</figure>", text, re.DOTALL)
-    assert len(figures) == 3  # a task and budget each
+    figures = [
+        figure
+        for file in ("index.html", "grades.html", "tasks/franka-reach.html")
+        for figure in re.findall(r"<figure.*?</figure>", (site / file).read_text(), re.DOTALL)
+    ]
+    assert len(figures) > 6
     for figure in figures:
-        assert "var(--series-" in figure
+        assert "var(--" in figure
         assert not re.search(r"(stroke|fill): #", figure)
+
+
+def test_processes_give_the_same_as_one(out, made, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    for module in ("runs", "board", "page"):
+        monkeypatch.setattr(f"leaderboard.{module}.PARALLEL_FROM", 1)
+    again = board.load(out)
+    assert [row.score for row in again.ranking] == [row.score for row in made.ranking]
+    assert [run.path for run in again.runs] == [run.path for run in made.runs]
+    assert export.to_json(again) == export.to_json(made)
+
+
+def test_what_fails_in_a_process_fails_here(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(parallel.each(int, [("1",), ("x",)], 1))
 
 
 def test_the_terminal_table_has_every_row(made):

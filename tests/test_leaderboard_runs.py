@@ -56,7 +56,8 @@ def test_a_sound_run_is_read(sound):
     claimed = [run.result["success"][g] for g in runs.GRADES]
     np.testing.assert_allclose(run.evaluation.successes / 8, claimed)
     assert [other.engine for other in run.others] == ["newton_mjwarp"]
-    assert np.isnan(run.curve["success_mean"][0])
+    assert run.curve["env_steps"].tolist() == np.linspace(0, 100_000, 81)[1:].tolist()
+    assert ((run.curve["success_mean"] >= 0) & (run.curve["success_mean"] <= 1)).all()
     assert run.config.startswith("task: cartpole-balance")
 
 
@@ -132,12 +133,62 @@ def test_a_huge_result_is_not_read(copy, tmp_path):
         ("success", lambda c: pa.array([None] * len(c), pa.bool_()), '"success"'),
         ("success", lambda c: pa.array([True] * len(c)), "is claimed at"),
         ("return", lambda c: pa.array([float("nan")] * len(c)), "impossible return"),
-        ("return", lambda c: pa.array(["much"] * len(c)), "have to be numbers"),
+        ("return", lambda c: pa.array(["much"] * len(c)), "has to have numbers"),
         ("length", lambda c: pa.array([-1] * len(c)), "impossible return or length"),
     ],
 )
 def test_episodes_that_are_wrong_are_left_out(copy, tmp_path, column, values, expected):
     edit_episodes(copy / "episodes.parquet", column, values)
+    assert expected in reason(tmp_path)
+
+
+def with_cells(copy, cells, **columns):
+    """Repeat the run's episodes once for each of `cells`, after the nominal ones; columns are one value a cell."""
+    file = copy / "episodes.parquet"
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    nominal = [row | {"cell": f"nominal/{row['grade']}"} for row in rows]
+    extra = [row | {"cell": cell} for cell in cells for row in rows if row["grade"] == "g3"]
+    for name, values in columns.items():
+        for row in nominal:
+            row[name] = values[0]
+        for i, row in enumerate(extra):
+            row[name] = values[1 + i // 8]
+    pq.write_table(pa.Table.from_pylist(nominal + extra), file)
+    edit(copy / "result.json", episodes_sha256=runs._sha256(file))
+
+
+def test_cells_of_the_protocol_are_counted_apart_from_grades(copy, tmp_path):
+    cells = ["factor/mass/0", "factor/mass/4", "all/mixed"]
+    with_cells(copy, cells, **{"factor.mass": [1.0, 0.5, 2.0, 1.5], "violation.speed": [0, 1, 2, 3]})
+    (run,) = runs.find(tmp_path).runs
+    assert run.evaluation.episodes.tolist() == [8] * 5
+    found = run.evaluation.cells
+    assert found.names == ("all/mixed", "factor/mass/0", "factor/mass/4", *(f"nominal/{g}" for g in runs.GRADES))
+    assert found.episodes.tolist() == [8] * 8
+    assert found.values.tolist()[1:3] == [0.5, 2.0]
+    assert np.isnan(found.values[0])
+    assert found.violations["speed"].tolist() == [24, 8, 16, 0, 0, 0, 0, 0]
+    assert found.successes[1] == run.evaluation.successes[2]
+
+
+def test_a_file_without_cells_has_the_nominal_ones(sound):
+    cells = runs.find(sound).runs[0].evaluation.cells
+    assert cells.names == tuple(f"nominal/{g}" for g in runs.GRADES)
+    assert cells.violations == {}
+
+
+@pytest.mark.parametrize(
+    ("cells", "columns", "expected"),
+    [
+        (["<b>/x"], {}, "a cell '<b>/x', which no protocol has"),
+        (["nominal/g1"], {}, "another grade than its cell"),
+        (["all/mixed"], {"violation.speed": [0, -1]}, "impossible number of steps in violation.speed"),
+        (["factor/mass/0"], {"factor.mass": ["a", "b"]}, '"factor.mass" in episodes.parquet has to have numbers'),
+    ],
+)
+def test_cells_that_are_wrong_are_left_out(copy, tmp_path, cells, columns, expected):
+    with_cells(copy, cells, **columns)
     assert expected in reason(tmp_path)
 
 

@@ -26,55 +26,65 @@
 
   for (const button of document.querySelectorAll("th button")) button.addEventListener("click", () => sort(button));
 
-  // Filters: anything that carries a data attribute of that name; what has none is not concerned.
+  // Filters: rows and lines carry a data attribute for each; what has none of that name is not concerned.
   const form = document.querySelector(".filters");
-  form.hidden = false;
+  const items = [...document.querySelectorAll("main [data-row]")];
+  const words = new Map();
+  const text = (item) => {
+    if (!words.has(item)) words.set(item, (item.querySelector("th") ?? item).textContent.toLowerCase());
+    return words.get(item);
+  };
 
   function filter() {
-    const chosen = [...new FormData(form)].filter(([, wanted]) => wanted !== "");
-    const hidden = (item) => chosen.some(([name, wanted]) => name in item.dataset && item.dataset[name] !== wanted);
-    for (const item of document.querySelectorAll("main [data-budget]")) {
-      item.hidden = hidden(item);
+    const chosen = [...new FormData(form)].filter(([, wanted]) => wanted.trim() !== "");
+    const fails = (item) => ([name, wanted]) =>
+      name === "find"
+        ? !wanted.toLowerCase().trim().split(/\s+/).every((word) => text(item).includes(word))
+        : name in item.dataset && item.dataset[name] !== wanted;
+    for (const item of items) {
+      item.hidden = chosen.some(fails(item));
       if (item.dataset.line) {
         for (const line of item.closest("figure").querySelectorAll("svg ." + item.dataset.line)) {
           line.toggleAttribute("hidden", item.hidden);
         }
       }
     }
-    for (const figure of document.querySelectorAll("figure")) {
-      figure.hidden = figure.hidden || !figure.querySelector("li:not([hidden])");
+    const budget = form.elements.budget?.value;
+    for (const figure of document.querySelectorAll("main figure[data-budget]")) {
+      const lines = [...figure.querySelectorAll("li[data-row]")];
+      const other = budget && budget !== figure.dataset.budget;
+      figure.hidden = other || (lines.length > 0 && lines.every((line) => line.hidden));
     }
-    for (const body of document.querySelectorAll("main table:not(.mini) tbody")) {
-      body.hidden = !body.querySelector("tr[data-budget]:not([hidden])");
+    for (const body of document.querySelectorAll("main tbody:has([data-row])")) {
+      body.hidden = !body.querySelector("[data-row]:not([hidden])");
     }
-    for (const group of document.querySelectorAll(".rungroup")) {
-      group.hidden = !group.querySelector(":scope > details:not([hidden])");
-    }
-    const all = document.querySelectorAll("#results tr[data-budget]").length;
-    const shown = document.querySelectorAll("#results tr[data-budget]:not([hidden])").length;
+    const rows = items.filter((item) => item.localName === "tr");
+    const shown = rows.filter((row) => !row.hidden).length;
     form.querySelector("[type=reset]").hidden = chosen.length === 0;
-    form.querySelector("output").textContent = chosen.length ? `${shown} of ${all} results` : "";
+    form.querySelector("output").textContent = chosen.length ? `${shown} of ${rows.length} rows` : "";
   }
 
-  form.addEventListener("change", filter);
-  form.addEventListener("reset", () => setTimeout(filter)); // the fields change after the event
-  filter(); // a reload keeps what was chosen
-
-  // A link to a run opens its details, also where a filter had hidden them.
-  function reveal() {
-    const target = document.getElementById(location.hash.slice(1));
-    if (!target?.classList.contains("run")) return;
-    if (target.closest("[hidden]")) form.reset();
-    target.closest("details").hidden = false;
-    target.closest(".rungroup").hidden = false;
-    target.closest("details").open = true;
-    target.focus({ preventScroll: true });
-    target.closest("details").scrollIntoView();
+  if (form && items.length) {
+    // Only filters that this page's rows know of.
+    for (const field of form.querySelectorAll("select")) {
+      field.closest("label").hidden = !items.some((item) => field.name in item.dataset);
+    }
+    form.hidden = false;
+    form.addEventListener("input", filter);
+    form.addEventListener("change", filter);
+    form.addEventListener("reset", () => setTimeout(filter)); // the fields change after the event
+    form.addEventListener("submit", (event) => event.preventDefault());
+    filter(); // a reload keeps what was chosen
   }
 
-  addEventListener("hashchange", reveal);
-  for (const link of document.querySelectorAll('a[href^="#run-"]')) {
-    link.addEventListener("click", () => link.hash === location.hash && reveal()); // no hashchange the second time
+  // A legend's entry lifts its line out of the others.
+  for (const item of document.querySelectorAll("[data-line]")) {
+    const svg = item.closest("figure").querySelector(".plot svg");
+    const lift = (on) => {
+      svg.classList.toggle("lifted", on);
+      for (const line of svg.querySelectorAll("." + item.dataset.line)) line.classList.toggle("lift", on);
+    };
+    item.addEventListener("pointerenter", () => lift(true));
+    item.addEventListener("pointerleave", () => lift(false));
   }
-  reveal();
 }

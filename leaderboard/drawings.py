@@ -1,0 +1,172 @@
+"""Which figures the site has: the best entries of each budget, in colours that stay theirs from figure to figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from leaderboard import figures
+from leaderboard.board import Board, RankRow, is_reference
+from leaderboard.perturbed import RobustRow
+from leaderboard.runs import Entry
+
+SHOWN = 8  # entries in a figure: as many as there are colours, and no more than can be told apart
+VARIANT = ("curriculum", "randomization", "engine")
+LABEL = 40  # characters
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with what it is called. `legend` has entry, colour number and label of each line."""
+
+    title: str
+    budget: str
+    caption: str
+    alt: str
+    svg: Markup
+    legend: tuple[tuple[Entry, int, str], ...] = ()
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The figures by where they stand; `curves` by task."""
+
+    overall: list[Drawing]
+    grades: list[Drawing]
+    curves: dict[str, list[Drawing]]
+
+
+def draw(board: Board) -> Drawn:
+    """All figures but the panels of `panels`."""
+    best = {
+        budget: [row for row in rows if not all(is_reference(r) for r in row.rows)][:SHOWN]
+        for budget, rows in groupby(board.ranking, lambda row: row.entry.budget)
+    }
+    series = {row.entry: i for rows in best.values() for i, row in enumerate(rows)}
+    overall, by_grade, curves = [], [], {}
+    for budget, rows in best.items():
+        if not rows:
+            continue
+        overall += _overall(budget, rows, series, f"{len(overall)}")
+        title, caption = "Success by grade", "mean over tasks; percent"
+        by_grade.append(_drawing(figures.grades, title, caption, budget, rows, series, f"grades-{len(by_grade)}"))
+    for task in board.tasks:
+        shown = [r for r in board.results if r.task == task and r.entry in series and figures.has_curve(r)]
+        curves[task] = [
+            _drawing(
+                figures.learning_curves,
+                "Learning curves",
+                "training success, percent",
+                budget,
+                list(rows),
+                series,
+                f"curve-{budget}",
+            )
+            for budget, rows in groupby(shown, lambda r: r.entry.budget)
+        ]
+    return Drawn(overall, by_grade, curves)
+
+
+def panels(rows: Sequence[RobustRow], spec: Any) -> list[Drawing]:
+    """Success against magnitude on one task, a figure per budget; `spec` declares the training ranges, if known."""
+    drawn = []
+    ranges = {f.name: tuple(f.ranges.values()) for f in getattr(spec, "factors", ()) if not f.held_out}
+    shades = {name: (min(low for low, _ in r), max(high for _, high in r)) for name, r in ranges.items()}
+    for budget, group in groupby(rows, lambda r: r.row.entry.budget):
+        best = list(group)[:SHOWN]
+        if not any(r.factors for r in best):
+            continue
+        series = list(range(len(best)))
+        labels = _labels([r.row.entry for r in best])
+        drawn.append(
+            Drawing(
+                title="Success against the factor's value",
+                budget=budget,
+                caption="percent",
+                alt=f"Success against the value of each factor, budget {budget}; the tables of the robustness page "
+                "and of the runs have the numbers",
+                svg=Markup(figures.magnitudes(best, series, shades, f"magnitudes-{budget}")),
+                legend=tuple((r.row.entry, i, label) for r, i, label in zip(best, series, labels, strict=True)),
+                wide=True,
+            )
+        )
+    return drawn
+
+
+def sparkline(curve: Mapping[str, np.ndarray]) -> str:
+    """A run's learning curve as small SVG, made without a plotting library since there may be thousands."""
+    known = np.isfinite(curve["success_mean"])
+    x = 600 * curve["env_steps"][known] / curve["env_steps"][-1] if known.any() else np.zeros(0)
+    y = 120 * (1 - curve["success_mean"][known])
+    line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    last = f"{100 * curve['success_mean'][known][-1]:.0f}" if known.any() else "no"
+    return (
+        '<svg class="sparkline" viewBox="0 -4 636 128" role="img" '
+        f'aria-label="Training success, {last} percent at the end">'
+        '<path d="M0 0H600M0 60H600M0 120H600" class="rule"/>'
+        '<text x="606" y="4">100</text><text x="606" y="64">50</text><text x="606" y="124">0</text>'
+        f'<polyline points="{line}"/></svg>'
+    )
+
+
+def _overall(budget: str, rows: list[RankRow], series: Mapping[Entry, int], number: str) -> list[Drawing]:
+    made = [
+        _drawing(figures.performance_profile, "Performance profile", "percent of runs and grades above a success",
+                 budget, rows, series, f"profile-{number}")
+    ]  # fmt: skip
+    trained = [r for r in rows if any(run.curve for run in r.runs)]
+    if trained:
+        made.append(
+            _drawing(figures.sample_efficiency, "Sample efficiency", "IQM of training success, percent",
+                     budget, trained, series, f"efficiency-{number}")
+        )  # fmt: skip
+    if len(rows) > 1:
+        labels = _labels([row.entry for row in rows])
+        made.append(
+            Drawing(
+                title="Probability of improvement",
+                budget=budget,
+                caption="that a run of the row beats one of the column, percent",
+                alt=f"Matrix: how probably one entry improves on another, budget {budget}: {', '.join(labels)}",
+                svg=Markup(
+                    figures.improvement_matrix(rows, [_short(label, 16) for label in labels], f"improvement-{number}")
+                ),
+            )
+        )
+    return made
+
+
+def _drawing(
+    function: Callable[..., str], title: str, caption: str, budget: str, rows: list, series: Mapping, name: str
+) -> Drawing:
+    numbers = [series[row.entry] for row in rows]
+    labels = _labels([row.entry for row in rows])
+    return Drawing(
+        title=title,
+        budget=budget,
+        caption=caption,
+        alt=f"{title}, budget {budget}: {', '.join(labels)}",
+        svg=Markup(function(rows, numbers, name)),
+        legend=tuple((row.entry, n, label) for row, n, label in zip(rows, numbers, labels, strict=True)),
+    )
+
+
+def _labels(entries: Sequence[Entry]) -> list[str]:
+    """The algorithm, and of the rest what these entries differ in; short enough to stand beside a figure."""
+    differ = [name for name in VARIANT if len({getattr(e, name) for e in entries}) > 1]
+    labels = [" ".join([e.algo, *(getattr(e, name) for name in differ)]) for e in entries]
+    settings = [json.loads(e.overrides).items() for e in entries]
+    chosen = [", ".join(f"{key.split('.')[-1]}={value}" for key, value in s) for s in settings]
+    return [_short(f"{label} {text}".strip()) for label, text in zip(labels, chosen, strict=True)]
+
+
+def _short(text: str, length: int = LABEL) -> str:
+    text = "".join(c if c.isprintable() else "\ufffd" for c in text)  # what no font has would stop matplotlib
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,158 @@
+"""Rows of the robustness part of the page: one entry on one task under the protocol's perturbations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from leaderboard import robustness
+from leaderboard.board import EngineRow, Estimate, TaskRow, generator
+from leaderboard.intervals import success_interval
+from leaderboard.robustness import Counts
+
+
+@dataclass(frozen=True)
+class FactorRow:
+    """One factor alone, from the smallest value to the largest: success, its area, and what is kept of the nominal."""
+
+    name: str
+    values: tuple[float, ...]
+    success: tuple[Estimate, ...]
+    retention: Estimate
+    area: Estimate
+
+
+@dataclass(frozen=True)
+class Violations:
+    """Steps over one safety limit per episode: in the nominal cells, and in all others."""
+
+    limit: str
+    nominal: Estimate
+    perturbed: Estimate
+
+
+@dataclass(frozen=True)
+class RobustRow:
+    """`retention` is by category, `all/mixed`, `held_out/mixed` and `engine/<name>`; NaN where nominal success is 0."""
+
+    row: TaskRow
+    reference: str  # grade
+    nominal: Estimate  # success at that grade
+    factors: tuple[FactorRow, ...]
+    retention: dict[str, Estimate]
+    worst: FactorRow | None
+    worst_retention: Estimate
+    cvar: Estimate
+    violations: tuple[Violations, ...]
+
+
+def counts(row: TaskRow) -> Counts | None:
+    """Counts by cell of a row's runs, in the cells that all of them have; None where no perturbed cells are."""
+    cells = [run.evaluation.cells for run in row.runs]
+    reference = cells[0].reference
+    if not reference or any(c.reference != reference for c in cells):
+        return None
+    names = tuple(n for n in cells[0].names if all(n in c.names for c in cells[1:]))
+    places = [[c.names.index(n) for n in names] for c in cells]
+    limits = [limit for limit in cells[0].violations if all(limit in c.violations for c in cells)]
+    return Counts(
+        names=names,
+        successes=np.stack([c.successes[p] for c, p in zip(cells, places, strict=True)]),
+        episodes=np.stack([c.episodes[p] for c, p in zip(cells, places, strict=True)]),
+        values=np.median([c.values[p] for c, p in zip(cells, places, strict=True)], axis=0),
+        reference=reference,
+        violations={m: np.stack([c.violations[m][p] for c, p in zip(cells, places, strict=True)]) for m in limits},
+    )
+
+
+def robust_rows(results: Sequence[TaskRow], engines: Sequence[EngineRow]) -> list[RobustRow]:
+    """A row for each result that has perturbed cells, in the same order."""
+    rows = []
+    for row in results:
+        if (found := counts(row)) is not None:
+            others = [e for e in engines if (e.own.task, e.own.entry) == (row.task, row.entry)]
+            rows.append(_robust_row(row, found, others))
+    return rows
+
+
+def _robust_row(row: TaskRow, c: Counts, others: Sequence[EngineRow]) -> RobustRow:
+    draws = robustness.resample(c, generator("robustness", row.task, row.entry))
+    low, high = success_interval(c.successes, c.episodes)
+    success = [
+        Estimate(float(p), min(float(a), float(p)), max(float(b), float(p)))
+        for p, a, b in zip((c.successes / c.episodes).mean(axis=0), low, high, strict=True)
+    ]
+
+    def interval(statistic: Callable[[np.ndarray], np.ndarray]) -> Estimate:
+        return _estimate(robustness.interval(statistic, c, draws))
+
+    def kept(prefix: str) -> Estimate:
+        return interval(partial(robustness.retention, names=c.names, prefix=prefix, reference=c.reference))
+
+    factors = []
+    for name in robustness.factors(c.names):
+        cells = robustness.group(c.names, f"factor/{name}")
+        values = c.values[cells]
+        order = cells[np.argsort(values, kind="stable")] if np.isfinite(values).all() else cells
+        area = partial(robustness.area, names=c.names, values=c.values, factor=name)
+        factors.append(
+            FactorRow(
+                name=name,
+                values=tuple(float(v) for v in c.values[order]),
+                success=tuple(success[i] for i in order),
+                retention=kept(f"factor/{name}"),
+                area=interval(area),
+            )
+        )
+    groups = [n for n in c.names if n.startswith("category/") or n in ("all/mixed", "held_out/mixed")]
+    known = [f for f in factors if not math.isnan(f.retention.value)]
+    nothing = Estimate(math.nan, math.nan, math.nan)
+    worst = partial(robustness.worst_factor, names=c.names, reference=c.reference)
+    nominal = np.array([i for i, n in enumerate(c.names) if n == f"nominal/{c.reference}"])
+    perturbed = np.array([i for i, n in enumerate(c.names) if not n.startswith("nominal/")])
+    return RobustRow(
+        row=row,
+        reference=c.reference,
+        nominal=success[nominal[0]],
+        factors=tuple(factors),
+        retention={name: kept(name) for name in groups} | {f"engine/{e.other.engine}": _across(e) for e in others},
+        worst=min(known, key=lambda f: (f.retention.value, f.name)) if known else None,
+        worst_retention=interval(worst) if known else nothing,
+        cvar=interval(robustness.cvar_of_cells),
+        violations=tuple(
+            Violations(
+                limit,
+                _estimate(robustness.violations_per_episode(c, limit, nominal)),
+                _estimate(robustness.violations_per_episode(c, limit, perturbed)),
+            )
+            for limit in sorted(c.violations)
+        ),
+    )
+
+
+def _across(engines: EngineRow) -> Estimate:
+    """Mean success over the grades on the other engine ÷ that on the own one, over the same seeds."""
+    sides = [
+        [e for run in r.runs for e in (run.evaluation, *run.others) if e.engine == r.engine]
+        for r in (engines.own, engines.other)
+    ]
+    c = Counts(
+        names=("nominal/own", "other"),
+        successes=np.stack([[e.successes.sum() for e in side] for side in sides], axis=1),
+        episodes=np.stack([[e.episodes.sum() for e in side] for side in sides], axis=1),
+        values=np.full(2, np.nan),
+        reference="own",
+        violations={},
+    )
+    draws = robustness.resample(c, generator("engine", engines.own.task, engines.own.entry, engines.other.engine))
+    kept = partial(robustness.retention, names=c.names, prefix="other", reference="own")
+    return _estimate(robustness.interval(kept, c, draws))
+
+
+def _estimate(found: tuple[float, float, float]) -> Estimate:
+    value, low, high = found
+    return Estimate(value, max(0.0, min(low, value)) if low == low else low, max(high, value) if high == high else high)
