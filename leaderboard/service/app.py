@@ -39,9 +39,9 @@ HEADERS = {
 STRICT = (
     "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-# The site's pages are built here, escape what they show, and name their scripts by hash in a policy of their own.
+# The site's pages are built here, escape what they show, and have no script but the site's own.
 SITE = (
-    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
