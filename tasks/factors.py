@@ -175,19 +175,26 @@ def legged(base: str, weight: float, length: float, torque: float) -> tuple[Fact
     )
 
 
-def arm(hand: str, *, objects: bool, joints: str = ".*") -> tuple[Factor, ...]:
-    """The factors of a Panda, with `objects` in the scene or without; `joints` are those of the arm."""
-    with_objects = (mass("objects", "object_mass"), friction("robot,objects"), restitution("robot,objects"))
+def arm(hand: str, handled: str = "", joints: str = "panda_joint.*") -> tuple[Factor, ...]:
+    """The factors of a Panda.
+
+    Args:
+        hand: name of its last link.
+        handled: the asset that it handles, `objects` say, and then its weight is compensated; none if empty.
+        joints: name pattern of the arm's joints.
+    """
+    surfaces = f"robot,{handled}"
+    with_objects = (mass(handled, "object_mass"), friction(surfaces), restitution(surfaces))
     return (
         mass(),
-        *(with_objects if objects else ()),
+        *(with_objects if handled else ()),
         joint_gain(),
         strength(),
         joint_damping("N·m·s/rad", 40.0, joints),
         armature(),
         action_delay(),
         *sensors(calibration("joint_position", "rad", 0.1)),
-        payload(hand, 3.0, compensated=objects),
+        payload(hand, 3.0, compensated=bool(handled)),
         push(hand, 60.0),
         torque_step(15.0, joints),
     )

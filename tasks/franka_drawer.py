@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tasks import factors
 from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.franka_drawer:make_env",
     observations=(
-        Term("joint_position", 7, "rad", "of the arm, relative to the start pose"),
-        Term("joint_velocity", 7, "5 rad/s"),
-        Term("opening", 1, "4 cm", "mean travel of the fingers"),
-        Term("tcp_position", 3, "m", "in the frame of the env"),
-        Term("handle_position", 3, "m", "middle of the handle, from the TCP"),
-        Term("drawer_position", 1, "m", "how far the drawer is open"),
-        Term("drawer_velocity", 1, "m/s"),
+        Term("joint_position", 7, "rad", "of the arm, relative to the start pose", sigma=0.005),
+        Term("joint_velocity", 7, "5 rad/s", sigma=0.02),
+        Term("opening", 1, "4 cm", "mean travel of the fingers", sigma=0.02),
+        Term("tcp_position", 3, "m", "in the frame of the env", sigma=0.003),
+        Term("handle_position", 3, "m", "middle of the handle, from the TCP", sigma=0.005),
+        Term("drawer_position", 1, "m", "how far the drawer is open", sigma=0.005),
+        Term("drawer_velocity", 1, "m/s", sigma=0.02),
         Term("last_action", 4, "1"),
     ),
     actions=(
@@ -52,6 +53,7 @@ SPEC = TaskSpec(
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
     },
+    factors=factors.arm("panda_link7", "cabinet"),
     assets=("panda",),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from tasks import factors
 from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.franka_lift:make_env",
     observations=(
-        Term("joint_position", 7, "rad", "of the arm, relative to the start pose"),
-        Term("joint_velocity", 7, "5 rad/s"),
-        Term("opening", 1, "4 cm", "mean travel of the fingers"),
-        Term("tcp_position", 3, "m", "in the frame of the env"),
-        Term("object_position", 3, "m", "from the TCP"),
-        Term("object_axes", 6, "1", "directions of the object's x and y axes"),
-        Term("object_velocity", 3, "m/s"),
-        Term("goal_position", 3, "m", "from the object"),
+        Term("joint_position", 7, "rad", "of the arm, relative to the start pose", sigma=0.005),
+        Term("joint_velocity", 7, "5 rad/s", sigma=0.02),
+        Term("opening", 1, "4 cm", "mean travel of the fingers", sigma=0.02),
+        Term("tcp_position", 3, "m", "in the frame of the env", sigma=0.003),
+        Term("object_position", 3, "m", "from the TCP", sigma=0.005),
+        Term("object_axes", 6, "1", "directions of the object's x and y axes", sigma=0.02),
+        Term("object_velocity", 3, "m/s", sigma=0.02),
+        Term("goal_position", 3, "m", "from the object", sigma=0.005),
         Term("last_action", 5, "1"),
     ),
     actions=(
@@ -57,6 +58,7 @@ SPEC = TaskSpec(
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
     },
+    factors=factors.arm("panda_link7", "objects"),
     assets=("panda",),
 )
 

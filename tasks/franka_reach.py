@@ -49,7 +49,7 @@ SPEC = TaskSpec(
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
     },
-    factors=factors.arm("panda_link7", objects=False, joints="panda_joint.*"),
+    factors=factors.arm("panda_link7"),
     assets=("panda",),
 )
 

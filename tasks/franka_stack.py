@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tasks import factors
 from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
@@ -23,15 +24,15 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.franka_stack:make_env",
     observations=(
-        Term("joint_position", 7, "rad", "of the arm, relative to the start pose"),
-        Term("joint_velocity", 7, "5 rad/s"),
-        Term("opening", 1, "4 cm", "mean travel of the fingers"),
-        Term("tcp_position", 3, "m", "in the frame of the env"),
-        Term("cube_position", 3, "m", "of the cube to be stacked now, from the TCP"),
-        Term("cube_axes", 6, "1", "directions of its x and y axes"),
-        Term("cube_velocity", 3, "m/s"),
-        Term("place", 3, "m", "where it belongs, from where it is"),
-        Term("base_axes", 6, "1", "directions of the x and y axes of the cube below that place"),
+        Term("joint_position", 7, "rad", "of the arm, relative to the start pose", sigma=0.005),
+        Term("joint_velocity", 7, "5 rad/s", sigma=0.02),
+        Term("opening", 1, "4 cm", "mean travel of the fingers", sigma=0.02),
+        Term("tcp_position", 3, "m", "in the frame of the env", sigma=0.003),
+        Term("cube_position", 3, "m", "of the cube to be stacked now, from the TCP", sigma=0.005),
+        Term("cube_axes", 6, "1", "directions of its x and y axes", sigma=0.02),
+        Term("cube_velocity", 3, "m/s", sigma=0.02),
+        Term("place", 3, "m", "where it belongs, from where it is", sigma=0.005),
+        Term("base_axes", 6, "1", "directions of the x and y axes of the cube below that place", sigma=0.02),
         Term("last_action", 5, "1"),
     ),
     actions=(
@@ -60,6 +61,7 @@ SPEC = TaskSpec(
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
     },
+    factors=factors.arm("panda_link7", "objects"),
     assets=("panda",),
 )
 
