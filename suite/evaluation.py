@@ -7,7 +7,7 @@ import json
 import math
 import signal
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,24 @@ import pyarrow.parquet as pq
 
 import tasks
 from suite import process
+from suite import protocol as protocols
+from suite.protocol import Protocol
 from suite.rundir import atomic
-from tasks.spec import GRADES, difficulty_of
+from tasks.spec import GRADES
 
 FAILED = ("cut", "non_finite", "crashed")
 """Terminations of episodes that count as failures whatever happened in them."""
 
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("task", "algo", "grade")),
+_COLUMNS = [
+        *((name, pa.string()) for name in ("task", "algo", "grade", "cell")),
         ("difficulty", pa.float64()),
         *((name, pa.int64()) for name in ("seed", "env", "episode")),
         ("return", pa.float64()),
         ("length", pa.int64()),
         *((name, pa.bool_()) for name in ("success_once", "success_at_end", "success")),
         *((name, pa.string()) for name in ("termination", "engine")),
-    ]
-)
+]
 
 
 OnProgress = Callable[[int, str], None]
@@ -43,21 +43,9 @@ class EvaluationError(RuntimeError):
     """The evaluation could not be run; the message is the reason, in one line."""
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """Which episodes: of every grade `episodes_per_grade`, the first `episodes_per_env` of each env."""
-
-    task: str
-    engine: str
-    device: str
-    episodes_per_grade: int
-    episodes_per_env: int
-    seed: int
-
-    @property
-    def episodes(self) -> int:
-        """How many there are in all."""
-        return len(GRADES) * self.episodes_per_grade
+def episodes(protocol: Protocol) -> int:
+    """How many episodes there are in all."""
+    return len(protocols.rows(tasks.get(protocol.task), protocol).cell) * protocol.episodes_per_env
 
 
 def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgress) -> list[dict[str, Any]]:
@@ -98,46 +86,79 @@ def _run(
 
 def _fill(protocol: Protocol, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """All episodes of the protocol: those in `rows`, and the rest as crashed or cut."""
-    when = tasks.get(protocol.task).success_when
-    per_env = protocol.episodes_per_env
-    envs_per_grade = protocol.episodes_per_grade // per_env
+    spec, per_env = tasks.get(protocol.task), protocol.episodes_per_env
+    layout = protocols.rows(spec, protocol)
     known = {(row["env"], row["episode"]): row for row in rows}
     filled = []
-    for env in range(len(GRADES) * envs_per_grade):
-        grade = GRADES[env // envs_per_grade]
+    for env, index in enumerate(layout.cell):
+        cell = layout.cells[index]
         # Where an episode did not end, those after it did not begin.
         cut = any(known.get((env, k), {}).get("termination") == "cut" for k in range(per_env))
         for episode in range(per_env):
             lost = {
-                "difficulty": difficulty_of(grade),
+                "difficulty": float(layout.difficulty[env]),
+                "factors": layout.factors[env].tolist(),
                 "return": math.nan,
                 "length": 0,
                 "success_once": False,
                 "success_at_end": False,
                 "termination": "cut" if cut else "crashed",
+                "violations": dict.fromkeys(spec.safety, 0),
             }
             row = known.get((env, episode), lost)
             if row["termination"] in FAILED:
                 row = row | {"success_once": False, "success_at_end": False}
-            success = row["success_at_end"] if when == "end" else row["success_once"]
-            filled.append(row | {"env": env, "episode": episode, "grade": grade, "success": success})
+            success = row["success_at_end"] if spec.success_when == "end" else row["success_once"]
+            place = {"env": env, "episode": episode, "grade": cell.grade, "cell": cell.id}
+            filled.append(row | place | {"success": success})
     return filled
 
 
 def write(path: Path, rows: list[dict[str, Any]], protocol: Protocol, algo: str) -> str:
     """Write `episodes.parquet` and return its SHA-256; the same rows give the same bytes."""
+    spec = tasks.get(protocol.task)
+    factors = [f"factor.{factor.name}" for factor in spec.factors]
+    columns = [
+        *_COLUMNS,
+        *((name, pa.float64()) for name in factors),
+        *((f"violation.{name}", pa.int64()) for name in spec.safety),
+    ]
     constant = {"task": protocol.task, "algo": algo, "seed": protocol.seed, "engine": protocol.engine}
-    table = pa.Table.from_pylist([row | constant for row in rows], schema=_SCHEMA)
+    flat = [
+        row
+        | constant
+        | dict(zip(factors, row["factors"], strict=True))
+        | {f"violation.{name}": count for name, count in row["violations"].items()}
+        for row in rows
+    ]
+    table = pa.Table.from_pylist(flat, schema=pa.schema(columns))
     atomic(path, lambda temporary: pq.write_table(table, temporary))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """`success`, `episodes` and `return`, each by grade; the mean return leaves out episodes without one."""
-    by_grade = {grade: [row for row in rows if row["grade"] == grade] for grade in GRADES}
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """`success`, `episodes`, `return` and `violations` (mean steps over each safety limit), each by grade.
+
+    They are of the nominal cells, and `cells` has success and episodes of all others. The mean return leaves out
+    episodes without one.
+    """
+    by_cell: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_cell.setdefault(row["cell"], []).append(row)
+    by_grade = {grade: by_cell.pop(f"nominal/{grade}") for grade in GRADES}
     returns = {g: [r["return"] for r in by_grade[g] if math.isfinite(r["return"])] for g in GRADES}
+    limits = by_grade[GRADES[0]][0]["violations"]
     return {
-        "success": {g: sum(r["success"] for r in by_grade[g]) / len(by_grade[g]) for g in GRADES},
+        "success": {g: _success(by_grade[g]) for g in GRADES},
         "episodes": {g: len(by_grade[g]) for g in GRADES},
         "return": {g: sum(returns[g]) / len(returns[g]) if returns[g] else math.nan for g in GRADES},
+        "violations": {
+            limit: {g: sum(r["violations"][limit] for r in by_grade[g]) / len(by_grade[g]) for g in GRADES}
+            for limit in limits
+        },
+        "cells": {cell: {"success": _success(of), "episodes": len(of)} for cell, of in by_cell.items()},
     }
+
+
+def _success(rows: list[dict[str, Any]]) -> float:
+    return sum(row["success"] for row in rows) / len(rows)

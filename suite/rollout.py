@@ -27,22 +27,28 @@ def main() -> int:
 
     import tasks
     from baselines.policy import load_policy
-    from tasks.spec import GRADES, difficulty_of
+    from suite import protocol as protocols
 
+    protocol = protocols.Protocol(**protocol | {"device": device})
+    spec = tasks.get(protocol.task)
     policy = load_policy(policy_file, device)
-    envs_per_grade = protocol["episodes_per_grade"] // protocol["episodes_per_env"]
-    difficulty = torch.tensor([difficulty_of(grade) for grade in GRADES], device=device)
-    difficulty = difficulty.repeat_interleave(envs_per_grade)
-    env = tasks.get(protocol["task"]).build(len(difficulty), device, protocol["engine"])
-    env.set_sampler(lambda env_ids: difficulty[env_ids])
-    run_episodes(env, policy, protocol["episodes_per_env"], protocol["seed"], emitter(events))
+    rows = protocols.rows(spec, protocol)
+    env = spec.build(len(rows.cell), device, protocol.engine)
+    difficulty = torch.tensor(rows.difficulty, dtype=torch.float32, device=device)
+    factors = torch.tensor(rows.factors, dtype=torch.float32, device=device)
+    if protocol.protocol == "nominal":
+        env.set_sampler(lambda env_ids: difficulty[env_ids])
+    else:
+        env.set_sampler(lambda env_ids: (difficulty[env_ids], factors[env_ids]))
+    run_episodes(env, policy, protocol.episodes_per_env, protocol.seed, emitter(events))
     return 0
 
 
 def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> None:
     """Emit the first `per_env` episodes of every row of `env`, and markers: `started` first and `done` last.
 
-    A row has env, episode, difficulty, return, length [control steps], success_once, success_at_end and termination.
+    A row has env, episode, difficulty, factors, return, length [control steps], success_once, success_at_end,
+    termination and violations (steps over each safety limit).
     An episode in which a NaN or infinite observation or reward appears has termination `non_finite`, one that does not
     end within `per_env` times the declared length has `cut`. Where the engine raises, `crashed` is emitted.
     """
@@ -56,6 +62,8 @@ def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> 
     lengths, finished = torch.zeros(2, n, dtype=torch.long, device=device)
     once, bad = torch.zeros(2, n, dtype=torch.bool, device=device)
     success = once
+    limits = tuple(env.spec.safety)
+    over = torch.zeros(n, len(limits), dtype=torch.long, device=device)
     for _ in range(per_env * env.spec.max_episode_steps + 1):
         bad |= ~obs.isfinite().all(-1)
         with torch.no_grad():
@@ -72,32 +80,40 @@ def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> 
         lengths += 1
         success = extras["success"].clone()
         once |= success
+        for k, limit in enumerate(limits):
+            over[:, k] += extras["violations"][limit]
         rows = (ended & (finished < per_env)).nonzero().squeeze(-1)
         names = _termination_names(extras["terminations"], rows)
-        _emit(emit, rows, names, finished, extras["difficulty"], returns, lengths, once, success, bad)
+        settings = extras["difficulty"], extras["factors"]
+        _emit(emit, limits, rows, names, finished, *settings, returns, lengths, once, success, bad, over)
         finished += ended
         for total in (returns, lengths, once, bad):
             total.masked_fill_(ended, 0)
+        over.masked_fill_(ended[:, None], 0)
         if bool((finished >= per_env).all()):
             break
     rows = (finished < per_env).nonzero().squeeze(-1)
-    _emit(emit, rows, ["cut"] * len(rows), finished, env.difficulty, returns, lengths, once, success, bad)
+    settings = env.difficulty, env.factors
+    _emit(emit, limits, rows, ["cut"] * len(rows), finished, *settings, returns, lengths, once, success, bad, over)
     emit({"marker": "done"})
 
 
-def _emit(emit: Emit, rows: Any, terminations: list[str], *columns: Any) -> None:
-    episode, difficulty, returns, lengths, once, at_end, bad = (column[rows].tolist() for column in columns)
+def _emit(emit: Emit, limits: tuple[str, ...], rows: Any, terminations: list[str], *columns: Any) -> None:
+    values = (column[rows].tolist() for column in columns)
+    episode, difficulty, factors, returns, lengths, once, at_end, bad, over = values
     for k, env_id in enumerate(rows.tolist()):
         emit(
             {
                 "env": env_id,
                 "episode": episode[k],
                 "difficulty": difficulty[k],
+                "factors": factors[k],
                 "return": returns[k],
                 "length": lengths[k],
                 "success_once": once[k],
                 "success_at_end": at_end[k],
                 "termination": "non_finite" if bad[k] else terminations[k],
+                "violations": dict(zip(limits, over[k], strict=True)),
             }
         )
 
