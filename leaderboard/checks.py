@@ -23,6 +23,7 @@ from leaderboard.runs import Run, read_run
 from leaderboard.schema import GRADES, Unusable, read_json
 from suite import config as configs
 from suite.errors import UserError, first_line
+from suite.protocol import Protocol
 from suite.reproduce import config_of
 
 MAX_TEXT = 10_000  # of one string in a run's JSON or YAML
@@ -75,7 +76,9 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
         if evaluation.engine not in spec.engines:
             raise Unusable(f"{run.task} has no engine {evaluation.engine}")
         where = folder if evaluation.engine == run.entry.engine else folder / "evaluations" / evaluation.engine
-        episodes[evaluation.engine] = read_episodes(where / "episodes.parquet", spec, config["eval"])
+        numbers = config["eval"] if where == folder else config["eval"] | {"protocol": "nominal"}
+        protocol = Protocol(run.task, evaluation.engine, "", **numbers)
+        episodes[evaluation.engine] = read_episodes(where / "episodes.parquet", spec, protocol)
         _check_returns(evaluation.record, episodes[evaluation.engine])
     if read_json(folder / "provenance.json") != run.result["provenance"]:
         raise Unusable("provenance.json is not the provenance in result.json")

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from leaderboard.schema import NAME, Unusable
 from suite.evaluation import FAILED
-from tasks.spec import GRADES, TaskSpec, difficulty_of
+from suite.protocol import Protocol, rows
+from tasks.spec import TaskSpec
 
 MAX_ROWS = 500_000
 MAX_COLUMNS = 200
@@ -24,7 +25,7 @@ CODECS = ("SNAPPY", "UNCOMPRESSED")  # what the suite writes; neither grows far 
 
 PLAIN = (pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
 COLUMNS = {
-    **dict.fromkeys(("task", "algo", "grade", "termination", "engine"), pa.types.is_string),
+    **dict.fromkeys(("task", "algo", "grade", "cell", "termination", "engine"), pa.types.is_string),
     **dict.fromkeys(("difficulty", "return"), pa.types.is_float64),
     **dict.fromkeys(("seed", "env", "episode", "length"), pa.types.is_int64),
     **dict.fromkeys(("success_once", "success_at_end", "success"), pa.types.is_boolean),
@@ -77,46 +78,50 @@ def _check_layout(name: str, file: Any) -> None:
                 raise Unusable(f"{name} has a text of {longest} bytes, more than {MAX_STRING}")
 
 
-def read_episodes(path: Path, spec: TaskSpec, protocol: Mapping[str, Any]) -> pa.Table:
-    """The episodes in `path`. Raises `Unusable` unless they are those of the protocol, in its order and in range.
-
-    `protocol` is the section `eval` of the run's configuration.
-    """
+def read_episodes(path: Path, spec: TaskSpec, protocol: Protocol) -> pa.Table:
+    """The episodes in `path`. Raises `Unusable` unless they are those of the protocol, in its order and in range."""
     table = read_table(path)
-    for name, test in COLUMNS.items():
+    columns = COLUMNS | {f"factor.{factor.name}": pa.types.is_float64 for factor in spec.factors}
+    columns |= {f"violation.{limit}": pa.types.is_int64 for limit in spec.safety}
+    for name, test in columns.items():
         if name not in table.column_names:
             raise Unusable(f'{path.name} has no column "{name}"')
         if not test(table[name].type) or table[name].null_count:
             raise Unusable(f'"{name}" in {path.name} has another type than the suite writes, or empty places')
-    if extra := set(table.column_names) - set(COLUMNS):
+    if extra := set(table.column_names) - set(columns):
         raise Unusable(f"{path.name} has an unknown column {ascii(sorted(extra)[0])[:60]}")
-    values = {name: table[name].to_numpy(zero_copy_only=False) for name in COLUMNS}
-    _check_order(path.name, values, protocol)
-    _check_values(path.name, values, spec, protocol["episodes_per_env"])
+    values = {name: table[name].to_numpy(zero_copy_only=False) for name in columns}
+    _check_order(path.name, values, spec, protocol)
+    _check_values(path.name, values, spec, protocol.episodes_per_env)
     return table
 
 
 def cells_of(table: pa.Table) -> np.ndarray:
     """Name [n] of each episode's cell."""
-    return np.char.add("nominal/", table["grade"].to_numpy(zero_copy_only=False).astype(str))
+    return table["cell"].to_numpy(zero_copy_only=False).astype(str)
 
 
-def _check_order(file: str, values: Mapping[str, np.ndarray], protocol: Mapping[str, Any]) -> None:
+def _check_order(file: str, values: Mapping[str, np.ndarray], spec: TaskSpec, protocol: Protocol) -> None:
     """Every episode of the protocol once: those that went badly cannot be left out, nor good ones repeated."""
-    per_grade, per_env = protocol["episodes_per_grade"], protocol["episodes_per_env"]
-    total = len(GRADES) * per_grade
-    if len(values["env"]) != total:
-        raise Unusable(f"{file} has {len(values['env'])} episodes, the protocol has {total}")
-    row = np.arange(total)
+    layout, per_env = rows(spec, protocol), protocol.episodes_per_env
+    cells = np.repeat(layout.cell, per_env)
+    if len(values["env"]) != len(cells):
+        raise Unusable(f"{file} has {len(values['env'])} episodes, the protocol has {len(cells)}")
+    row = np.arange(len(cells))
     expected = {
         "env": row // per_env,
         "episode": row % per_env,
-        "grade": np.repeat(np.array(GRADES, dtype=object), per_grade),
-        "difficulty": np.repeat([difficulty_of(grade) for grade in GRADES], per_grade),
-        "seed": np.full(total, protocol["seed"]),
+        "grade": np.array([cell.grade for cell in layout.cells], dtype=object)[cells],
+        "cell": np.array([cell.id for cell in layout.cells], dtype=object)[cells],
+        "difficulty": np.repeat(layout.difficulty, per_env),
+        "seed": np.full(len(cells), protocol.seed),
+    }
+    expected |= {
+        f"factor.{factor.name}": np.repeat(layout.factors[:, k], per_env) for k, factor in enumerate(spec.factors)
     }
     for name, wanted in expected.items():
-        if len(wrong := (values[name] != wanted).nonzero()[0]):
+        same = values[name] == wanted if wanted.dtype != float else np.isclose(values[name], wanted, 1e-5, 1e-6)
+        if len(wrong := (~same).nonzero()[0]):
             raise Unusable(f"{name} in row {wrong[0]} of {file} is not the protocol's")
 
 
@@ -132,6 +137,11 @@ def _check_values(file: str, values: Mapping[str, np.ndarray], spec: TaskSpec, p
     longest = np.where(termination == "cut", per_env * spec.max_episode_steps + 1, spec.max_episode_steps)
     decides = values["success_at_end" if spec.success_when == "end" else "success_once"]
     rules = {
+        **{
+            f"more steps over {limit} than it is long": (values[f"violation.{limit}"] >= 0)
+            & (values[f"violation.{limit}"] <= values["length"])
+            for limit in spec.safety
+        },
         "a return that is not finite": known | lost,
         f"a return beyond {MAX_RETURN:g}": ~large | failed,
         "a length that no episode has": (values["length"] >= np.where(lost, 0, 1)) & (values["length"] <= longest),

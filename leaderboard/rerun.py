@@ -114,10 +114,10 @@ def _cell(name: str, *tables: pa.Table) -> compare.Cell:
 
 
 def _device_name(record: Mapping[str, Any]) -> str | None:
-    """What a result says it was evaluated on; an evaluation on another engine has it in its protocol."""
-    protocol = record.get("protocol")
-    if isinstance(protocol, Mapping):
-        return record["provenance"].get("cpu") if protocol.get("device") == "cpu" else None
+    """What a result says it was evaluated on; an evaluation on another engine has it in its settings."""
+    settings = record.get("settings")
+    if isinstance(settings, Mapping):
+        return record["provenance"].get("cpu") if settings.get("device") == "cpu" else None
     return record.get("device")
 
 
@@ -127,7 +127,8 @@ def _evaluate(s: Submitted, engine: str, device: str, work: Path) -> pa.Table:
     log = out / "rerun.log"
     arguments = ["--device", device, "--out", str(out)]
     if engine != s.run.entry.engine:
-        arguments += ["--physics", engine]
+        arguments += ["--physics", engine, "--protocol", "nominal"]
+        arguments += ["--episodes", str(s.config["eval"]["episodes_per_grade"])]
     with log.open("wb") as file:
         try:
             code = subprocess.run(

@@ -16,7 +16,8 @@ import baselines
 import curricula
 import suite
 from baselines import config as agents
-from suite.errors import UserError, first_line
+from suite import protocol as protocols
+from suite.errors import UserError, first_line, unknown
 from suite.process import out_of_memory
 from suite.rundir import RunDir, atomic
 from tasks.spec import GRADES, TaskSpec
@@ -25,7 +26,7 @@ EVALUATION_SEED = 2_000_003
 """Where the evaluation's draws start, for every run: it never depends on the training seed."""
 
 BUDGETS = ("smoke", "quick", "full")
-_EPISODES = {"smoke": (64, 2), "quick": (256, 2), "full": (1024, 4)}  # per grade, and of them per env
+_PROTOCOLS = {"smoke": "nominal", "quick": "quick", "full": "standard"}
 _CHECKPOINTS = {"smoke": 4, "quick": 8, "full": 16}
 
 LOCAL = ("physics", "device", "wandb", "command")
@@ -67,9 +68,11 @@ class TrainConfig:
 
 @dataclass
 class EvaluationConfig:
-    """The protocol: episodes per grade, of them the first `episodes_per_env` of each env, and the seed."""
+    """The protocol and its numbers, see `suite.protocol.Protocol`."""
 
+    protocol: str = MISSING
     episodes_per_grade: int = MISSING
+    episodes_per_cell: int = MISSING
     episodes_per_env: int = MISSING
     seed: int = EVALUATION_SEED
 
@@ -95,9 +98,14 @@ class RunConfig:
     command: str = MISSING
 
 
+def evaluation(protocol: str) -> EvaluationConfig:
+    """The numbers of a protocol."""
+    per_grade, per_cell, per_env = protocols.EPISODES[protocol]
+    return EvaluationConfig(protocol, per_grade, per_cell, per_env)
+
+
 def defaults(spec: TaskSpec, algo: str, budget: str, curriculum: str = "none") -> DictConfig:
     """The configuration without overrides; the keys that the job matrix fills in are still missing."""
-    episodes, per_env = _EPISODES[budget]
     config = OmegaConf.structured(
         RunConfig(
             suite_version=suite.__version__,
@@ -106,7 +114,7 @@ def defaults(spec: TaskSpec, algo: str, budget: str, curriculum: str = "none") -
             budget=budget,
             curriculum=curricula.config.load(curriculum),
             train=TrainConfig(num_envs=1, env_steps=0, checkpoints=_CHECKPOINTS[budget]),
-            eval=EvaluationConfig(episodes_per_grade=episodes, episodes_per_env=per_env),
+            eval=evaluation(_PROTOCOLS[budget]),
         )
     )
     if algo in baselines.reference_names():
@@ -247,7 +255,9 @@ def identity(content: dict[str, Any]) -> dict[str, Any]:
 
 def _check(config: DictConfig) -> None:
     counts = {f"train.{key}": config.train[key] for key in ("num_envs", "min_envs", "env_steps", "checkpoints")}
-    counts |= {f"eval.{key}": config.eval[key] for key in ("episodes_per_grade", "episodes_per_env")}
+    counts |= {
+        f"eval.{key}": config.eval[key] for key in ("episodes_per_grade", "episodes_per_cell", "episodes_per_env")
+    }
     if config.algo in baselines.reference_names():
         counts.pop("train.env_steps")  # nothing is trained
     if config.train.curve and config.train.num_envs < len(GRADES):
@@ -259,7 +269,10 @@ def _check(config: DictConfig) -> None:
         raise UserError(f"train.min_envs must be at most train.num_envs, got {config.train.min_envs}")
     if config.eval.seed < 0:
         raise UserError(f"eval.seed must be 0 or more, got {config.eval.seed}")
-    check_episodes(config.eval.episodes_per_grade, config.eval.episodes_per_env)
+    if config.eval.protocol not in protocols.EPISODES:
+        raise unknown("protocol", config.eval.protocol, list(protocols.EPISODES))
+    for key in ("episodes_per_grade", "episodes_per_cell"):
+        check_episodes(key, config.eval[key], config.eval.episodes_per_env)
     if config.agent:
         try:
             agents.check(config.agent)
@@ -275,7 +288,7 @@ def check_curriculum(config: DictConfig, spec: TaskSpec, level: str) -> None:
         raise UserError(f"curriculum.{first_line(error)}") from None
 
 
-def check_episodes(per_grade: int, per_env: int) -> None:
-    """Raise `UserError` unless the episodes of a grade are the first `per_env` of a whole number of envs."""
-    if per_grade < 1 or per_grade % per_env:
-        raise UserError(f"episodes per grade must be a positive multiple of {per_env} (those per env), got {per_grade}")
+def check_episodes(key: str, episodes: int, per_env: int) -> None:
+    """Raise `UserError` unless the episodes of a cell are the first `per_env` of a whole number of envs."""
+    if episodes < 1 or episodes % per_env:
+        raise UserError(f"{key} must be a positive multiple of {per_env} (those per env), got {episodes}")

@@ -15,12 +15,13 @@ from rich.console import Console
 import tasks
 from suite import config as configs
 from suite import devices, evaluation, process
+from suite import protocol as protocols
 from suite.cli import Parser
 from suite.errors import UserError, exit_code, first_line
 from suite.matrix import concrete_engine, names_of
 from suite.preflight import check_writable
 from suite.report import by_grade
-from suite.rundir import RESULT_SCHEMA, RunDir, now, sha256, write_json
+from suite.rundir import RunDir, sha256
 from tasks.engines import ENGINES
 
 
@@ -35,7 +36,8 @@ def parser() -> Parser:
     p.add_argument("run", type=Path, metavar="RUN", help="a run directory: .../seedK")
     p.add_argument("--physics", metavar="ENGINE", help=f"{', '.join(ENGINES)} (the run's own)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
-    p.add_argument("--episodes", type=int, metavar="N", help="episodes per grade (as in the run)")
+    p.add_argument("--protocol", metavar="NAME", help=f"{', '.join(protocols.EPISODES)} (the run's own)")
+    p.add_argument("--episodes", type=int, metavar="N", help="episodes of each nominal cell (as in the protocol)")
     p.add_argument("--out", type=Path, metavar="DIR", help="where episodes.parquet and evaluation.json go")
     return p
 
@@ -53,16 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.physics is not None:
         names_of("engine", args.physics, ENGINES)
     engine = concrete_engine(args.physics or config.engine, tasks.get(config.task))
-    episodes = config.eval.episodes_per_grade if args.episodes is None else args.episodes
-    configs.check_episodes(episodes, config.eval.episodes_per_env)
-    protocol = evaluation.Protocol(
-        task=config.task,
-        engine=engine,
-        device=devices.slots(args.device)[0],
-        episodes_per_grade=episodes,
-        episodes_per_env=config.eval.episodes_per_env,
-        seed=config.eval.seed,
-    )
+    numbers = dict(config.eval)
+    if args.protocol is not None:
+        names_of("protocol", args.protocol, list(protocols.EPISODES))
+        numbers = vars(configs.evaluation(args.protocol)) | {"seed": config.eval.seed}
+    if args.episodes is not None:
+        configs.check_episodes("--episodes", args.episodes, numbers["episodes_per_env"])
+        numbers["episodes_per_grade"] = args.episodes
+    protocol = protocols.Protocol(config.task, engine, devices.slots(args.device)[0], **numbers)
     out = args.out
     if out is None and engine != config.engine:
         out = run.path / "evaluations" / engine
@@ -75,10 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(
-    run: RunDir, protocol: evaluation.Protocol, result: Mapping[str, Any], out: Path | None, command: str
+    run: RunDir, protocol: protocols.Protocol, result: Mapping[str, Any], out: Path | None, command: str
 ) -> int:
     console = Console()
-    what = f"{protocol.episodes} episodes of {protocol.task} with {result['algo']} on {protocol.engine}"
+    total = evaluation.episodes(protocol)
+    what = f"{total} episodes of {protocol.task} with {result['algo']} on {protocol.engine}"
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or Path(scratch)
         log = folder / "evaluate.log"
@@ -91,7 +92,7 @@ def _evaluate(
                     protocol,
                     run.policy,
                     log,
-                    lambda done, news: status.update(news or f"{done} of {protocol.episodes} episodes"),
+                    lambda done, news: status.update(news or f"{done} of {total} episodes"),
                 )
         except evaluation.EvaluationError as error:
             log_hint = f" (see {log})" if out else ""
@@ -105,22 +106,7 @@ def _evaluate(
         console.print(f"the episodes are {same} those recorded by the run")
     if out is None:
         return 0
-    from suite.provenance import collect
-
-    provenance = collect(tasks.get(protocol.task), command) | {"ended": now()}
-    evaluated = {
-        "schema": RESULT_SCHEMA,
-        **{key: result[key] for key in ("suite_version", "task", "algo", "seed", "policy_sha256")},
-        "engine": protocol.engine,
-        "trained_on": result["engine"],
-        "protocol": vars(protocol),
-        **summary,
-        "evaluation_time_s": time.monotonic() - start,
-        "episodes_sha256": digest,
-        "command": command,
-        "provenance": provenance,
-    }
-    write_json(out / "evaluation.json", evaluated)
+    evaluation.write_record(out, protocol, result, rows, digest, time.monotonic() - start, command)
     console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
     return 0
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import tasks
 from suite import process
 from suite import protocol as protocols
 from suite.protocol import Protocol
-from suite.rundir import atomic
+from suite.provenance import collect
+from suite.rundir import RESULT_SCHEMA, atomic, now, write_json
 from tasks.spec import GRADES
 
 FAILED = ("cut", "non_finite", "crashed")
@@ -26,13 +27,13 @@ FAILED = ("cut", "non_finite", "crashed")
 
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _COLUMNS = [
-        *((name, pa.string()) for name in ("task", "algo", "grade", "cell")),
-        ("difficulty", pa.float64()),
-        *((name, pa.int64()) for name in ("seed", "env", "episode")),
-        ("return", pa.float64()),
-        ("length", pa.int64()),
-        *((name, pa.bool_()) for name in ("success_once", "success_at_end", "success")),
-        *((name, pa.string()) for name in ("termination", "engine")),
+    *((name, pa.string()) for name in ("task", "algo", "grade", "cell")),
+    ("difficulty", pa.float64()),
+    *((name, pa.int64()) for name in ("seed", "env", "episode")),
+    ("return", pa.float64()),
+    ("length", pa.int64()),
+    *((name, pa.bool_()) for name in ("success_once", "success_at_end", "success")),
+    *((name, pa.string()) for name in ("termination", "engine")),
 ]
 
 
@@ -134,6 +135,43 @@ def write(path: Path, rows: list[dict[str, Any]], protocol: Protocol, algo: str)
     table = pa.Table.from_pylist(flat, schema=pa.schema(columns))
     atomic(path, lambda temporary: pq.write_table(table, temporary))
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_record(
+    folder: Path,
+    protocol: Protocol,
+    result: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+    digest: str,
+    seconds: float,
+    command: str,
+) -> None:
+    """Write `evaluation.json` beside the `episodes.parquet` with the hash `digest`.
+
+    Args:
+        folder: where both are.
+        protocol: which episodes.
+        result: of the run whose policy was evaluated.
+        rows: the episodes.
+        digest: SHA-256 of their file.
+        seconds: that the evaluation took.
+        command: that does it again.
+    """
+    spec = tasks.get(protocol.task)
+    record = {
+        "schema": RESULT_SCHEMA,
+        **{key: result[key] for key in ("suite_version", "task", "algo", "seed", "policy_sha256")},
+        "engine": protocol.engine,
+        "trained_on": result["engine"],
+        "settings": asdict(protocol),
+        "protocol": protocols.identity(spec, protocol),
+        **summary(rows),
+        "evaluation_time_s": seconds,
+        "episodes_sha256": digest,
+        "command": command,
+        "provenance": collect(spec, command) | {"ended": now()},
+    }
+    write_json(folder / "evaluation.json", record)
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

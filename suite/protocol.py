@@ -31,8 +31,9 @@ REFERENCE_GRADE = "g2"
 MAGNITUDES = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Share of the way from the nominal value to the ends of the evaluation range."""
 
-NAMES = ("nominal", "quick", "standard")
-"""`nominal` has the nominal cells only; the other two have all, and differ in the number of episodes."""
+EPISODES = {"nominal": (64, 32, 2), "quick": (256, 32, 2), "standard": (1024, 128, 4)}
+"""Episodes of each nominal cell, of each other cell, and of them per env. `nominal` has the nominal cells only; the
+other two have all cells, and differ in these numbers alone."""
 
 
 @dataclass(frozen=True)

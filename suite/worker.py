@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ import baselines
 import tasks
 from suite import config as configs
 from suite import evaluation, process
+from suite import protocol as protocols
 from suite.errors import first_line
 from suite.guard import WATCHDOG_S, Guard
 from suite.lease import Claimant, Lease
+from suite.protocol import Protocol
 from suite.provenance import collect
 from suite.rundir import RESULT_SCHEMA, RunDir, now, read_json, sha256, write_json, write_status
 from suite.tracking import Tracker
+from tasks import engines
 from tasks.spec import TaskSpec
 
 STATUS_S = 0.5  # [s] between two writes of status.json
@@ -143,16 +147,11 @@ def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop) -> None
         _train(run, tracker, report, stop)
     curve = _curve(run)
 
-    protocol = evaluation.Protocol(config.task, config.engine, config.device, **config.eval)
+    protocol = Protocol(config.task, config.engine, config.device, **config.eval)
     steps = curve[-1]["env_steps"] if curve else 0
     report("evaluating", env_steps=steps, eta_s=None, message="")
     start = time.monotonic()
-    rows = evaluation.evaluate(
-        protocol,
-        run.policy,
-        run.log,
-        lambda done, news: report("evaluating", message=news or f"evaluated {done} of {protocol.episodes} episodes"),
-    )
+    rows = _evaluate(protocol, run, report)
     evaluation_time = time.monotonic() - start
     episodes_hash = evaluation.write(run.episodes, rows, protocol, config.algo)
     provenance["ended"] = now()
@@ -166,6 +165,7 @@ def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop) -> None
         "wall_time_s": curve[-1]["wall_time_s"] if curve else 0.0,
         "evaluation_time_s": evaluation_time,
         "device": _device_name(config.device, provenance),
+        "protocol": protocols.identity(spec, protocol),
         **evaluation.summary(rows),
         "policy_sha256": sha256(run.policy),
         "episodes_sha256": episodes_hash,
@@ -174,10 +174,43 @@ def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop) -> None
         "command": config.command,
         "provenance": provenance,
     }
+    if config.eval.protocol != "nominal":
+        _on_the_other_engine(protocol, run, result, report)
     write_json(run.result, result, once=True)
     means = {f"{key}_mean": _mean(result[key]) for key in ("success", "return")}
     report("complete", **means, message="")
     tracker.finish(run, result, curve)  # after the result, which does not wait for a slow upload
+
+
+def _evaluate(protocol: Protocol, run: RunDir, report: Status) -> list[dict[str, Any]]:
+    total = evaluation.episodes(protocol)
+    return evaluation.evaluate(
+        protocol,
+        run.policy,
+        run.log,
+        lambda done, news: report("evaluating", message=news or f"evaluated {done} of {total} episodes"),
+    )
+
+
+def _on_the_other_engine(protocol: Protocol, run: RunDir, result: Mapping[str, Any], report: Status) -> None:
+    """The nominal cells of a policy trained on PhysX on MuJoCo-Warp, and the reverse, where both are installed."""
+    spec = tasks.get(protocol.task)
+    other = "physx" if protocol.engine == "newton_mjwarp" else "newton_mjwarp"
+    try:
+        engine = engines.check(other, spec)
+    except engines.EngineError:
+        return
+    if engine == protocol.engine:  # a task without physics
+        return
+    protocol = replace(protocol, engine=engine, protocol="nominal")
+    start = time.monotonic()
+    rows = _evaluate(protocol, run, report)
+    folder = run.path / "evaluations" / engine
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = evaluation.write(folder / "episodes.parquet", rows, protocol, result["algo"])
+    command = f"python -m suite.evaluate {run.path} --physics {engine} --protocol nominal"
+    command += f" --episodes {protocol.episodes_per_grade}"
+    evaluation.write_record(folder, protocol, result, rows, digest, time.monotonic() - start, command)
 
 
 def _train(run: RunDir, tracker: Tracker, report: Status, stop: Stop) -> None:

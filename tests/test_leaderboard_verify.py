@@ -127,8 +127,8 @@ def test_columns(run, tmp_path):
     for changed, why in (
         (table.drop(["seed"]), 'no column "seed"'),
         (table.append_column("extra", pa.array(np.zeros(table.num_rows))), "unknown column"),
-        (table.set_column(7, "return", pa.array([None] + [1.0] * 319)), "return"),
-        (table.set_column(8, "length", table["length"].cast(pa.float64())), '"length"'),
+        (table.set_column(8, "return", pa.array([None] + [1.0] * 319)), "return"),
+        (table.set_column(9, "length", table["length"].cast(pa.float64())), '"length"'),
     ):
         pq.write_table(changed, file)
         edit_json(run / "result.json", episodes_sha256=bundle.file_hash(file))

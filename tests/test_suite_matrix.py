@@ -42,7 +42,13 @@ def test_resolved_configuration(tmp_path):
     resolved = OmegaConf.to_container(job.config("cpu"), resolve=True, throw_on_missing=True)
     assert resolved["train"]["num_envs"] == resolved["agent"]["num_envs"] == 256
     assert resolved["train"]["env_steps"] == resolved["agent"]["env_steps"] == 300_000
-    assert resolved["eval"] == {"episodes_per_grade": 256, "episodes_per_env": 2, "seed": config.EVALUATION_SEED}
+    assert resolved["eval"] == {
+        "protocol": "quick",
+        "episodes_per_grade": 256,
+        "episodes_per_cell": 32,
+        "episodes_per_env": 2,
+        "seed": config.EVALUATION_SEED,
+    }
     assert resolved["curriculum"] == {"name": "none", "grade": "g3"}
     assert resolved["engine"] == "torch"
     assert job.overrides == {"train.num_envs": 256}

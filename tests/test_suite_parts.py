@@ -20,6 +20,7 @@ from suite import cli, evaluation, launch, process, scheduler
 from suite.display import Display, Plain, table
 from suite.launch import Local
 from suite.matrix import plan
+from suite.protocol import Protocol
 from suite.recorder import MAX_ROWS, Curriculum, Progress
 from suite.rollout import run_episodes
 from suite.rundir import RunDir, atomic, read_json, write_json
@@ -97,7 +98,7 @@ def toy(n):
 
 
 def protocol(per_grade, per_env):
-    return evaluation.Protocol("toy-reach", "torch", "cpu", per_grade, per_env, seed=7)
+    return Protocol("toy-reach", "torch", "cpu", "nominal", per_grade, per_env, per_env, seed=7)
 
 
 def collect(env, policy, per_env):

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import suite
+import tasks
 from suite import cli, scheduler
 from suite.display import Display
 from suite.launch import Local
@@ -92,8 +93,10 @@ def test_the_run_directory(first):
 
     rows = pq.read_table(run.episodes).to_pylist()
     assert len(rows) == 5 * 16
-    expected = ("task", "algo", "grade", "difficulty", "seed", "env", "episode", "return", "length")
-    assert tuple(rows[0]) == (*expected, "success_once", "success_at_end", "success", "termination", "engine")
+    expected = ("task", "algo", "grade", "cell", "difficulty", "seed", "env", "episode", "return", "length")
+    expected += ("success_once", "success_at_end", "success", "termination", "engine")
+    assert tuple(rows[0]) == (*expected, *(f"factor.{factor.name}" for factor in tasks.get("toy-reach").factors))
+    assert {row["cell"] for row in rows} == {f"nominal/{grade}" for grade in GRADES}
     assert {row["seed"] for row in rows} == {2_000_003}
     progress = pq.read_table(run.progress).to_pylist()
     assert progress[-1]["env_steps"] == 65536

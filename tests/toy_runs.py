@@ -57,7 +57,8 @@ def copy_run(out: Path) -> Path:
 def rehash(folder: Path, **fields: object) -> None:
     """Make result.json agree with what now lies in `folder`, and change `fields` of it."""
     result = json.loads((folder / "result.json").read_text()) | fields
-    result |= summary(pq.read_table(folder / "episodes.parquet").to_pylist())
+    rows = pq.read_table(folder / "episodes.parquet").to_pylist()
+    result |= summary([row | {"violations": {}} for row in rows])
     for name, file in (("episodes_sha256", "episodes.parquet"), ("policy_sha256", "policy.safetensors")):
         result[name] = hashlib.sha256((folder / file).read_bytes()).hexdigest()
     (folder / "result.json").write_text(json.dumps(result))
