@@ -38,11 +38,10 @@ def _pick(cfg: DictConfig, *names: str, **renamed: str) -> dict[str, Any]:
 
 
 def _actor_critic(env: TensorEnv, cfg: DictConfig) -> dict[str, Any]:
-    obs_dim = env.spec.obs_dim
-    actor = networks.gaussian_actor(cfg, obs_dim, env.spec.action_dim)
+    actor = networks.gaussian_actor(cfg, env.spec.policy_dim, env.spec.action_dim)
     return {
         "policy": TensorGaussianPolicy(actor, env.action_space),
-        "critic": networks.value_critic(cfg, obs_dim),
+        "critic": networks.value_critic(cfg, env.spec.obs_dim),
         "optim": _adam(cfg.learning_rate),
         **_pick(cfg, "gamma", "gae_lambda", "return_scaling"),
     }
@@ -84,7 +83,7 @@ def _q_learning(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _deterministic(env: TensorEnv, cfg: DictConfig) -> dict[str, Any]:
-    actor = networks.deterministic_actor(cfg, env.spec.obs_dim, env.spec.action_dim)
+    actor = networks.deterministic_actor(cfg, env.spec.policy_dim, env.spec.action_dim)
     return {
         "policy": TensorDeterministicPolicy(actor, env.action_space),
         "critic": networks.action_critic(cfg, env.spec.obs_dim, env.spec.action_dim),
@@ -111,7 +110,7 @@ def _alpha(env: TensorEnv, cfg: DictConfig) -> AutoAlpha:
 
 def _sac(env: TensorEnv, cfg: DictConfig) -> Algorithm:
     dims = env.spec.obs_dim, env.spec.action_dim
-    actor = networks.squashed_actor(cfg, *dims)
+    actor = networks.squashed_actor(cfg, env.spec.policy_dim, env.spec.action_dim)
     return TensorSAC(
         policy=TensorSACPolicy(actor, env.action_space),
         critic=networks.action_critic(cfg, *dims),
@@ -123,7 +122,7 @@ def _sac(env: TensorEnv, cfg: DictConfig) -> Algorithm:
 
 def _redq(env: TensorEnv, cfg: DictConfig) -> Algorithm:
     dims = env.spec.obs_dim, env.spec.action_dim
-    actor = networks.squashed_actor(cfg, *dims)
+    actor = networks.squashed_actor(cfg, env.spec.policy_dim, env.spec.action_dim)
     return TensorREDQ(
         policy=TensorREDQPolicy(actor, env.action_space),
         critic=networks.action_critics(cfg, *dims, cfg.ensemble_size),
@@ -137,7 +136,7 @@ def _dqn(env: TensorEnv, cfg: DictConfig) -> Algorithm:
     choices = len(env.spec.discrete_actions)
     if not choices:
         raise ValueError(f"{env.spec.name} declares no discrete_actions, which dqn chooses from; use another learner")
-    model = networks.trunk(cfg, env.spec.obs_dim, action_shape=(choices,))
+    model = networks.policy_trunk(cfg, env.spec.policy_dim, action_shape=(choices,))
     return TensorDQN(
         policy=TensorQPolicy(model=model, action_space=gym.spaces.Discrete(choices)),
         optim=_adam(cfg.learning_rate),

@@ -106,7 +106,7 @@ class Learner(ABC):
         """Write the deterministic policy as it is now; see `baselines.policy`."""
         self._check_parameters()
         layers, squash = agents.actor_layers(self.algorithm)
-        policy.save_policy(path, layers, squash, self.norm, self.table)
+        policy.save_policy(path, layers, squash, self.norm, self.table, self.env.spec.obs_dim)
 
     def _reset_envs(self) -> None:
         seed = np.random.SeedSequence((self.seed, self.env_steps)).generate_state(1)[0]

@@ -19,9 +19,9 @@ from torch import nn
 _ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 
-def trunk(cfg: DictConfig, obs_dim: int, **kwargs: Any) -> Net:
+def trunk(cfg: DictConfig, obs_dim: int, kind: type[Net] = Net, **kwargs: Any) -> Net:
     """The hidden layers that the config asks for."""
-    return Net(
+    return kind(
         state_shape=(obs_dim,),
         hidden_sizes=list(cfg.hidden_sizes),
         activation=_ACTIVATIONS[cfg.activation],
@@ -30,12 +30,26 @@ def trunk(cfg: DictConfig, obs_dim: int, **kwargs: Any) -> Net:
     )
 
 
-def gaussian_actor(cfg: DictConfig, obs_dim: int, action_dim: int) -> ContinuousActorProbabilistic:
+class _PolicyNet(Net):
+    """Sees the first columns of an observation only; those behind them are for critics."""
+
+    def forward(self, obs: torch.Tensor, state: Any = None, info: Any = None) -> Any:
+        """See `Net.forward`."""
+        return super().forward(obs[..., : self.model.model[0].in_features], state, info)
+
+
+def policy_trunk(cfg: DictConfig, policy_dim: int, **kwargs: Any) -> Net:
+    """`trunk` on what a policy sees of an observation: its first `policy_dim` columns."""
+    return trunk(cfg, policy_dim, _PolicyNet, **kwargs)
+
+
+def gaussian_actor(cfg: DictConfig, policy_dim: int, action_dim: int) -> ContinuousActorProbabilistic:
     """A mean near 0 and the same standard deviation in every state, both learned.
 
     The small last layer is from Andrychowicz et al. 2021 (arXiv:2006.05990, section 3.2).
     """
-    actor = ContinuousActorProbabilistic(preprocess_net=trunk(cfg, obs_dim), action_shape=(action_dim,), unbounded=True)
+    net = policy_trunk(cfg, policy_dim)
+    actor = ContinuousActorProbabilistic(preprocess_net=net, action_shape=(action_dim,), unbounded=True)
     nn.init.constant_(actor.sigma_param, math.log(cfg.init_std))
     with torch.no_grad():
         for layer in actor.mu.modules():
@@ -50,16 +64,19 @@ def value_critic(cfg: DictConfig, obs_dim: int) -> ContinuousCritic:
     return ContinuousCritic(preprocess_net=trunk(cfg, obs_dim))
 
 
-def squashed_actor(cfg: DictConfig, obs_dim: int, action_dim: int) -> ContinuousActorProbabilistic:
+def squashed_actor(cfg: DictConfig, policy_dim: int, action_dim: int) -> ContinuousActorProbabilistic:
     """Mean and standard deviation of a Gaussian that the policy squashes with tanh."""
     return ContinuousActorProbabilistic(
-        preprocess_net=trunk(cfg, obs_dim), action_shape=(action_dim,), unbounded=True, conditioned_sigma=True
+        preprocess_net=policy_trunk(cfg, policy_dim),
+        action_shape=(action_dim,),
+        unbounded=True,
+        conditioned_sigma=True,
     )
 
 
-def deterministic_actor(cfg: DictConfig, obs_dim: int, action_dim: int) -> ContinuousActorDeterministic:
+def deterministic_actor(cfg: DictConfig, policy_dim: int, action_dim: int) -> ContinuousActorDeterministic:
     """One action in [-1, 1]."""
-    return ContinuousActorDeterministic(preprocess_net=trunk(cfg, obs_dim), action_shape=(action_dim,))
+    return ContinuousActorDeterministic(preprocess_net=policy_trunk(cfg, policy_dim), action_shape=(action_dim,))
 
 
 def action_critic(cfg: DictConfig, obs_dim: int, action_dim: int) -> ContinuousCritic:

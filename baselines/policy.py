@@ -45,20 +45,25 @@ def save_policy(
     squash: bool,
     norm: ObsNormalizer | None,
     table: torch.Tensor | None,
+    obs_dim: int | None = None,
 ) -> None:
     """Write an `mlp` policy, or a `discrete` one if there is a `table` [K, action_dim] of actions.
 
-    `layers` are the feed-forward actor's (or the Q network's): Linear, LayerNorm and activations.
+    `layers` are the feed-forward actor's (or the Q network's): Linear, LayerNorm and activations. They take the first
+    columns of an observation that is `obs_dim` wide; those behind them, if any, are what only a critic saw.
     """
     net = nn.Sequential(*layers)
     header = {"kind": "mlp" if table is None else "discrete", "layers": [_describe(layer) for layer in net]}
+    if obs_dim is not None:
+        header["obs_dim"] = obs_dim
     tensors = {f"net.{key}": value for key, value in net.state_dict().items()}
     if table is None:
         header["squash"] = "tanh" if squash else "clip"
     else:
         tensors["actions"] = table
     if norm is not None:
-        tensors |= {"obs_mean": norm.mean, "obs_var": norm.var}
+        seen = slice(net[0].in_features)  # what is behind is for critics
+        tensors |= {"obs_mean": norm.mean[seen], "obs_var": norm.var[seen]}
     _write(path, header, tensors)
 
 
@@ -115,6 +120,8 @@ class _Network(nn.Module):
         super().__init__()
         self.net = nn.Sequential(*(_build(layer) for layer in header["layers"]))
         self.net.load_state_dict({key[4:]: value for key, value in tensors.items() if key.startswith("net.")})
+        self.seen = self.net[0].in_features
+        self.obs_dim = header.get("obs_dim", self.seen)
         self.discrete = header["kind"] == "discrete"
         self.squash = header.get("squash") == "tanh"
         self.register_buffer("table", tensors["actions"] if self.discrete else None)
@@ -126,6 +133,9 @@ class _Network(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        if obs.shape[-1] != self.obs_dim:
+            raise PolicyError(f"the policy is for {self.obs_dim} observations, not {obs.shape[-1]}")
+        obs = obs[..., : self.seen]
         out = self.net(obs if self.norm is None else self.norm(obs))
         if self.discrete:
             return to_env(out.argmax(dim=-1), self.table)

@@ -86,6 +86,9 @@ def _check_network(header: Mapping[str, Any], tensors: dict[str, np.ndarray], sp
     layers = header.get("layers")
     if not isinstance(layers, list) or not 1 <= len(layers) <= MAX_LAYERS:
         raise Unusable(f"policy.safetensors has to have 1 to {MAX_LAYERS} layers")
+    if header.get("obs_dim", spec.obs_dim) != spec.obs_dim:
+        got = _short(header["obs_dim"])
+        raise Unusable(f"the policy is of another task: obs_dim {got}, {spec.name} has {spec.obs_dim}")
     match layers[0]:
         case ["linear", width, _] if width in (spec.policy_dim, spec.obs_dim):
             pass

@@ -83,3 +83,11 @@ def test_what_cannot_be_used_is_refused_with_the_reason(tmp_path, spoil, reason)
     spoil(path)
     with pytest.raises(PolicyError, match=reason):
         load_policy(path, "cpu")
+
+
+def test_a_policy_for_another_observation_is_refused(tmp_path):
+    save_policy(tmp_path / "p.safetensors", actor(), False, None, None, obs_dim=9)
+    act = load_policy(tmp_path / "p.safetensors", "cpu")
+    assert torch.equal(act(torch.cat((OBS, OBS[:, :3]), 1)), act(torch.cat((OBS, 0 * OBS[:, :3]), 1)))
+    with pytest.raises(PolicyError, match="for 9 observations, not 6"):
+        act(OBS)
