@@ -20,10 +20,11 @@ from leaderboard import policy_file
 from leaderboard.bundle import Bundle, check_characters
 from leaderboard.episodes import read_episodes, read_table
 from leaderboard.runs import Run, read_run
-from leaderboard.schema import GRADES, Unusable, read_json
+from leaderboard.schema import Unusable, read_json
 from suite import config as configs
 from suite.errors import UserError, first_line
-from suite.protocol import Protocol
+from suite.evaluation import summary
+from suite.protocol import Protocol, identity
 from suite.reproduce import config_of
 
 MAX_TEXT = 10_000  # of one string in a run's JSON or YAML
@@ -76,10 +77,9 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
         if evaluation.engine not in spec.engines:
             raise Unusable(f"{run.task} has no engine {evaluation.engine}")
         where = folder if evaluation.engine == run.entry.engine else folder / "evaluations" / evaluation.engine
-        numbers = config["eval"] if where == folder else config["eval"] | {"protocol": "nominal"}
-        protocol = Protocol(run.task, evaluation.engine, "", **numbers)
-        episodes[evaluation.engine] = read_episodes(where / "episodes.parquet", spec, protocol)
-        _check_returns(evaluation.record, episodes[evaluation.engine])
+        protocol = _protocol(evaluation.record, config, evaluation.engine)
+        table = episodes[evaluation.engine] = read_episodes(where / "episodes.parquet", spec, protocol)
+        _check_aggregates(evaluation.record, table, identity(spec, protocol))
     if read_json(folder / "provenance.json") != run.result["provenance"]:
         raise Unusable("provenance.json is not the provenance in result.json")
     return Submitted(name, folder, run, config, episodes)
@@ -189,23 +189,39 @@ def _check_closed(config: Mapping[str, Any], run: Run, spec: tasks.TaskSpec, kin
         raise Unusable(f"progress.parquet does not end at the {steps} env steps of result.json")
 
 
-def _check_returns(record: Mapping[str, Any], episodes: pa.Table) -> None:
-    grade = np.array(episodes["grade"].to_pylist())
-    returns = episodes["return"].to_numpy()
-    claimed = record.get("return")
-    if not isinstance(claimed, Mapping) or set(claimed) != set(GRADES):
-        raise Unusable('"return" has to have a mean for each of g1 to g5')
-    for g in GRADES:
-        known = returns[(grade == g) & np.isfinite(returns)]
-        mean = float(known.mean()) if len(known) else None
-        if not _same(claimed[g], mean):
-            raise Unusable(f"mean return {ascii(claimed[g])[:30]} is claimed at {g}, the episodes give {mean}")
+def _protocol(record: Mapping[str, Any], config: Mapping[str, Any], engine: str) -> Protocol:
+    """What an evaluation had to do: the budget's protocol, or on another engine at least its nominal cells."""
+    numbers = dict(config["eval"])
+    claimed = record.get("protocol")
+    if engine != config["engine"] and isinstance(claimed, Mapping) and claimed.get("name") == "nominal":
+        numbers["protocol"] = "nominal"
+    return Protocol(config["task"], engine, "", **numbers)
 
 
-def _same(claimed: Any, mean: float | None) -> bool:
-    if claimed is None or mean is None:
-        return claimed is mean
-    return isinstance(claimed, int | float) and math.isclose(claimed, mean, rel_tol=1e-6, abs_tol=1e-6)
+def _check_aggregates(record: Mapping[str, Any], episodes: pa.Table, protocol: Mapping[str, Any]) -> None:
+    """Everything that a record says in sum, computed again from the episodes."""
+    if record.get("protocol") != protocol:
+        raise Unusable(f"it was evaluated by another protocol than version {protocol['version']} of {protocol['name']}")
+    rows = episodes.to_pylist()
+    for row in rows:
+        row["violations"] = {k.removeprefix("violation."): v for k, v in row.items() if k.startswith("violation.")}
+    for name, value in summary(rows).items():
+        if where := _difference(record.get(name), value):
+            raise Unusable(f"{name}{where} is claimed, but the episodes give something else")
+
+
+def _difference(claimed: Any, found: Any) -> str | None:
+    """Where two aggregates differ, as the end of a sentence, or None; numbers may differ by rounding."""
+    if isinstance(found, Mapping):
+        if not isinstance(claimed, Mapping) or set(claimed) != set(found):
+            return f" {ascii(claimed)[:60]}"
+        return next((f" {key}{d}" for key in found if (d := _difference(claimed[key], found[key]))), None)
+    known = isinstance(found, int | float) and math.isfinite(found)
+    if not known:  # JSON has no NaN
+        return None if claimed is None else f" {ascii(claimed)[:30]}"
+    number = isinstance(claimed, int | float) and not isinstance(claimed, bool)
+    same = number and math.isclose(claimed, found, rel_tol=1e-6, abs_tol=1e-6)
+    return None if same else f" {ascii(claimed)[:30]}, not {found:.6g}"
 
 
 def _check_set(submitted: Sequence[Submitted]) -> None:

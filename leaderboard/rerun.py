@@ -127,7 +127,8 @@ def _evaluate(s: Submitted, engine: str, device: str, work: Path) -> pa.Table:
     log = out / "rerun.log"
     arguments = ["--device", device, "--out", str(out)]
     if engine != s.run.entry.engine:
-        arguments += ["--physics", engine, "--protocol", "nominal"]
+        record = next(e.record for e in s.run.others if e.engine == engine)
+        arguments += ["--physics", engine, "--protocol", record["protocol"]["name"]]
         arguments += ["--episodes", str(s.config["eval"]["episodes_per_grade"])]
     with log.open("wb") as file:
         try:

@@ -147,7 +147,11 @@ def override(config: DictConfig, items: Sequence[str]) -> tuple[DictConfig, set[
             continue
         try:
             config = OmegaConf.merge(config, OmegaConf.from_dotlist([item]))
-        except (OmegaConfBaseException, yaml.YAMLError) as error:
+        except (
+            OmegaConfBaseException,
+            yaml.YAMLError,
+            TypeError,
+        ) as error:  # OmegaConf's own for a dict in a list's place
             raise UserError(f"{item}: {first_line(error)}") from None
     _check(config)
     return config, unused

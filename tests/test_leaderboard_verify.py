@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,8 @@ import pytest
 import yaml
 
 from baselines.policy import export_reference
-from leaderboard import bundle, checks, rerun, submit, verify
+from leaderboard import bundle, checks, policy_file, rerun, submit, verify
+from leaderboard.episodes import read_table
 from leaderboard.schema import Unusable
 from suite import provenance
 from suite.errors import UserError
@@ -151,7 +153,11 @@ def edit_json(file, **fields):
         ({"env_steps": -1}, "env_steps"),
         ({"success": dict.fromkeys(("g1", "g2", "g3", "g4", "g5"), 1.5)}, "success"),
         ({"return": {}}, "return"),
-        ({"return": dict.fromkeys(("g1", "g2", "g3", "g4", "g5"), 1e6)}, "mean return"),
+        ({"return": dict.fromkeys(("g1", "g2", "g3", "g4", "g5"), 1e6)}, "return g1 1000000.0, not"),
+        ({"cells": {"all/mixed": {"success": 1.0, "episodes": 32}}}, "cells"),
+        ({"protocol": {"name": "nominal", "version": 0, "sha256": "0" * 64}}, "another protocol"),
+        ({"protocol": None}, "another protocol"),
+        ({"overrides": {"agent.hidden_sizes": {"a": 1}}}, "none of this suite's"),
         ({"budget": "endless"}, "budget"),
         ({"seed": 3}, "seed in config.yaml"),
         ({"curriculum": "other"}, "none of this suite's"),
@@ -326,3 +332,58 @@ def test_bad_arguments(tmp_path, argv, why):
     with pytest.raises(UserError, match=why):
         verify.main([text.replace("{b}", str(path)) for text in argv])
     assert list(tmp_path.iterdir()) == [path]
+
+
+def mutated(data, rng):
+    """Some bytes changed, cut out or put in."""
+    data = bytearray(data)
+    for _ in range(rng.choice([1, 2, 5])):
+        at = int(rng.integers(len(data)))
+        kind = rng.random()
+        if kind < 0.6:
+            data[at] = rng.integers(256)
+        elif kind < 0.8:
+            del data[at : at + rng.integers(1, 40)]
+        else:
+            data[at:at] = rng.bytes(8)
+    return bytes(data)
+
+
+def test_random_damage_is_refused_and_raises_nothing_else(run, tmp_path):
+    rng = np.random.default_rng(0)
+    path = packed(tmp_path, run)
+    whole, refused = path.read_bytes(), 0
+    for i in range(60):
+        path.write_bytes(mutated(whole, rng) if i % 2 else whole[:-2000] + mutated(whole[-2000:], rng))
+        try:
+            bundle.read(path, tmp_path / f"damaged{i}")
+        except Unusable:
+            refused += 1
+            assert not (tmp_path / f"damaged{i}").exists()
+    assert refused > 50
+    for name, read in (
+        ("policy.safetensors", lambda file: policy_file.check(file, get("toy-reach"))),
+        ("episodes.parquet", read_table),
+    ):
+        whole = (run / name).read_bytes()
+        for _ in range(60):
+            (run / name).write_bytes(mutated(whole, rng))
+            with suppress(Unusable):
+                read(run / name)
+
+
+def test_strange_values_are_refused_and_raise_nothing_else(run, tmp_path):
+    strange = [None, [], {}, "x", -1, 1.5, True, {"a": 1}, [1, [2]], "9" * 50, 2**62, {"train.num_envs": None}]
+    result = json.loads((run / "result.json").read_text())
+    places = [(result, key) for key in result] + [
+        (result[k], key) for k in ("success", "provenance") for key in result[k]
+    ]
+    name = "/".join(("runs", *run.parts[-5:]))
+    rng = np.random.default_rng(0)
+    for place, key in places:
+        before = place[key]
+        place[key] = strange[rng.integers(len(strange))]
+        (run / "result.json").write_text(json.dumps(result))
+        with suppress(Unusable):
+            checks._check_run(run, name, "open")
+        place[key] = before

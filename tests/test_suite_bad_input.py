@@ -65,6 +65,7 @@ def outcome(capsys, argv, command=run, name="suite.run"):
         ({}, ("eval.episodes_per_grade=0",), "eval.episodes_per_grade must be 1 or more"),
         ({}, ("eval.episodes_per_grade=7",), "positive multiple of 2"),
         ({}, ("agent.gamma=2",), "agent.gamma=2.0: expected between 0 and 1"),
+        ({}, ("agent.hidden_sizes={a: 1}",), "agent.hidden_sizes={a: 1}: Cannot merge"),
         ({}, ("agent.num_envs=8",), "set it with train.num_envs=N"),
         ({}, ("seed=3",), "seed cannot be overridden; set it with --seeds"),
         (
