@@ -18,7 +18,7 @@ import baselines
 import tasks
 from leaderboard import policy_file
 from leaderboard.bundle import Bundle, check_characters
-from leaderboard.episodes import read_episodes, read_table
+from leaderboard.episodes import probe, read_episodes
 from leaderboard.runs import Run, read_run
 from leaderboard.schema import Unusable, read_json
 from suite import config as configs
@@ -43,6 +43,7 @@ class Submitted:
 
 def check(bundle: Bundle) -> list[Submitted]:
     """Every run of a bundle. Raises `Unusable` with the first reason against one of them, or all together."""
+    probe(bundle.folder)  # before anything reads a table without limits
     submitted = []
     for name in bundle.runs:
         try:
@@ -56,8 +57,6 @@ def check(bundle: Bundle) -> list[Submitted]:
 def _check_run(folder: Path, name: str, division: str) -> Submitted:
     for file in sorted(folder.rglob("*.json")):
         _check_texts(file.name, read_json(file))
-    for file in sorted(folder.rglob("*.parquet")):
-        read_table(file)  # with limits, before anything reads it without
     config = read_config(folder / "config.yaml")
     run, notes = read_run(folder, name)  # recounts success, and compares hashes
     if notes:

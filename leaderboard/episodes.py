@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from leaderboard.isolation import environment, limited_memory
 from leaderboard.schema import NAME, Unusable
+from suite import process
 from suite.evaluation import FAILED
 from suite.protocol import Protocol, rows
 from tasks.spec import TaskSpec
@@ -30,6 +35,40 @@ COLUMNS = {
     **dict.fromkeys(("seed", "env", "episode", "length"), pa.types.is_int64),
     **dict.fromkeys(("success_once", "success_at_end", "success"), pa.types.is_boolean),
 }
+
+
+def probe(folder: Path) -> None:
+    """Read every Parquet file below `folder`, in a process of its own: some damage crashes the library that reads it.
+
+    Raises:
+        Unusable: for a file that is damaged or not within the limits.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "leaderboard.episodes", str(folder)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    last = lines[-1] if lines else {}
+    if "refused" in last:
+        raise Unusable(f"{last['file']}: {last['refused']}")
+    if done.returncode:
+        raise Unusable(f"{last.get('file', 'a table')} is damaged: it crashes what reads it")
+
+
+def _probe(folder: Path) -> int:
+    with limited_memory():
+        for file in sorted(folder.rglob("*.parquet")):
+            said = {"file": file.relative_to(folder).as_posix()}
+            print(json.dumps(said), flush=True)
+            try:
+                read_table(file)
+            except Unusable as error:
+                print(json.dumps(said | {"refused": str(error)}), flush=True)
+                return 1
+    return 0
 
 
 def read_table(path: Path) -> pa.Table:
@@ -55,14 +94,8 @@ def _check_layout(name: str, file: Any) -> None:
     if len(set(schema.names)) < len(schema.names):
         raise Unusable(f"{name} has a column twice")
     for field in schema:
-        kind = field.type
-        if not (
-            pa.types.is_string(kind)
-            or pa.types.is_boolean(kind)
-            or pa.types.is_integer(kind)
-            or pa.types.is_floating(kind)
-        ):
-            raise Unusable(f"{name} has a column of type {str(kind)[:40]}")
+        if not any(test(field.type) for test in PLAIN):
+            raise Unusable(f"{name} has a column of type {str(field.type)[:40]}")
     groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
     if sum(chunk.total_uncompressed_size for chunk in chunks) > MAX_BYTES:
@@ -152,3 +185,8 @@ def _check_values(file: str, values: Mapping[str, np.ndarray], spec: TaskSpec, p
     for what, holds in rules.items():
         if len(wrong := (~holds).nonzero()[0]):
             raise Unusable(f"row {wrong[0]} of {file} has {what}")
+
+
+if __name__ == "__main__":
+    process.follow_parent()
+    sys.exit(_probe(Path(sys.argv[1])))

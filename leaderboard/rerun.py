@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import time
@@ -18,14 +17,11 @@ import pyarrow.parquet as pq
 
 from leaderboard.checks import Submitted
 from leaderboard.episodes import cells_of
+from leaderboard.isolation import environment
 from suite import compare, process
 from suite.rundir import read_json
 
 TIMEOUT_S = 6 * 3600.0  # [s] of one evaluation
-PASSED_ON = (  # the evaluation of a stranger's policy sees no keys, tokens or database
-    *("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"),
-    *("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "WARP_CACHE_PATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
-)
 
 
 class Undecided(RuntimeError):
@@ -145,9 +141,3 @@ def _evaluate(s: Submitted, engine: str, device: str, work: Path) -> pa.Table:
     if code or read_json(out / "evaluation.json") is None:
         raise Undecided(f"{s.name} on {engine}: {process.reason(code, log)}")
     return pq.read_table(out / "episodes.parquet")
-
-
-def environment() -> dict[str, str]:
-    """What a process that handles a stranger's files gets to see of this one's environment."""
-    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return passed | {process.PARENT: str(os.getpid()), "OMNI_KIT_ACCEPT_EULA": "YES", "WANDB_MODE": "disabled"}

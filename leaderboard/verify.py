@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
 import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import suite
 from leaderboard import bundle, checks, rerun
 from leaderboard.checks import Submitted
+from leaderboard.isolation import MEMORY, limited_memory
 from leaderboard.schema import Unusable
 from suite import compare, devices, process
 from suite.errors import UserError, exit_code
@@ -28,7 +27,6 @@ from suite.rundir import now, write_json
 SCHEMA = 1
 CELLS = 10
 EXIT = {"accepted": 0, "refused": 1, "undecided": 3}
-MEMORY = 4 * 2**30  # [B] that reading a bundle may take
 ENTROPY = re.compile(r"[0-9a-f]{32,128}")
 
 
@@ -62,7 +60,7 @@ def verify(
         "device": device,
     }
     try:
-        with limited_memory(MEMORY):
+        with limited_memory():
             opened = bundle.read(path, work / "bundle")
             who = opened.manifest["submitter"]
             verdict |= {"bundle_sha256": opened.sha256, **{k: opened.manifest[k] for k in ("division", *bundle.TEXTS)}}
@@ -77,19 +75,6 @@ def verify(
         return verdict | {"decision": "refused", "reason": f"reading it takes more than {MEMORY // 2**30} GiB"}
     except rerun.Undecided as error:
         return verdict | {"decision": "undecided", "reason": str(error)}
-
-
-@contextmanager
-def limited_memory(size: int) -> Iterator[None]:
-    """Let this process take at most `size` more bytes of address space; beyond it allocations fail."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + size
-    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _identity(s: Submitted) -> dict[str, Any]:

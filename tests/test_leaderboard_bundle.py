@@ -320,3 +320,19 @@ def test_parquet_within_limits(tmp_path):
         path.write_bytes(data)
         with pytest.raises(Unusable, match="damaged"):
             episodes.read_table(path)
+
+
+def test_parquet_that_crashes_its_reader(tmp_path):
+    """One byte of the footer, and Arrow ends the process that reads it: so that is never this one."""
+    path = tmp_path / "runs" / "t.parquet"
+    path.parent.mkdir()
+    pq.write_table(pa.table({"a": [1.0, 2.0], "b": ["x", "y"]}), path)
+    episodes.probe(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[-500] = 0
+    path.write_bytes(data)
+    with pytest.raises(Unusable, match=r"runs/t.parquet is damaged: it crashes what reads it"):
+        episodes.probe(tmp_path)
+    path.write_bytes(b"PAR1")
+    with pytest.raises(Unusable, match=r"runs/t.parquet: t.parquet is damaged"):
+        episodes.probe(tmp_path)

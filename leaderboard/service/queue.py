@@ -16,7 +16,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard.rerun import environment
+from leaderboard.isolation import environment
 from leaderboard.service.folders import Folders
 from leaderboard.service.store import Store
 from suite import process

@@ -1,0 +1,36 @@
+"""What processes that handle a stranger's files may see and take."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from suite import process
+
+MEMORY = 4 * 2**30  # [B] that reading a bundle may take
+PASSED_ON = (  # no keys, tokens or database
+    *("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"),
+    *("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "WARP_CACHE_PATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
+)
+
+
+def environment() -> dict[str, str]:
+    """What such a process gets of this one's environment."""
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return passed | {process.PARENT: str(os.getpid()), "OMNI_KIT_ACCEPT_EULA": "YES", "WANDB_MODE": "disabled"}
+
+
+@contextmanager
+def limited_memory(size: int = MEMORY) -> Iterator[None]:
+    """Let this process take at most `size` more bytes of address space; beyond it allocations fail."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + size
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
