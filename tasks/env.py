@@ -53,6 +53,8 @@ class TensorEnv(ABC):
         self._held = torch.zeros(num_envs, dtype=torch.long, device=self.device)
         self._fresh = torch.ones(num_envs, dtype=torch.bool, device=self.device)  # at the start of an episode
         self._effects: list[tuple[int, signals.Effect]] | None = None  # built with the first factors
+        self._acting: list[signals.Effect] = []  # those of them that change actions
+        self._sensing: list[signals.Effect] = []  # and those that change what a policy sees
         self._slow = torch.zeros(len(spec.factors), dtype=torch.bool, device=self.device)
         self._since_rewrite = 0
         self._generator = torch.Generator(self.device)
@@ -86,6 +88,10 @@ class TensorEnv(ABC):
             self._effects = signals.build(self)
             for column, effect in self._effects:
                 self._slow[column] = effect.slow
+                if type(effect).act is not signals.Effect.act:
+                    self._acting.append(effect)
+                if type(effect).measure is not signals.Effect.measure:
+                    self._sensing.append(effect)
         if self._since_rewrite < self.rewrite_every and len(env_ids) < self.num_envs:
             factors = torch.where(self._slow, self.factors[env_ids], factors)
         else:
@@ -119,21 +125,26 @@ class TensorEnv(ABC):
         [N] bool: crossed in this step).
         """
         self._since_rewrite += 1
-        for _, effect in self._effects or ():
+        for effect in self._acting:
             action = effect.act(action)
         before = {"difficulty": self.difficulty.clone(), "factors": self.factors.clone()}
         obs, reward, terminated, truncated, extras = self._step(action)
-        policy_dim, final = self.spec.policy_dim, extras["final_obs"]
-        for _, effect in self._effects or ():
-            final = torch.cat((effect.measure_final(final[:, :policy_dim]), final[:, policy_dim:]), dim=-1)
+        final = self._seen(extras["final_obs"], lambda effect, seen: effect.measure_final(seen))
         return self._measure(obs), reward, terminated, truncated, extras | before | {"final_obs": final}
 
     def _measure(self, obs: torch.Tensor) -> torch.Tensor:
-        policy_dim = self.spec.policy_dim
-        for _, effect in self._effects or ():
-            obs = torch.cat((effect.measure(obs[:, :policy_dim], self._fresh), obs[:, policy_dim:]), dim=-1)
+        obs = self._seen(obs, lambda effect, seen: effect.measure(seen, self._fresh))
         self._fresh.zero_()
         return obs
+
+    def _seen(self, obs: torch.Tensor, through: Callable[[signals.Effect, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """`obs` with what the policy sees of it passed through the sensors' effects; a critic sees the truth."""
+        if not self._sensing:
+            return obs
+        seen = obs[:, : self.spec.policy_dim]
+        for effect in self._sensing:
+            seen = through(effect, seen)
+        return torch.cat((seen, obs[:, self.spec.policy_dim :]), dim=-1)
 
     @abstractmethod
     def _reset(self, seed: int | None) -> torch.Tensor:

@@ -1,0 +1,80 @@
+"""What randomisation costs: env steps per second at a randomisation level against r0.
+
+    python -m benchmarks.factor_cost --task go2-velocity --num-envs 64
+    python -m benchmarks.factor_cost --task go2-velocity --num-envs 4096 --device cuda:0
+
+Random actions; one process per measurement, since an env that has had factors keeps their machinery; the two kinds
+alternate, so that what else the machine does falls on both. Episodes start out of step, as they are in training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+
+def measure(args: argparse.Namespace) -> float:
+    """Env steps per second at `args.one`."""
+    import torch
+
+    import curricula
+    import tasks
+    from tasks.engines import check
+
+    torch.set_num_threads(1)
+    spec = tasks.get(args.task)
+    env = spec.build(args.num_envs, args.device, check(args.engine, spec))
+    teacher = curricula.make(curricula.config.load("none"), spec, args.one, env.num_envs, env.device, 0)
+    env.set_sampler(teacher.sample)
+    env.reset(0)
+    if hasattr(env, "_env"):
+        env._env.episode_length_buf = torch.randint_like(env._env.episode_length_buf, spec.max_episode_steps)
+    actions = torch.rand(args.warmup + args.steps, env.num_envs, spec.action_dim, device=env.device) * 2 - 1
+    for step, action in enumerate(actions):
+        if step == args.warmup:
+            _wait(env.device)
+            start = time.perf_counter()
+        env.step(action)
+    _wait(env.device)
+    return args.steps * env.num_envs / (time.perf_counter() - start)
+
+
+def _wait(device) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", default="go2-velocity")
+    parser.add_argument("--engine", default="physx")
+    parser.add_argument("--num-envs", type=int, default=64)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--level", default="r3")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--warmup", type=int, default=30)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", metavar="LEVEL", help="measure this level in this process")
+    args = parser.parse_args()
+    if args.one:
+        print("RATE", measure(args), flush=True)
+        return
+    rates: dict[str, list[float]] = {"r0": [], args.level: []}
+    for _ in range(args.repeats):
+        for level, found in rates.items():
+            command = [sys.executable, "-m", "benchmarks.factor_cost", *sys.argv[1:], "--one", level]
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            found.append(float(output.rpartition("RATE ")[2].split()[0]))
+    medians = {level: statistics.median(found) for level, found in rates.items()}
+    share = medians[args.level] / medians["r0"]
+    print(json.dumps({"task": args.task, "num_envs": args.num_envs, "device": args.device, **rates, "share": share}))
+
+
+if __name__ == "__main__":
+    main()
