@@ -29,7 +29,7 @@ def measure(args: argparse.Namespace) -> float:
     spec = tasks.get(args.task)
     env = spec.build(args.num_envs, args.device, check(args.engine, spec))
     teacher = curricula.make(curricula.config.load("none"), spec, args.one, env.num_envs, env.device, 0)
-    env.set_sampler(teacher.sample)
+    env.set_sampler(teacher.sample, [factor.name for factor in spec.factors if not factor.held_out])
     env.reset(0)
     if hasattr(env, "_env"):
         env._env.episode_length_buf = torch.randint_like(env._env.episode_length_buf, spec.max_episode_steps)

@@ -83,7 +83,8 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> boo
         config.curriculum, spec, config.randomization, config.train.num_envs, env.device, config.seed
     )
     clock = Clock(env.device)
-    env.set_sampler(clock.timed(teacher.sample))
+    moving = [factor.name for factor in spec.factors if not factor.held_out]
+    env.set_sampler(clock.timed(teacher.sample), moving)
     identity = {key: config[key] for key in ("suite_version", "engine", "randomization")}
     identity |= {"curriculum": OmegaConf.to_container(config.curriculum), "device": env.device.type}
     learner = make_learner(config.algo, env, config.agent, config.seed, teacher, identity)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import gymnasium as gym
@@ -50,6 +50,7 @@ class TensorEnv(ABC):
         nominal = torch.tensor([factor.nominal for factor in spec.factors], device=self.device)
         self.factors = nominal.repeat(num_envs, 1)
         self._sampler: Sampler = lambda env_ids: self.difficulty[env_ids]
+        self._moving: Collection[str] | None = None
         self._held = torch.zeros(num_envs, dtype=torch.long, device=self.device)
         self._fresh = torch.ones(num_envs, dtype=torch.bool, device=self.device)  # at the start of an episode
         self._effects: list[tuple[int, signals.Effect]] | None = None  # built with the first factors
@@ -59,9 +60,15 @@ class TensorEnv(ABC):
         self._since_rewrite = 0
         self._generator = torch.Generator(self.device)
 
-    def set_sampler(self, sampler: Sampler) -> None:
-        """Let `sampler` assign difficulty and factors of every episode that starts from now on."""
+    def set_sampler(self, sampler: Sampler, moving: Collection[str] | None = None) -> None:
+        """Let `sampler` assign difficulty and factors of every episode that starts from now on.
+
+        `moving` names the factors that it ever moves, for good and before the first reset with factors; the others
+        cost nothing then. Without it all may move.
+        """
         self._sampler = sampler
+        if moving is not None:
+            self._moving = moving
 
     def factor(self, name: str) -> torch.Tensor:
         """The factor `name` in the episodes now running [N]."""
@@ -85,7 +92,7 @@ class TensorEnv(ABC):
         if factors is None:
             return
         if self._effects is None:
-            self._effects = signals.build(self)
+            self._effects = signals.build(self, self._moving)
             for column, effect in self._effects:
                 self._slow[column] = effect.slow
                 if type(effect).act is not signals.Effect.act:

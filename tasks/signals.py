@@ -5,6 +5,7 @@ An effect carries out one factor. It never waits for the device, and draws from 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -50,11 +51,14 @@ class Effect:
         return obs
 
 
-def build(env: TensorEnv) -> list[tuple[int, Effect]]:
-    """The effects of the task's factors, each with its column; factors without one are read by the task itself."""
+def build(env: TensorEnv, moving: Collection[str] | None = None) -> list[tuple[int, Effect]]:
+    """The effects of the factors named by `moving` (all of the task's by default), each with its column.
+
+    Factors without an effect are read by the task itself.
+    """
     built = []
     for column, factor in enumerate(env.spec.factors):
-        if factor.effect:
+        if factor.effect and (moving is None or factor.name in moving):
             module, name = factor.effect.split(":")
             built.append((column, getattr(import_module(module), name)(env, factor)))
     return built

@@ -172,3 +172,15 @@ def test_slow_factors_are_rewritten_at_a_reset_of_all_rows_or_after_a_while():
     assert env.factor("mass")[0] == 3.0
     env._assign(torch.arange(NUM))
     assert env.factor("mass")[0] == 4.0
+
+
+def test_factors_that_are_said_to_stay_nominal_cost_nothing():
+    env = ToyReach(SPEC, NUM, "cpu")
+    nominal = torch.tensor([factor.nominal for factor in SPEC.factors])
+    sampler = lambda env_ids: (torch.zeros(len(env_ids)), nominal.repeat(len(env_ids), 1))  # noqa: E731
+    env.set_sampler(sampler, moving=["mass", "sensor_noise"])
+    env.reset(0)
+    assert [type(effect).__name__ for _, effect in env._effects] == ["SensorNoise"]
+    env.set_sampler(sampler)
+    env.reset(0)
+    assert [type(effect).__name__ for _, effect in env._effects] == ["SensorNoise"]
