@@ -136,12 +136,13 @@ class _Driver:
         t.lease = None
         run.path.mkdir(parents=True, exist_ok=True)
         t.claimant = t.claimant or Claimant(run.path)
-        t.lease = t.claimant.claim()
+        if run.read_result() is None:
+            t.lease = t.claimant.claim()
+        if run.read_result() is not None:  # since the plan was made, or since the line before the last
+            self._complete(t)
+            return False
         if t.lease is None:
             self._taken(t)
-            return False
-        if run.read_result() is not None:  # since the plan was made
-            self._complete(t)
             return False
         configs.save(t.job.config(device), run)
         run.status.unlink(missing_ok=True)  # of an earlier try
@@ -195,7 +196,8 @@ class _Driver:
 
     def _complete(self, t: Tracked) -> None:
         result = t.job.run.read_result()
-        t.lease.give_back()
+        if t.lease is not None:
+            t.lease.give_back()
         t.state, t.message = "complete", ""
         t.status = (read_json(t.job.run.status) or {}) | {"env_steps": result["env_steps"], "eta_s": None}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import suite
 from suite.guard import Guard
-from suite.lease import Lease, Lost
+from suite.lease import Claimant, Lease, Lost
 from suite.process import LEASE_LOST, StopRequest, follow_parent, leave
 from suite.process import STOPPED as STOPPED_CODE
 from suite.rundir import RESULT_KEYS, RunDir, atomic, read_json, sha256, write_json, write_status
@@ -24,34 +24,38 @@ STEPS, EVERY, STEP_S = 40, 8, 0.002
 
 def main():
     follow_parent()
-    run, generation = RunDir(Path(sys.argv[1])), int(sys.argv[sys.argv.index("--lease") + 1])
-    lease = Lease(run.path, generation)
-    try:
-        lease.adopt()
-    except Lost:
-        return LEASE_LOST
+    run, options = RunDir(Path(sys.argv[1])), dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
+    if "--lease" in options:
+        lease = Lease(run.path, int(options["--lease"]))
+        try:
+            lease.adopt()
+        except Lost:
+            return LEASE_LOST
+    else:
+        lease = Claimant(run.path).claim()
     with open(run.path / "one-at-a-time", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             violation(run, "two workers")
-        guard = Guard(lease, 60.0, print)
+        guard = Guard(lease, float(options["--watchdog"]), lambda why: report(run, "failed", message=why))
         guard.start()
         return work(run, guard)
 
 
 def work(run, guard):
     stop = StopRequest()
-    state = read_json(run.path / "state.json") or {"step": 0, "hash": run.path.as_posix().split("/runs/")[1]}
+    state = read_json(run.path / "state.json") or {"step": 0, "hash": run.config.read_text().splitlines()[0]}
     while state["step"] < STEPS:
         digest = hashlib.sha256(f"{state['hash']} {state['step']}".encode()).hexdigest()
         state = {"step": state["step"] + 1, "hash": digest}
         guard.progress(slow=False)
         time.sleep(STEP_S)
         if state["step"] % EVERY == 0:
-            with suppress(OSError):
-                write_status(run.status, state="training", env_steps=state["step"], total_env_steps=STEPS)
+            report(run, "training", env_steps=state["step"], total_env_steps=STEPS)
             write_json(run.path / "state.json", state)
+            if run.path.name == os.environ.get("HANGS") and not run.read_failures():
+                time.sleep(60)
             if stop.came and state["step"] < STEPS:
                 return STOPPED_CODE
     for file in (run.policy, run.episodes):
@@ -63,6 +67,11 @@ def work(run, guard):
     except FileExistsError:
         violation(run, "a second result")
     return 0
+
+
+def report(run, state, **fields):
+    with suppress(OSError):
+        write_status(run.status, state=state, **fields)
 
 
 def violation(run, what):
