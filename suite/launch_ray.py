@@ -28,6 +28,7 @@ from suite.store import Store
 
 CPUS = 2  # of a slot on the CPU, as for workers of this machine
 CONNECT_S = 5.0  # [s] in which a cluster has to answer
+_SCRATCH = "SCRATCH"  # stands in arguments for a folder that the slot makes
 LOOK_S = 2.0  # [s] between two looks at the cluster's machines, and between two exchanges with a store
 
 
@@ -144,7 +145,8 @@ class Ray:
         else:
             files = {file.name: file.read_bytes() for file in (run.config, run.failures) if file.exists()}
             name = run.path.relative_to(self._out).as_posix()
-            ref = slot.run_with_store.remote(name, files, self._watchdog, self._store)
+            arguments = worker_arguments(Path(_SCRATCH), self._watchdog, None)
+            ref = slot.run_with_store.remote(name, files, arguments, self._store)
         return RayAttempt(self, slot, ref, run)
 
     def ended(self, slot: Any, lost: bool) -> None:
@@ -234,7 +236,7 @@ class Slot:
         self._begin(run, arguments)
         return self._finish()
 
-    def run_with_store(self, name: str, files: dict[str, bytes], watchdog_s: float, url: str) -> int:
+    def run_with_store(self, name: str, files: dict[str, bytes], arguments: list[str], url: str) -> int:
         """Exit code of a worker that continues from what the store has of the run, and leaves there what it made."""
         store = Store(url)
         folder = Path(tempfile.mkdtemp(prefix="gradus-"))
@@ -242,7 +244,7 @@ class Slot:
             store.pull(name, folder)
             for file, content in files.items():
                 (folder / file).write_bytes(content)
-            self._begin(RunDir(folder), worker_arguments(folder, watchdog_s, None))
+            self._begin(RunDir(folder), [str(folder) if text == _SCRATCH else text for text in arguments])
             pushed = 0.0
             while self._worker.poll() is None:
                 time.sleep(process.TICK_S)
