@@ -41,7 +41,7 @@ SPEC = TaskSpec(
         "gap": GradeParam((0.05, 0.12, 0.2, 0.32, 0.45), "m", "width of the gap, which is 0.95 m deep"),
     },
     budgets={"smoke": 20_000, "quick": 20_000_000, "full": 100_000_000},
-    view=View(eye=(2.2, -2.2, 1.3), target=(0.0, 0.0, -0.1), follow=True, marks="tasks.terrain:marks"),
+    view=View(eye=(3.6, -3.6, 2.6), target=(0.0, 0.0, -0.3), follow=True, marks="tasks.terrain:marks"),
     discrete_actions=axis_actions(12),
     sensors=("contact force of the feet",),
     safety={
