@@ -7,6 +7,7 @@ import torch
 
 import tasks
 from tasks import factors
+from tasks.signals import Effect
 from tasks.spec import Factor
 from tasks.toy_env import ToyReach
 
@@ -172,6 +173,35 @@ def test_slow_factors_are_rewritten_at_a_reset_of_all_rows_or_after_a_while():
     assert env.factor("mass")[0] == 3.0
     env._assign(torch.arange(NUM))
     assert env.factor("mass")[0] == 4.0
+
+
+class LateStart(Effect):
+    """The example of docs/robustness.md: the robot cannot move for the first `value` seconds."""
+
+    def __init__(self, env, factor):
+        super().__init__(env, factor)
+        self.left = torch.zeros(env.num_envs)
+
+    def start(self, env_ids, value):
+        super().start(env_ids, value)
+        self.left[env_ids] = value
+
+    def act(self, action):
+        self.left -= self.env.spec.control_dt
+        return action * (self.left <= 0)[:, None]
+
+
+def test_a_factor_of_ones_own_needs_its_declaration_and_its_effect():
+    factor = Factor("late", "dynamics", "s", 0.0, {"r3": (0.0, 0.2)}, (0.0, 1.0), f"{__name__}:LateStart", lowest=0.0)
+    env = ToyReach(dataclasses.replace(SPEC, factors=(*SPEC.factors, factor)), NUM, "cpu")
+    row = torch.tensor([*(f.nominal for f in SPEC.factors), 0.22])
+    env.set_sampler(lambda env_ids: (torch.zeros(len(env_ids)), row.repeat(len(env_ids), 1)))
+    env.reset(0)
+    moved = []
+    for _ in range(6):
+        env.step(torch.ones(NUM, 2))
+        moved.append(bool(env._velocity.any()))
+    assert moved == [False, False, False, False, True, True]
 
 
 def test_factors_that_are_said_to_stay_nominal_cost_nothing():
