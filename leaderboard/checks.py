@@ -18,7 +18,7 @@ import baselines
 import tasks
 from leaderboard import policy_file
 from leaderboard.bundle import Bundle, check_characters
-from leaderboard.episodes import probe, read_episodes
+from leaderboard.episodes import read_episodes
 from leaderboard.runs import Run, read_run
 from leaderboard.schema import Unusable, read_json
 from suite import config as configs
@@ -42,8 +42,11 @@ class Submitted:
 
 
 def check(bundle: Bundle) -> list[Submitted]:
-    """Every run of a bundle. Raises `Unusable` with the first reason against one of them, or all together."""
-    probe(bundle.folder)  # before anything reads a table without limits
+    """Every run of a bundle, whose tables `tables.probe` has read before.
+
+    Raises:
+        Unusable: with the first reason against one of them, or all together.
+    """
     submitted = []
     for name in bundle.runs:
         try:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from leaderboard import bundle, checks
+from leaderboard import bundle, checks, tables
 from leaderboard.schema import Unusable, check_result, read_json
 from suite.errors import UserError, exit_code
 from suite.rundir import RunDir
@@ -31,7 +31,9 @@ def pack(runs: Sequence[Path], out: Path, division: str, texts: dict[str, str]) 
         draft = Path(scratch) / out.name
         try:
             digest = bundle.write(draft, texts, division, {_place(folder): folder for folder in folders})
-            checks.check(bundle.read(draft, Path(scratch) / "unpacked"))
+            opened = bundle.read(draft, Path(scratch) / "unpacked")
+            tables.probe(opened.folder)
+            checks.check(opened)
             draft.replace(out)
         except Unusable as error:
             raise UserError(str(error)) from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import suite
-from leaderboard import bundle, checks, rerun
+from leaderboard import bundle, checks, rerun, tables
 from leaderboard.checks import Submitted
 from leaderboard.isolation import MEMORY, limited_memory
 from leaderboard.schema import Unusable
@@ -66,6 +66,7 @@ def verify(
             verdict |= {"bundle_sha256": opened.sha256, **{k: opened.manifest[k] for k in ("division", *bundle.TEXTS)}}
             if submitter is not None and who != submitter:
                 raise Unusable(f"the bundle is of submitter {who!r}, the token of {submitter!r}")
+            tables.probe(opened.folder)
             submitted = checks.check(opened)
         verdict["runs"] = [_identity(s) for s in submitted]
         return verdict | _rerun(submitted, opened.sha256, entropy, cells, device, here, work / "rerun")

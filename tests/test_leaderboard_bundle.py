@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import save
 
 import tasks
-from leaderboard import bundle, episodes, policy_file
+from leaderboard import bundle, policy_file, tables
 from leaderboard.schema import Unusable
 
 TEXTS = {"title": "Spring", "submitter": "me", "contact": "me@example.org", "description": ""}
@@ -304,7 +304,7 @@ def test_parquet_within_limits(tmp_path):
     pq.write_table(pa.table({"a": long}), path)
     assert path.stat().st_size < 50_000
     with pytest.raises(Unusable, match="a text of 100000 bytes"):
-        episodes.read_table(path)
+        tables.read_table(path)
     for table, reason in (
         (pa.table({"a": [[1, 2]]}), "type"),
         (pa.table({f"c{i}": [0] for i in range(201)}), "columns"),
@@ -312,14 +312,14 @@ def test_parquet_within_limits(tmp_path):
     ):
         pq.write_table(table, path)
         with pytest.raises(Unusable, match=reason):
-            episodes.read_table(path)
+            tables.read_table(path)
     pq.write_table(pa.table({"a": np.zeros(1000)}), path, compression="zstd")
     with pytest.raises(Unusable, match="ZSTD"):
-        episodes.read_table(path)
+        tables.read_table(path)
     for data in (b"", b"PAR1", b"PAR1" * 100, path.read_bytes()[:-20]):
         path.write_bytes(data)
         with pytest.raises(Unusable, match="damaged"):
-            episodes.read_table(path)
+            tables.read_table(path)
 
 
 def test_parquet_that_crashes_its_reader(tmp_path):
@@ -327,12 +327,12 @@ def test_parquet_that_crashes_its_reader(tmp_path):
     path = tmp_path / "runs" / "t.parquet"
     path.parent.mkdir()
     pq.write_table(pa.table({"a": [1.0, 2.0], "b": ["x", "y"]}), path)
-    episodes.probe(tmp_path)
+    tables.probe(tmp_path)
     data = bytearray(path.read_bytes())
     data[-500] = 0
     path.write_bytes(data)
     with pytest.raises(Unusable, match=r"runs/t.parquet is damaged: it crashes what reads it"):
-        episodes.probe(tmp_path)
+        tables.probe(tmp_path)
     path.write_bytes(b"PAR1")
     with pytest.raises(Unusable, match=r"runs/t.parquet: t.parquet is damaged"):
-        episodes.probe(tmp_path)
+        tables.probe(tmp_path)

@@ -1,0 +1,103 @@
+"""Parquet files of strangers: read within limits, and first of all in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from leaderboard.isolation import environment, limited_memory
+from leaderboard.schema import Unusable
+from suite import process
+
+MAX_ROWS = 500_000
+MAX_COLUMNS = 200
+MAX_BYTES = 512 * 2**20  # of a table, unpacked
+MAX_STRING = 64  # characters of a text in a table
+CODECS = ("SNAPPY", "UNCOMPRESSED")  # what the suite writes; neither grows far when it is unpacked
+PLAIN = (pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
+
+
+def probe(folder: Path) -> None:
+    """Read every Parquet file below `folder`, in a process of its own: some damage crashes the library that reads it.
+
+    Raises:
+        Unusable: for a file that is damaged or not within the limits.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "leaderboard.tables", str(folder)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    last = lines[-1] if lines else {}
+    if "refused" in last:
+        raise Unusable(f"{last['file']}: {last['refused']}")
+    if done.returncode:
+        raise Unusable(f"{last.get('file', 'a table')} is damaged: it crashes what reads it")
+
+
+def _probe(folder: Path) -> int:
+    with limited_memory():
+        for file in sorted(folder.rglob("*.parquet")):
+            said = {"file": file.relative_to(folder).as_posix()}
+            print(json.dumps(said), flush=True)
+            try:
+                read_table(file)
+            except Unusable as error:
+                print(json.dumps(said | {"refused": str(error)}), flush=True)
+                return 1
+    return 0
+
+
+def read_table(path: Path) -> pa.Table:
+    """A Parquet file of plain columns. Raises `Unusable` for one that is damaged or not within the limits."""
+    try:
+        with path.open("rb") as file:
+            _check_layout(path.name, file)
+            table = pq.ParquetFile(file).read(use_threads=False)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if isinstance(error, Unusable):
+            raise
+        raise Unusable(f"{path.name} is damaged: not a Parquet file of the suite") from None
+    except MemoryError:
+        raise Unusable(f"{path.name} needs more memory than a submission may take") from None
+    return table
+
+
+def _check_layout(name: str, file: Any) -> None:
+    reader = pq.ParquetFile(file, thrift_string_size_limit=2**20, thrift_container_size_limit=100_000)
+    meta, schema = reader.metadata, reader.schema_arrow
+    if meta.num_rows > MAX_ROWS or meta.num_columns > MAX_COLUMNS:
+        raise Unusable(f"{name} has {meta.num_rows} rows and {meta.num_columns} columns, more than any run")
+    if len(set(schema.names)) < len(schema.names):
+        raise Unusable(f"{name} has a column twice")
+    for field in schema:
+        if not any(test(field.type) for test in PLAIN):
+            raise Unusable(f"{name} has a column of type {str(field.type)[:40]}")
+    groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    if sum(chunk.total_uncompressed_size for chunk in chunks) > MAX_BYTES:
+        raise Unusable(f"{name} unpacks to more than {MAX_BYTES // 2**20} MiB")
+    if others := {chunk.compression for chunk in chunks} - set(CODECS):
+        raise Unusable(f"{name} is packed with {sorted(others)[0]}; expected {' or '.join(CODECS)}")
+    # A short text list may stand for long columns: look at the list before it is repeated for every row.
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    for batch in pq.ParquetFile(file, read_dictionary=texts).iter_batches(columns=texts, use_threads=False):
+        for column in batch.columns:
+            longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+            if longest > MAX_STRING:
+                raise Unusable(f"{name} has a text of {longest} bytes, more than {MAX_STRING}")
+
+
+if __name__ == "__main__":
+    process.follow_parent()
+    sys.exit(_probe(Path(sys.argv[1])))
