@@ -1,0 +1,45 @@
+"""A training on real physics that is killed and started again ends as one that was not, on the CPU."""
+
+import random
+
+import pyarrow.parquet as pq
+import pytest
+
+from suite import cli, config, process
+from suite.matrix import plan
+from suite.rundir import sha256
+
+pytestmark = pytest.mark.sim
+
+SMALL = ["train.num_envs=32", "agent.horizon=16", "train.env_steps=49152", "train.checkpoints=8"]
+
+
+def new_run(out):
+    arguments = ["--task", "cartpole-balance", "--algo", "ppo", "--budget", "smoke", "--physics", "ovphysx"]
+    arguments += ["--device", "cpu", "--wandb", "disabled", "--out", str(out), *SMALL]
+    (job,) = plan(cli.parse(arguments)[0])
+    job.run.path.mkdir(parents=True)
+    config.save(job.config("cpu"), job.run)
+    return job.run
+
+
+def train(run, kill_after=None):
+    """Train until the end, or to a SIGKILL at the `kill_after`-th report after the first checkpoint."""
+    reports = 0
+    with process.Child(["suite.training", str(run.path)], run.log) as child:
+        for _ in child:
+            reports += (run.checkpoint / "last.ckpt").exists()
+            if kill_after is not None and reports > kill_after:
+                return
+
+
+def test_killed_and_resumed_is_the_same_policy(tmp_path):
+    whole, broken = new_run(tmp_path / "whole"), new_run(tmp_path / "broken")
+    train(whole)
+    train(broken, kill_after=random.randrange(3))
+    assert not broken.policy.exists()
+    train(broken)
+    assert "continuing from the checkpoint at" in broken.log.read_text()
+    assert sha256(broken.policy) == sha256(whole.policy)
+    steps = [pq.read_table(run.progress).column("env_steps").to_pylist() for run in (whole, broken)]
+    assert steps[0] == steps[1]
