@@ -94,11 +94,7 @@ def _check_policy(path: Path, spec: tasks.TaskSpec) -> None:
     try:
         action = load_policy(path, "cpu")(torch.zeros(1, spec.obs_dim))
     except PolicyError as error:
-        raise UserError(first_line(error)) from None
-    except RuntimeError as error:
-        raise UserError(
-            f"{path} cannot act in {spec.name}, which has {spec.obs_dim} observations: {first_line(error)}"
-        ) from None
+        raise UserError(f"{path}: {first_line(error)}") from None
     if action.shape != (1, spec.action_dim):
         raise UserError(f"{path} gives {action.shape[-1]} actions, {spec.name} has {spec.action_dim}")
 

@@ -42,7 +42,7 @@ def test_adopted_run_is_a_run(tmp_path):
         ({"env_steps": "-1"}, "--env-steps"),
         ({"seed": "-1"}, "--seed"),
         ({"budget": "huge"}, "unknown budget"),
-        ({"task": "cartpole-balance"}, "cannot act"),
+        ({"task": "cartpole-balance"}, "observations"),
     ],
 )
 def test_bad_input(tmp_path, options, why):
