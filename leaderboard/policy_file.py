@@ -94,6 +94,8 @@ def _check_network(header: Mapping[str, Any], tensors: dict[str, np.ndarray], sp
             pass
         case _:
             raise Unusable(f"the policy is of another task: {spec.name} has {spec.policy_dim} observations")
+    if header.get("obs_dim", width) != spec.obs_dim:
+        raise Unusable(f"the policy is of another task: {spec.name} gives {spec.obs_dim} observations")
     for i, layer in enumerate(layers):
         width, shapes = _layer(layer, width)
         for part, shape in shapes.items():

@@ -254,6 +254,7 @@ def test_policies_that_can_act(tmp_path):
         (LINEAR, MLP | {"layers": [["linear", 6, 2], ["lambda"]]}, "layer"),
         (LINEAR, MLP | {"layers": [["elu"]] * 100}, "1 to 64 layers"),
         (LINEAR, MLP | {"layers": [["linear", 48, 2]]}, "another task"),
+        (LINEAR, MLP | {"obs_dim": 9}, "another task"),
         ({}, {"format": 1, "kind": "zero", "obs_dim": 48, "action_dim": 2}, "another task"),
         ({}, {"format": 1, "kind": "random", "obs_dim": 6, "action_dim": 2, "seed": -1}, "random"),
     ],
