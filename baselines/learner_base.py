@@ -50,7 +50,9 @@ class Learner(ABC):
         self.algorithm = agents.make_agent(algo, env, cfg)
         self.table = agents.action_table(algo, env)
         self.norm = ObsNormalizer(env.spec.obs_dim).to(env.device) if cfg.obs_norm else None
+        env.check_at_once = False  # `iterate` does, and finds what made an action bad first
         self.env_steps = 0
+        self._overflows = 0
         self.steps_per_iteration = cfg.horizon * cfg.num_envs
         self.collector = self._make_collector()
 
@@ -74,8 +76,8 @@ class Learner(ABC):
         """One round of collecting and updating.
 
         Returns metrics (`return_mean`, `length_mean` [steps] and `success_mean` over the episodes that ended, NaN where
-        none did; `episodes`, their number; and losses, once there are updates) and those episodes.
-        Raises `NonFiniteError` for a NaN or infinite observation, reward or loss.
+        none did; `episodes`, their number; `overflows`, see `TensorEnv.overflows`; and losses, once there are updates)
+        and those episodes. Raises `NonFiniteError` for a NaN or infinite observation, reward or loss.
         """
         if self.collector.obs is None:
             self._reset_envs()
@@ -84,7 +86,10 @@ class Learner(ABC):
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise NonFiniteError(self.env_steps, (), name)
-        return summary(episodes, self.env.spec.success_when) | losses, episodes
+        self.env.check()
+        before, self._overflows = self._overflows, self.env.overflows()
+        metrics = summary(episodes, self.env.spec.success_when) | {"overflows": self._overflows - before}
+        return metrics | losses, episodes
 
     def checkpoint(self, path: str | Path) -> None:
         """Save everything atomically to the file `path`, and start new episodes in all envs.

@@ -61,6 +61,11 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgres
     """
     for last in (False, True):
         rows, markers, code = _run(protocol, policy, log, on_progress)
+        if "overflow" in markers:
+            raise EvaluationError(
+                f"evaluation on {protocol.engine}: the engine had no room for all contacts, and dropped some;"
+                f" {log} names the buffer that is too small"
+            )
         if "done" in markers:
             break
         if "started" not in markers or code == process.DISK_FULL or -code in _FROM_OUTSIDE:

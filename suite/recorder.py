@@ -103,7 +103,7 @@ class Curriculum:
 
 
 def pool(rows: Sequence[Row]) -> Row:
-    """One row for several: counters of the last, episodes summed, means weighted by episodes, the rest averaged."""
+    """One row for several: counters of the last, sums of events, means weighted by episodes, the rest averaged."""
     if len(rows) == 1:
         return dict(rows[0])
     pooled: Row = {}
@@ -111,7 +111,7 @@ def pool(rows: Sequence[Row]) -> Row:
         values = [row.get(key, math.nan) for row in rows]
         if key in ("env_steps", "wall_time_s", "teacher_time_s"):
             pooled[key] = values[-1]
-        elif key == "episodes":
+        elif key in ("episodes", "overflows"):
             pooled[key] = sum(values)
         else:
             weights = [row["episodes"] for row in rows] if key.endswith("_mean") else [1.0] * len(rows)

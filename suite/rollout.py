@@ -95,6 +95,8 @@ def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> 
     rows = (finished < per_env).nonzero().squeeze(-1)
     settings = env.difficulty, env.factors
     _emit(emit, limits, rows, ["cut"] * len(rows), finished, *settings, returns, lengths, once, success, bad, over)
+    if env.overflows():
+        emit({"marker": "overflow"})
     emit({"marker": "done"})
 
 

@@ -37,6 +37,8 @@ class TensorEnv(ABC):
         factors: [N, F] float, of the episodes now running; columns as in `TaskSpec.factors`.
         rewrite_every: control steps between two rewrites of factors that an engine takes over the host only. A row
             that ends at another time keeps its values of them for its next episode; a reset of all rows writes all.
+        check_at_once: whether NaN actions and bad difficulties raise when they come, which waits for the device, or in
+            `check`. On by default on the CPU.
     """
 
     rewrite_every = 16
@@ -59,6 +61,8 @@ class TensorEnv(ABC):
         self._slow = torch.zeros(len(spec.factors), dtype=torch.bool, device=self.device)
         self._since_rewrite = 0
         self._generator = torch.Generator(self.device)
+        self.check_at_once = self.device.type == "cpu"
+        self._invalid: dict[str, torch.Tensor] = {}  # what `check` has to look at
 
     def set_sampler(self, sampler: Sampler, moving: Collection[str] | None = None) -> None:
         """Let `sampler` assign difficulty and factors of every episode that starts from now on.
@@ -86,6 +90,7 @@ class TensorEnv(ABC):
         """Called by implementations at the reset of `env_ids` [k], before any term reads difficulty or factors."""
         drawn = self._sampler(env_ids)
         difficulty, factors = drawn if isinstance(drawn, tuple) else (drawn, None)
+        self._require((difficulty >= 0.0) & (difficulty <= 1.0), "the sampler gave a difficulty outside [0, 1]")
         self.difficulty[env_ids] = difficulty.to(self.difficulty)
         self._held[env_ids] = 0
         self._fresh[env_ids] = True
@@ -116,6 +121,25 @@ class TensorEnv(ABC):
         self._held = torch.where(condition, self._held + 1, 0)
         return self._held >= self.spec.success_hold_steps
 
+    def _require(self, valid: torch.Tensor, else_what: str) -> None:
+        """Raise `ValueError` if not all of `valid` holds, now or in `check`."""
+        if not self.check_at_once:
+            bad = ~valid.all()
+            self._invalid[else_what] = self._invalid[else_what] | bad if else_what in self._invalid else bad
+        elif not valid.all():
+            raise ValueError(f"{self.spec.name}: {else_what}")
+
+    def check(self) -> None:
+        """Raise `ValueError` for actions with NaN or difficulties outside [0, 1] since the last call. Waits."""
+        invalid, self._invalid = self._invalid, {}
+        for what, came in invalid.items():
+            if came:
+                raise ValueError(f"{self.spec.name}: {what}")
+
+    def overflows(self) -> int:
+        """Control steps so far in which the engine had no room for all contacts, and dropped some. Waits for it."""
+        return 0
+
     def reset(self, seed: int | None = None) -> torch.Tensor:
         """Start a new episode in every row and return obs [N, obs_dim]. One seed, one sequence of episodes."""
         if seed is not None:
@@ -130,7 +154,14 @@ class TensorEnv(ABC):
         reset), `difficulty` [N] and `factors` [N, F] (of the episode this step belongs to), `terminations` (name to
         [N] bool: which condition ended the row, `time_out` included) and `violations` (name of a safety limit to
         [N] bool: crossed in this step).
+
+        Raises `ValueError` for an action of another shape or type, or with a NaN (at once or in `check`).
         """
+        expected = (self.num_envs, self.spec.action_dim)
+        if action.shape != expected or action.dtype != torch.float32:
+            found = f"{tuple(action.shape)} {action.dtype}"
+            raise ValueError(f"{self.spec.name}: the action is {found}, expected {expected} torch.float32")
+        self._require(action.isfinite(), "an action has NaN or infinite values")
         self._since_rewrite += 1
         for effect in self._acting:
             action = effect.act(action)

@@ -11,7 +11,7 @@ import torch
 from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
 from isaaclab.managers import TerminationManager
 
-from tasks import camera, engines
+from tasks import camera, engines, overflow
 from tasks.env import Step, TensorEnv
 from tasks.spec import TaskSpec
 
@@ -108,6 +108,7 @@ class LabEnv(TensorEnv):
         self._stack = ExitStack()
         self._stack.enter_context(engines.launch(cfg, device))
         self._env = GradedEnv(cfg, self, success, safety or {})
+        self._overflow = overflow.watch(engine, self._env.sim.physics_manager)
         self._stack.callback(self._env.close)
         self._check_declaration()
 
@@ -152,6 +153,7 @@ class LabEnv(TensorEnv):
         for write in self.before_physics:
             write()
         groups, reward, terminated, truncated, extras = self._env.step(action)
+        self._overflow.note()
         obs = self._obs(groups)
         terms = self._env.termination_manager
         final = extras.get("final_obs")  # absent until the first row of the run has ended
@@ -167,6 +169,10 @@ class LabEnv(TensorEnv):
                 "violations": self._env.violations,
             },
         )
+
+    def overflows(self) -> int:
+        """See `TensorEnv.overflows`."""
+        return self._overflow.steps()
 
     def picture(self) -> np.ndarray:
         """What the camera of row 0 sees now: [height, width, 3] uint8. Only of a `TaskSpec.pictured` task."""

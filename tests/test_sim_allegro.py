@@ -39,3 +39,20 @@ env.close()
     assert found["wanted"] == [(1, 1, 2, 3, 5)[i % 5] for i in range(16)]
     assert found["first_success"] == [found["hold"] * goals for goals in found["wanted"]]
     assert found["bonuses"] == [7.0] * 16
+
+
+def test_contacts_without_room_are_counted():
+    found = run("""
+from tasks import engines
+build_cfg = engines.physics_cfg
+engines.physics_cfg = lambda engine, newton: build_cfg(engine, newton | {"njmax": 8})
+env = build("allegro-reorient", "newton_mjwarp", 4, 0.0)
+env.reset(seed=1)
+report(before=env.overflows())
+for _ in range(5):
+    env.step(torch.zeros(4, 16))
+report(after=env.overflows())
+env.close()
+""")
+    assert found["before"] == 0
+    assert found["after"] == 5

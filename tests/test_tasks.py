@@ -171,3 +171,52 @@ def test_cache_is_filled_whole_and_used_without_the_source(monkeypatch, tmp_path
     monkeypatch.setattr(assets, "_checked_source", lambda name: pytest.fail("asked for the source"))
     assert assets.usd_path("cartpole") == usd
     assert [p.name for p in (tmp_path / "assets").iterdir()] == [usd.parents[1].name], "no half-written folder is left"
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        (torch.zeros(4, 3), r"the action is \(4, 3\) torch.float32, expected \(4, 2\)"),
+        (torch.zeros(3, 2), r"the action is \(3, 2\)"),
+        (torch.zeros(4, 2, dtype=torch.double), "torch.float64, expected"),
+        (torch.zeros(4, 2, dtype=torch.long), "torch.int64, expected"),
+        (torch.full((4, 2), torch.nan), "an action has NaN"),
+        (torch.full((4, 2), torch.inf), "an action has NaN or infinite"),
+    ],
+)
+def test_bad_action_is_refused(action, said):
+    env = toy(num_envs=4)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=said):
+        env.step(action)
+
+
+@pytest.mark.parametrize("difficulty", [-0.01, 1.01, float("nan")])
+def test_difficulty_out_of_range_is_refused(difficulty):
+    env = toy(difficulty=difficulty)
+    with pytest.raises(ValueError, match=r"difficulty outside \[0, 1\]"):
+        env.reset(seed=0)
+
+
+def test_bad_values_are_found_when_they_are_asked_for():
+    env = toy(num_envs=4)
+    env.check_at_once = False
+    env._require(torch.tensor([True, False]), "first")
+    env._require(torch.tensor([True, True]), "first")
+    env._require(torch.tensor([True]), "second")
+    with pytest.raises(ValueError, match="toy-reach: first"):
+        env.check()
+    env.check()  # each is reported once
+
+
+def test_messages_of_physx_about_lost_contacts_are_known():
+    from tasks.overflow import LOST
+
+    for message in (
+        "Contact buffer overflow detected, please increase its size to at least 9000000 in the scene desc!",
+        "The application needs to increase PxGpuDynamicsMemoryConfig::foundLostPairsCapacity to 4194304, otherwise, the"
+        " simulation will miss interactions",
+        "Dropping contacts in contact reduction due to full contact buffer.",
+    ):
+        assert LOST.search(message)
+    assert not LOST.search("GPU broadphase requires a CUDA context manager; falling back to ePABP.")
