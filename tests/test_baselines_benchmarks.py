@@ -5,6 +5,7 @@ import argparse
 import pytest
 import torch
 
+from benchmarks import env_throughput
 from benchmarks import train_throughput as benchmark
 
 
@@ -39,3 +40,18 @@ def test_a_stopwatch_adds_up_by_stage():
     watch = benchmark.Stopwatch(torch.device("cpu"))
     watch._marks = {"env step": [(0.0, 1.0), (3.0, 3.5)], "inference": [(1.0, 3.0)], "update": []}
     assert watch.split() == {"env step": 1.5, "inference": 2.0, "update": 0.0}
+
+
+def test_table_of_env_throughput():
+    told = {"task": "ant-run", "engine": "ovphysx", "num_envs": 64, "device": "cpu"}
+    found = {"env_steps_per_s": 500.0, "physics_per_s": 2000.0, "decimation": 4, "start_s": 1.0, "overflows": 0}
+    lines = env_throughput.table([told | found, told | {"error": "exit 1: no such thing"}]).splitlines()
+    assert lines[2] == "| ant-run | ovphysx | 64 | 2,000 | 500 | 25% | none |"
+    assert "no such thing" in lines[3]
+
+
+def test_env_throughput_counts_whole_batches():
+    calls = []
+    rate = env_throughput.rate(lambda: calls.append(1), 8, 0.01, torch.device("cpu"))
+    assert len(calls) % 4 == 0
+    assert 0 < rate <= 8 * len(calls) / 0.01
