@@ -56,7 +56,7 @@ SPEC = TaskSpec(
 )
 
 FALLEN_BELOW = 0.15  # [m] over the ground around the robot
-PACE = 0.8  # [m/s] that the reward asks for
+PACE = 1.0  # [m/s] that the reward asks for
 
 
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
@@ -73,8 +73,8 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
 
 
 def env_cfg() -> ManagerBasedRLEnvCfg:
-    """Scene and MDP. The rewards are those of `go2-velocity`, with a command that leads to the goal."""
-    from isaaclab.managers import EventTermCfg, ObservationTermCfg, TerminationTermCfg
+    """Scene and MDP. The rewards are those of `go2-velocity`, but for the one for getting nearer to the goal."""
+    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 
     from tasks import go2_velocity, locomotion, terms, terrain
 
@@ -91,7 +91,8 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
         goal={"goal": ObservationTermCfg(func=terrain.goal_in_base)},
         exteroception={"height_scan": ObservationTermCfg(func=terrain.height_scan, clip=(-1.0, 1.0))},
         events={"stand": EventTermCfg(func=terrain.stand_on_tile, mode="reset")},
-        rewards=locomotion.quadruped_rewards(tilt=-0.5, torque=-2e-4, steps=0.25),
+        rewards=locomotion.quadruped_rewards(tilt=-0.5, torque=-2e-4, steps=0.25)
+        | {"velocity": RewardTermCfg(func=terrain.progress, weight=1.5)},
         fallen=TerminationTermCfg(func=terrain.fallen, params={"height": FALLEN_BELOW}),
     )
 

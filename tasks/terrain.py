@@ -225,6 +225,19 @@ def goal_distance(env: GradedEnv) -> torch.Tensor:
     return (goal - env.scene["robot"].data.root_pos_w.torch[:, :2]).norm(dim=-1)
 
 
+def progress(env: GradedEnv) -> torch.Tensor:
+    """Speed towards the goal as a share of the command's, from -1 to 1, and 1 at the goal [N].
+
+    Linear, unlike the reward for a commanded velocity, so that the first step in the right direction pays (Cheng et
+    al. 2023, arXiv:2309.14341).
+    """
+    robot, twist = env.scene["robot"].data, env.command_manager.get_term("twist")
+    wanted = twist.command[:, :2]
+    velocity = quat_apply_inverse(yaw_quat(robot.root_quat_w.torch), robot.root_lin_vel_w.torch)[:, :2]
+    share = (velocity * wanted).sum(dim=-1) / wanted.square().sum(dim=-1).clamp(min=1e-6)
+    return torch.where(goal_distance(env) < twist.cfg.near, 1.0, share.clamp(-1.0, 1.0))
+
+
 def scan(env: GradedEnv) -> torch.Tensor:
     """Height of the base over the ground around it, at the points of a grid that turns with it [N, R] [m].
 
