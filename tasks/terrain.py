@@ -266,11 +266,15 @@ def fallen(env: GradedEnv, height: float, tilt: float = 1.2) -> torch.Tensor:
 
 
 def marks(env: GradedEnv) -> list[Mark]:
-    """A circle on the ground around the goal, green once the robot is there."""
+    """A circle on the ground around the goal, green once the robot is there, and a line over the base towards it."""
     from tasks import camera
 
     command = env.command_manager.get_term("twist")
     height = env.scene.terrain.height_at(command.goal)[:, None]
     center = torch.cat((command.goal, height), dim=-1) - env.scene.env_origins
     near = torch.full((env.num_envs,), command.cfg.near, device=env.device)
-    return [("lime" if bool(goal_distance(env)[0] < command.cfg.near) else "orange", camera.ring(center, near))]
+    base = env.scene["robot"].data.root_pos_w.torch - env.scene.env_origins
+    start = base + torch.tensor((0.0, 0.0, 0.2), device=env.device)
+    ahead = torch.nn.functional.normalize(center - start, dim=-1)
+    color = "lime" if bool(goal_distance(env)[0] < command.cfg.near) else "orange"
+    return [(color, camera.ring(center, near)), (color, torch.stack((start, start + ahead), dim=1))]
