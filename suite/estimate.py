@@ -11,7 +11,7 @@ from typing import Any
 
 import baselines
 import tasks
-from suite import plans
+from suite import plans, protocol
 from suite.display import duration
 from suite.matrix import Job
 from tasks.spec import GRADES
@@ -98,17 +98,29 @@ def summary(rows: Sequence[Row], devices: Sequence[str]) -> list[str]:
 
 def results(out: Path) -> dict[Path, dict[str, Any]]:
     """Every complete run in `out`: directory to what of its result is needed here."""
-    keys = ("task", "algo", "engine", "num_envs", "device", "env_steps", "wall_time_s", "evaluation_time_s", "episodes")
+    keys = ("task", "algo", "engine", "num_envs", "env_steps", "wall_time_s", "evaluation_time_s")
     found = {}
     for run in plans.run_dirs(out):
         if (result := run.read_result()) is not None:
-            found[run.path] = {key: result.get(key) for key in keys} | {"device": _kind_of(result)}
+            found[run.path] = {key: result.get(key) for key in keys}
+            found[run.path] |= {"device": _kind_of(result), "episodes": _episodes_of(result)}
     return found
 
 
 def _kind_of(result: Mapping[str, Any]) -> str:
     """The kind of device of a result, which has the device's name."""
     return "cuda" if result.get("device") in result["provenance"].get("gpus", ()) else "cpu"
+
+
+def _episodes_of(result: Mapping[str, Any]) -> int:
+    return sum(result["episodes"].values()) + sum(cell["episodes"] for cell in result.get("cells", {}).values())
+
+
+def _episodes(job: Job) -> int:
+    """How many episodes the evaluation of a job has."""
+    evaluation = job.setting["eval"]
+    cells = len(protocol.cells(tasks.get(job.task), evaluation["protocol"])) - len(GRADES)
+    return len(GRADES) * evaluation["episodes_per_grade"] + cells * evaluation["episodes_per_cell"]
 
 
 def estimate(jobs: Iterable[Job], done: Mapping[Path, Mapping[str, Any]], device: str) -> list[Row]:
@@ -118,7 +130,7 @@ def estimate(jobs: Iterable[Job], done: Mapping[Path, Mapping[str, Any]], device
         speed = speeds[tuple(result[key] for key in ("task", "algo", "engine", "num_envs", "device"))]
         if result["wall_time_s"] > 0:
             speed.train.append(result["env_steps"] / result["wall_time_s"])
-        speed.episode_s.append(result["evaluation_time_s"] / sum(result["episodes"].values()))
+        speed.episode_s.append((result["evaluation_time_s"] or 0.0) / result["episodes"])
     rows: dict[Path, Row] = {}
     for job in jobs:
         folder = job.run.path.parent
@@ -136,11 +148,10 @@ def estimate(jobs: Iterable[Job], done: Mapping[Path, Mapping[str, Any]], device
 def _each_s(job: Job, speed: Speed, device: str) -> float:
     guess = GUESSES[device]
     train = guess["replay" if job.algo in _REPLAY else "train"]
-    episodes = len(GRADES) * job.setting["eval"]["episodes_per_grade"]
     episode_s = tasks.get(job.task).max_episode_steps / guess["evaluate"]
     if speed.train:
         train = median(speed.train)
     if speed.episode_s:
         episode_s = median(speed.episode_s)
     steps = 0 if job.algo in baselines.reference_names() else job.env_steps
-    return guess["start_s"] + steps / train + episodes * episode_s
+    return guess["start_s"] + steps / train + _episodes(job) * episode_s

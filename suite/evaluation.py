@@ -57,7 +57,8 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgres
     An engine that crashes is tried once more; what is still missing then are episodes that failed.
 
     Raises:
-        EvaluationError: if the engine did not start, the disk is full, or the process was killed from outside.
+        EvaluationError: if the engine did not start, the disk or the GPU's memory is full, or the process was killed
+            from outside.
     """
     for last in (False, True):
         rows, markers, code = _run(protocol, policy, log, on_progress)
@@ -68,10 +69,12 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgres
             )
         if "done" in markers:
             break
-        if "started" not in markers or code == process.DISK_FULL or -code in _FROM_OUTSIDE:
-            raise EvaluationError(f"evaluation on {protocol.engine}: {process.reason(code, log)}")
+        reason = process.reason(code, log)
+        no_room = code == process.DISK_FULL or (code > 0 and process.out_of_memory(reason))
+        if "started" not in markers or no_room or -code in _FROM_OUTSIDE:
+            raise EvaluationError(f"evaluation on {protocol.engine}: {reason}")
         with open(log, "a") as file:
-            print(f"the engine crashed in the evaluation ({process.reason(code, log)}); last try: {last}", file=file)
+            print(f"the engine crashed in the evaluation ({reason}); last try: {last}", file=file)
     return _fill(protocol, rows)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from suite import devices
-from suite.process import Event, emitter, follow_parent, leave, limit_threads
+from suite.process import Event, emitter, follow_parent, leave, limit_threads, out_of_memory
 
 Emit = Callable[[Event], None]
 
@@ -71,6 +71,8 @@ def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> 
         try:
             obs, reward, terminated, truncated, extras = env.step(action)
         except Exception as error:
+            if out_of_memory(str(error)):
+                raise  # not the policy's doing
             print(f"the engine failed: {error!r}", file=sys.stderr, flush=True)
             emit({"marker": "crashed"})
             return

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from suite import cli, config, devices, estimate, plans, preflight, run, scheduler, status
+import tasks
+from suite import cli, config, devices, estimate, plans, preflight, protocol, run, scheduler, status
 from suite.display import Display, describe, overall
 from suite.errors import UserError, exit_code
 from suite.launch import NODE_LOST
@@ -32,7 +33,12 @@ def complete(job, env_steps=100_000, wall_time_s=100.0):
     run.episodes.touch()
     result = dict.fromkeys(RESULT_KEYS, 0) | {"task": job.task, "algo": job.algo, "engine": "torch", "device": "A CPU"}
     result |= {"num_envs": job.setting["train"]["num_envs"], "env_steps": env_steps, "wall_time_s": wall_time_s}
-    result |= {"evaluation_time_s": 32.0, "episodes": {"g1": 160, "g2": 160}, "provenance": {"gpus": []}}
+    result |= {
+        "evaluation_time_s": 32.0,
+        "episodes": {"g1": 160, "g2": 80},
+        "cells": {"all/mixed": {"episodes": 80}},
+        "provenance": {"gpus": []},
+    }
     write_json(run.result, result)
 
 
@@ -47,14 +53,15 @@ def test_dry_run_writes_nothing_and_says_where_its_times_come_from(tmp_path, cap
 
 
 def test_finished_runs_replace_the_shipped_table(tmp_path):
-    jobs = planned(tmp_path, "--seeds", "3")
+    jobs = planned(tmp_path, "--seeds", "3", "eval.protocol=nominal")
     for job in jobs[:2]:
         complete(job, wall_time_s=100.0 if job.algo == "ppo" else 0.0)
     ppo, random = estimate.estimate(jobs, estimate.results(tmp_path), "cpu")
     assert (ppo.runs, ppo.complete, ppo.runs_known) == (3, 1, 1)
     start = estimate.GUESSES["cpu"]["start_s"]
-    assert ppo.each_s == pytest.approx(start + jobs[0].env_steps / 1000 + 5 * 64 * 0.1)
-    assert random.each_s == pytest.approx(start + 5 * 64 * 0.1)
+    episodes = len(protocol.cells(tasks.get("toy-reach"), "nominal")) * 64
+    assert ppo.each_s == pytest.approx(start + jobs[0].env_steps / 1000 + episodes * 0.1)
+    assert random.each_s == pytest.approx(start + episodes * 0.1)
     assert ppo.left_s == 2 * ppo.each_s
     lines = estimate.summary([ppo, random], ["cpu", "cpu"])
     assert lines[0] == "6 runs: 2 complete, 4 to do"

@@ -196,11 +196,13 @@ def test_a_crash_fails_what_is_missing():
         ({"started", "crashed"}, 0, None),
         ({"started"}, -signal.SIGKILL, "killed by SIGKILL"),
         (set(), 1, "no such engine"),
+        ({"started"}, process.DISK_FULL, "No space left on device"),
+        ({"started"}, 1, "CUDA out of memory"),
     ],
 )
 def test_only_an_engine_that_crashes_twice_costs_episodes(tmp_path, monkeypatch, markers, code, said):
     log = tmp_path / "log"
-    log.write_text("no such engine\n")
+    log.write_text("CUDA out of memory\n" if said == "CUDA out of memory" else "no such engine\n")
     tries = []
     monkeypatch.setattr(evaluation, "_run", lambda *args: tries.append(1) or ([], markers, code))
     if said is not None:  # not the policy's doing: no result, and the next run tries again
