@@ -59,6 +59,7 @@ def parser() -> Parser:
     p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(ENGINES)} (physx)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: every GPU, else the CPU)")
     p.add_argument("--budget", default="auto", help="auto, smoke, quick or full (auto: full with a GPU, else smoke)")
+    p.add_argument("--init", type=Path, metavar="RUN", help="start from the policy of a complete run: .../seedK")
     p.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where the runs go (runs)")
     p.add_argument("--wandb", metavar="MODE", help="online, offline or disabled (online if logged in, else disabled)")
     p.add_argument("--dry-run", action="store_true", help="show the runs, what is complete, and the time that is left")
@@ -111,6 +112,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
         budget=names_of("budget", args.budget, ["auto", *config.BUDGETS])[0],
         overrides=tuple(rest),
         out=args.out,
+        init=args.init and args.init.resolve(),
         wandb=args.wandb or "",
         command=shlex.join(["python", "-m", "suite.run", *(sys.argv[1:] if argv is None else argv)]),
     )

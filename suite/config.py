@@ -29,7 +29,7 @@ BUDGETS = ("smoke", "quick", "full")
 _PROTOCOLS = {"smoke": "nominal", "quick": "quick", "full": "standard"}
 _CHECKPOINTS = {"smoke": 4, "quick": 8, "full": 16}
 
-LOCAL = ("physics", "device", "wandb", "command")
+LOCAL = ("physics", "device", "wandb", "command", "init")
 """Keys that say where and how a run is executed; changing one does not make another run."""
 
 _FINGERPRINT = "# identity sha256 "
@@ -45,6 +45,7 @@ _SET_BY_FLAG = {
     "engine": "--physics",
     "device": "--device",
     "wandb": "--wandb",
+    "train.init": "--init",
     "agent.num_envs": "train.num_envs=N",
     "agent.env_steps": "train.env_steps=N",
 }
@@ -56,6 +57,7 @@ class TrainConfig:
 
     No budget trains on fewer envs than it says, because that is another training. Where `min_envs` is set, one that ran
     out of GPU memory is tried again with half of them, down to this.
+    `init`: SHA-256 of the policy that the training starts from; empty for one from scratch.
     `curve`: at each checkpoint, and before the training, the policy is evaluated on every grade.
     """
 
@@ -64,6 +66,7 @@ class TrainConfig:
     env_steps: int = MISSING
     checkpoints: int = MISSING
     curve: bool = False
+    init: str = ""
 
 
 @dataclass
@@ -96,6 +99,7 @@ class RunConfig:
     device: str = MISSING
     wandb: str = MISSING
     command: str = MISSING
+    init: str = ""  # the run whose policy `train.init` names
 
 
 def evaluation(protocol: str) -> EvaluationConfig:
@@ -178,7 +182,8 @@ def settable(config: DictConfig) -> dict[str, Any]:
 def changes(default: DictConfig, config: DictConfig) -> dict[str, Any]:
     """Overridable key to value, where the value is not the default."""
     before = settable(default)
-    return {key: value for key, value in settable(config).items() if before.get(key) != value}
+    changed = {key: value for key, value in settable(config).items() if before.get(key) != value}
+    return changed | ({"train.init": config.train.init} if config.train.init else {})
 
 
 def digest(overrides: dict[str, Any]) -> str:

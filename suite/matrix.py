@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 import baselines
 import suite
 import tasks
+from baselines import warm_start
 from suite import config as configs
 from suite.errors import UserError, first_line, unknown
-from suite.rundir import RunDir
+from suite.rundir import RunDir, sha256
 from tasks import engines
 from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
 
@@ -37,6 +38,7 @@ class Request:
     out: Path
     wandb: str
     command: str
+    init: Path | None = None  # a run whose policy the trainings start from
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,9 @@ def plan(request: Request) -> list[Job]:
 
     Raises:
         UserError: for an override that nothing has, an engine that is missing, an algorithm, level or teacher that a
-            task cannot use, or a run directory that holds another run.
+            task cannot use, a policy to start from that does not fit, or a run directory that holds another run.
     """
+    init = {} if request.init is None else {"train.init": initial_policy(request.init)}
     # In two parts, the teacher's and the rest: thousands of configurations take too long to compose as a whole.
     of_teacher = [item for item in request.overrides if item.startswith("curriculum.")]
     of_rest = [item for item in request.overrides if item not in of_teacher]
@@ -112,11 +115,16 @@ def plan(request: Request) -> list[Job]:
                 continue
             trained = algo not in baselines.reference_names()
             own = _compose(configs.defaults(spec, algo, request.budget), of_rest)
+            if trained and request.init is not None:
+                _check_init(request.init, spec, algo, own.config)
+            started = init if trained else {}
             composed += [own, *(teachers.values() if trained else ())]
             for curriculum in request.curricula:
                 teacher = (teachers if trained else untaught)[curriculum]
                 unused &= own.unused | (teacher.unused if trained else keys_of_teacher)
                 base = own.content | {"curriculum": teacher.content["curriculum"]}
+                if started:
+                    base |= {"init": str(request.init), "train": base["train"] | {"init": init["train.init"]}}
                 for physics, level in itertools.product(request.physics, request.levels):
                     where = {
                         "physics": physics,
@@ -125,7 +133,7 @@ def plan(request: Request) -> list[Job]:
                         "wandb": request.wandb,
                         "command": request.command,
                     }
-                    settings.append((base | where, own.changes | teacher.changes))
+                    settings.append((base | where, own.changes | teacher.changes | started))
     if unused:
         known = sorted({key for part in composed for key in configs.settable(part.config)})
         raise unknown("config key", sorted(unused)[0], known, list_all=False)
@@ -159,6 +167,23 @@ def levels(spec: TaskSpec) -> list[str]:
     """Randomisation levels at which something in the task moves, and r0."""
     moved = {level for factor in spec.factors for level in factor.ranges}
     return [level for level in RANDOMIZATION_LEVELS if level == "r0" or level in moved]
+
+
+def initial_policy(init: Path) -> str:
+    """SHA-256 of the policy of the run `init`. Raises `UserError` unless the run is complete and the policy is its."""
+    run = RunDir(init)
+    if (result := run.read_result()) is None:
+        raise UserError(f"--init {init} is no complete run (no valid result.json); name a run directory: .../seedK")
+    if (digest := sha256(run.policy)) != result["policy_sha256"]:
+        raise UserError(f"--init {init}: {run.policy} is not the policy that result.json names by policy_sha256")
+    return digest
+
+
+def _check_init(init: Path, spec: TaskSpec, algo: str, config: DictConfig) -> None:
+    try:
+        warm_start.check(RunDir(init).policy, spec, algo, config.agent)
+    except warm_start.WarmStartError as error:
+        raise UserError(f"--init {init}: {first_line(error)}") from None
 
 
 def _check_level(spec: TaskSpec, level: str) -> None:

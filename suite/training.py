@@ -16,7 +16,8 @@ import curricula
 import tasks
 from suite import config as configs
 from suite import devices
-from suite.errors import first_line
+from suite.errors import UserError, first_line
+from suite.matrix import initial_policy
 from suite.process import STOPPED, StopRequest, emitter, follow_parent, leave, limit_threads
 from suite.rundir import RunDir
 
@@ -88,6 +89,8 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> boo
     identity = {key: config[key] for key in ("suite_version", "engine", "randomization")}
     identity |= {"curriculum": OmegaConf.to_container(config.curriculum), "device": env.device.type}
     learner = make_learner(config.algo, env, config.agent, config.seed, teacher, identity)
+    if config.train.init:
+        _warm_start(config, learner)
     if not _loop(config, run, report, learner, teacher, clock):
         return False
     learner.export(run.policy)
@@ -148,6 +151,16 @@ def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, t
             if stop.came and learner.env_steps < total:
                 return False
     return True
+
+
+def _warm_start(config: DictConfig, learner: Learner) -> None:
+    from baselines import warm_start
+
+    run = RunDir(Path(config.init))
+    if initial_policy(run.path) != config.train.init:
+        raise UserError(f"--init {run.path} has another policy now than when this training was planned")
+    # Its statistics are of as many observations as it was trained on.
+    warm_start.load(learner, run.policy, run.read_result()["env_steps"])
 
 
 def _restore(learner: Learner, file: Path) -> None:

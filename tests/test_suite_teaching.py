@@ -5,12 +5,17 @@ import hashlib
 import pyarrow.parquet as pq
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import tasks
+from baselines import config, warm_start
+from baselines.learner import make_learner
 from baselines.learner_base import Learner
 from suite import cli, curriculum_figure, training
+from suite.errors import UserError
 from suite.matrix import plan
 from suite.probe import first_episodes
+from suite.rundir import RESULT_KEYS, write_json
 from tasks.spec import GRADES
 
 SMALL = ["train.num_envs=32", "train.env_steps=8192", "train.checkpoints=4", "agent.hidden_sizes=[16]"]
@@ -120,3 +125,61 @@ def test_the_picture_of_a_curriculum_has_a_panel_per_parameter(tmp_path):
     labels = [axes.get_ylabel() for axes in figure.axes]
     assert labels[:5] == ["difficulty", "difficulty", "difficulty", "mass", "wind"]
     figure.savefig(tmp_path / "figure.png")
+
+
+@pytest.mark.parametrize("algo", ["ppo", "a2c", "sac", "td3", "dqn"])
+def test_a_training_starts_where_another_ended(tmp_path, algo):
+    cfg = OmegaConf.merge(config.load(algo, "toy-reach", "smoke"), {"num_envs": 8, "hidden_sizes": [8, 8]})
+    env = tasks.get("toy-reach").build(8, "cpu", "torch")
+    first, second = (make_learner(algo, env, cfg, seed, teacher=None) for seed in (0, 1))
+    first.norm.update(torch.randn(100, env.spec.obs_dim) + 3.0)
+    first.export(tmp_path / "first")
+    warm_start.check(tmp_path / "first", env.spec, algo, cfg)
+    warm_start.load(second, tmp_path / "first", 1000)
+    second.export(tmp_path / "second")
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    assert second.norm.count == 1000
+    for pair in getattr(getattr(second.algorithm, "_lagged_networks", None), "_lagged_network_pairs", ()):
+        assert all(torch.equal(a, b) for a, b in zip(pair.target.parameters(), pair.source.parameters(), strict=True))
+
+
+def complete(run, env_steps=8192):
+    """Make a trained run look complete."""
+    run.episodes.touch()
+    result = dict.fromkeys(RESULT_KEYS) | {"env_steps": env_steps, "policy_sha256": policy(run)}
+    write_json(run.result, result)
+    return run
+
+
+def test_warm_start_of_a_run(tmp_path):
+    source = complete(train(tmp_path, "none", "train.curve=true"))
+    warm = train(tmp_path, "none", "train.curve=true", "--init", str(source.path))
+    assert warm.path != source.path
+    before, after = (pq.read_table(run.curve).to_pylist() for run in (source, warm))
+    assert [row["success"] for row in after[:5]] == [row["success"] for row in before[-5:]]
+    assert [row["return_mean"] for row in after[:5]] == [row["return_mean"] for row in before[-5:]]
+    assert policy(warm) != policy(source)
+    source.policy.write_bytes(source.policy.read_bytes() + b" ")
+    with pytest.raises(UserError, match="is not the policy that"):
+        prepared(tmp_path, "none", "--init", str(source.path))
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        (("agent.hidden_sizes=[32]",), "its layers is"),
+        (("agent.obs_norm=false",), "was trained with obs_norm"),
+        (("agent.activation=tanh",), "its layers is"),
+        (("--algo", "sac", "agent.layer_norm=false", "agent.activation=elu"), "its squash is clip, expected tanh"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused_before_training(tmp_path, rest, said):
+    source = complete(train(tmp_path / "source", "none"))
+    with pytest.raises(UserError, match=said) as error:
+        prepared(tmp_path / "other", "none", "--init", str(source.path), *rest)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_that_is_not_complete_cannot_be_started_from(tmp_path):
+    with pytest.raises(UserError, match="is no complete run"):
+        prepared(tmp_path, "none", "--init", str(tmp_path / "nowhere"))
