@@ -49,15 +49,18 @@ def load(learner: Learner, path: Path, observations: int) -> None:
     if hasattr(learner.algorithm, "_lagged_networks"):
         learner.algorithm._lagged_networks.full_parameter_update()
     if learner.norm is not None:
-        learner.norm.mean.copy_(tensors["obs_mean"])
-        learner.norm.var.copy_(tensors["obs_var"])
+        seen = len(tensors["obs_mean"])
+        learner.norm.mean[:seen] = tensors["obs_mean"]
+        learner.norm.var[:seen] = tensors["obs_var"]
+        if seen < learner.env.spec.obs_dim:  # what only critics see has no statistics in the file: it needs them soon
+            observations = min(observations, learner.steps_per_iteration)
         learner.norm.count.fill_(observations)
 
 
 def _expected(spec: TaskSpec, algo: str, cfg: DictConfig) -> dict[str, Any]:
     """What the header of the policy file has to say; see `baselines.policy.save_policy`."""
     layers: list[list[Any]] = []
-    width = spec.obs_dim
+    width = spec.policy_dim
     for size in cfg.hidden_sizes:
         layers += [["linear", width, size], *([["layer_norm", size]] if cfg.layer_norm else []), [cfg.activation]]
         width = size

@@ -1,5 +1,6 @@
 """Trainings with a teacher, in this process: interrupted ones, what is recorded, and the curve by grade."""
 
+import dataclasses
 import hashlib
 
 import pyarrow.parquet as pq
@@ -141,6 +142,20 @@ def test_a_training_starts_where_another_ended(tmp_path, algo):
     assert second.norm.count == 1000
     for pair in getattr(getattr(second.algorithm, "_lagged_networks", None), "_lagged_network_pairs", ()):
         assert all(torch.equal(a, b) for a, b in zip(pair.target.parameters(), pair.source.parameters(), strict=True))
+
+
+def test_statistics_of_what_only_a_critic_sees_come_soon(tmp_path):
+    terms = tasks.get("toy-reach").observations
+    spec = dataclasses.replace(tasks.get("toy-reach"), observations=terms[:2], critic_observations=terms[2:])
+    cfg = OmegaConf.merge(config.load("ppo", "toy-reach", "smoke"), {"num_envs": 8, "horizon": 16})
+    first, second = (make_learner("ppo", spec.build(8, "cpu", "torch"), cfg, seed, teacher=None) for seed in (0, 1))
+    first.norm.update(torch.randn(100, spec.obs_dim) + 3.0)
+    first.export(tmp_path / "first")
+    warm_start.check(tmp_path / "first", spec, "ppo", cfg)
+    warm_start.load(second, tmp_path / "first", 10**6)
+    assert second.norm.mean[:4].equal(first.norm.mean[:4])
+    assert second.norm.mean[4:].eq(0.0).all()
+    assert second.norm.count == 128  # one rollout
 
 
 def complete(run, env_steps=8192):
