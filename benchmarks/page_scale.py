@@ -2,9 +2,9 @@
 
     python -m benchmarks.page_scale --work FOLDER [--entries 1000] [--tasks 20] [--seeds 1]
 
-Makes ENTRIES x TASKS x SEEDS run directories of five grades in FOLDER (kept for the next call), then builds the site with
-`python -m leaderboard.build` as a user would, then opens pages in headless Chromium: from the request to the second
-frame after the page has loaded.
+Makes ENTRIES x TASKS x SEEDS run directories of five grades in FOLDER (kept for the next call), then builds the site
+with `python -m leaderboard.build` as a user would, then opens pages in headless Chromium: from the request to the
+second frame after the page has loaded.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import suite
-from leaderboard import intervals, parallel, statistics
+from leaderboard import curricula, intervals, parallel, statistics
 from leaderboard import runs as runs_module
 from leaderboard.intervals import Difference, Spread
 from leaderboard.runs import Entry, Evaluation, Run, Skipped
@@ -25,6 +25,7 @@ SEEDS_TO_RANK = 5
 BUDGETS = ("full", "quick", "smoke")  # in the order of the page; any others follow
 PARALLEL_FROM = 100  # ranking rows
 SIGNIFICANT = 0.05
+THRESHOLD = 0.5  # success that a curriculum has to reach
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Board:
     engines: tuple[EngineRow, ...]
     runs: tuple[Run, ...]
     skipped: tuple[Skipped, ...]
+    curricula: tuple[curricula.Comparison, ...] = ()  # of the runs with a curve by grade
 
     @property
     def newest(self) -> datetime:
@@ -128,7 +130,8 @@ class Board:
 def load(root: Path) -> Board:
     """Read all run directories under `root` and compute their board, which may be empty. Raises `OSError`."""
     found = runs_module.find(root)
-    return make(found.runs, found.skipped)
+    curves = [(run, curve) for run in found.runs if (curve := curricula.read_curve(root / run.path)) is not None]
+    return replace(make(found.runs, found.skipped), curricula=tuple(curricula.compare(curves, THRESHOLD)))
 
 
 def make(runs: Iterable[Run], skipped: Iterable[Skipped] = ()) -> Board:

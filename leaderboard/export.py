@@ -40,7 +40,7 @@ TABLES = {
     "cells": {
         "task": pa.string(),
         **ENTRY,
-        **{"seed": pa.int64(), "evaluation_engine": pa.string(), "cell": pa.string(), "value": pa.float64()},
+        **{"seed": pa.int64(), "evaluation_engine": pa.string(), "cell": pa.string()},
         **{"episodes": pa.int64(), "successes": pa.int64(), "violations": pa.string()},
     },
     "runs": {
@@ -227,7 +227,6 @@ def _cell_rows(board: Board) -> Iterator[ROW]:
                     "seed": run.seed,
                     "evaluation_engine": e.engine,
                     "cell": name,
-                    "value": _number(float(c.values[i])),
                     "episodes": int(c.episodes[i]),
                     "successes": int(c.successes[i]),
                     "violations": _dump(over),

@@ -174,8 +174,8 @@ def magnitudes(
             if factor in shades:
                 axes.axvspan(*shades[factor], color=SHADE, linewidth=0)
             for i, (row, number) in enumerate(zip(rows, series, strict=True)):
-                for found in (f for f in row.factors if f.name == factor):
-                    x = found.values if np.isfinite(found.values).all() else range(len(found.values))
+                for found in (f for f in row.factors if f.name == factor and f.values):
+                    x = found.values
                     before = len(axes.collections)
                     sns.lineplot(x=x, y=[e.value for e in found.success], ax=axes, **_line(number))
                     limits = [e.low for e in found.success], [e.high for e in found.success]

@@ -234,13 +234,13 @@ def grade_rows(e: Evaluation) -> list[tuple[str, Estimate, int, int, float]]:
     ]
 
 
-def cell_rows(e: Evaluation) -> list[tuple[str, float, Estimate, int, int, list[float]]]:
-    """Each cell of one run: name, factor's value, success with Wilson's interval, counts, violations per episode."""
+def cell_rows(e: Evaluation) -> list[tuple[str, Estimate, int, int, list[float]]]:
+    """Each cell of one run: name, success with Wilson's interval, counts, violations per episode."""
     c = e.cells
     low, high = wilson_interval(c.successes, c.episodes)
     steps_over = [values / c.episodes for values in c.violations.values()]
     return [
-        (name, float(c.values[i]), Estimate(k / n, low[i], high[i]), int(k), int(n), [float(v[i]) for v in steps_over])
+        (name, Estimate(k / n, low[i], high[i]), int(k), int(n), [float(v[i]) for v in steps_over])
         for i, (name, k, n) in enumerate(zip(c.names, c.successes, c.episodes, strict=True))
     ]
 

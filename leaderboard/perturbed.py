@@ -10,14 +10,14 @@ from functools import partial
 import numpy as np
 
 from leaderboard import robustness
-from leaderboard.board import EngineRow, Estimate, TaskRow, generator
+from leaderboard.board import EngineRow, Estimate, TaskRow, estimate, generator
 from leaderboard.intervals import success_interval
 from leaderboard.robustness import Counts
 
 
 @dataclass(frozen=True)
 class FactorRow:
-    """One factor alone, from the smallest value to the largest: success, its area, and what is kept of the nominal."""
+    """One factor alone: what is kept of nominal success, the area under the magnitude curve, and success by value."""
 
     name: str
     values: tuple[float, ...]
@@ -63,7 +63,6 @@ def counts(row: TaskRow) -> Counts | None:
         names=names,
         successes=np.stack([c.successes[p] for c, p in zip(cells, places, strict=True)]),
         episodes=np.stack([c.episodes[p] for c, p in zip(cells, places, strict=True)]),
-        values=np.median([c.values[p] for c, p in zip(cells, places, strict=True)], axis=0),
         reference=reference,
         violations={m: np.stack([c.violations[m][p] for c, p in zip(cells, places, strict=True)]) for m in limits},
     )
@@ -95,17 +94,14 @@ def _robust_row(row: TaskRow, c: Counts, others: Sequence[EngineRow]) -> RobustR
 
     factors = []
     for name in robustness.factors(c.names):
-        cells = robustness.group(c.names, f"factor/{name}")
-        values = c.values[cells]
-        order = cells[np.argsort(values, kind="stable")] if np.isfinite(values).all() else cells
-        area = partial(robustness.area, names=c.names, values=c.values, factor=name)
+        values, at = _by_value(row, name)
         factors.append(
             FactorRow(
                 name=name,
-                values=tuple(float(v) for v in c.values[order]),
-                success=tuple(success[i] for i in order),
+                values=values,
+                success=at,
                 retention=kept(f"factor/{name}"),
-                area=interval(area),
+                area=interval(partial(robustness.area, names=c.names, factor=name, reference=c.reference)),
             )
         )
     groups = [n for n in c.names if n.startswith("category/") or n in ("all/mixed", "held_out/mixed")]
@@ -134,6 +130,18 @@ def _robust_row(row: TaskRow, c: Counts, others: Sequence[EngineRow]) -> RobustR
     )
 
 
+def _by_value(row: TaskRow, factor: str) -> tuple[tuple[float, ...], tuple[Estimate, ...]]:
+    """The values of a factor that all runs of the row have episodes at, and success there; nothing if unknown."""
+    points = [run.evaluation.cells.points.get(factor) for run in row.runs]
+    if any(p is None or not np.array_equal(p[:, 0], points[0][:, 0]) for p in points):
+        return (), ()
+    stacked = np.stack(points)
+    k, n = stacked[:, :, 1], stacked[:, :, 2]
+    success = (k / n).mean(axis=0)
+    low, high = success_interval(k, n)
+    return tuple(map(float, points[0][:, 0])), tuple(map(estimate, success, low, high))
+
+
 def _across(engines: EngineRow) -> Estimate:
     """Mean success over the grades on the other engine ÷ that on the own one, over the same seeds."""
     sides = [
@@ -144,7 +152,6 @@ def _across(engines: EngineRow) -> Estimate:
         names=("nominal/own", "other"),
         successes=np.stack([[e.successes.sum() for e in side] for side in sides], axis=1),
         episodes=np.stack([[e.episodes.sum() for e in side] for side in sides], axis=1),
-        values=np.full(2, np.nan),
         reference="own",
         violations={},
     )

@@ -21,7 +21,7 @@ FRACTION = 0.1  # of the cells, for CVaR
 
 @dataclass(frozen=True)
 class Counts:
-    """One entry on one task: integer arrays [seeds, cells]; `values` [cells] as in `runs.Cells`.
+    """One entry on one task: integer arrays [seeds, cells].
 
     `reference` is the grade that perturbed cells are at, and `violations` steps over each safety limit [seeds, cells].
     """
@@ -29,7 +29,6 @@ class Counts:
     names: tuple[str, ...]
     successes: np.ndarray
     episodes: np.ndarray
-    values: np.ndarray
     reference: str
     violations: dict[str, np.ndarray]
 
@@ -51,19 +50,14 @@ def retention(rates: np.ndarray, names: Sequence[str], prefix: str, reference: s
     return np.divide(perturbed, nominal, out=np.full_like(perturbed, np.nan), where=nominal > 0)
 
 
-def area(rates: np.ndarray, names: Sequence[str], values: np.ndarray, factor: str) -> np.ndarray:
-    """Area under success against the factor's value, its magnitudes' range counted as 1 (trapezoids).
+def area(rates: np.ndarray, names: Sequence[str], factor: str, reference: str) -> np.ndarray:
+    """Area under success against magnitude, from 0 (nominal, at the same grade) to 1, by trapezoids.
 
-    Without known values the magnitudes count as equally far apart.
+    The magnitudes are equally far apart, as the protocol's are.
     """
-    cells = group(names, f"factor/{factor}")
-    x = values[cells]
-    if not np.isfinite(x).all() or np.ptp(x) == 0:
-        x = np.arange(len(cells), dtype=float)
-    order = np.argsort(x, kind="stable")
-    if len(cells) == 1:
-        return rates[..., cells[0]]
-    return np.trapezoid(rates[..., cells[order]], x[order], axis=-1) / np.ptp(x)
+    nominal = rates[..., [names.index(f"nominal/{reference}")]]
+    curve = np.concatenate([nominal, rates[..., group(names, f"factor/{factor}")]], axis=-1)
+    return np.trapezoid(curve, dx=1 / (curve.shape[-1] - 1), axis=-1)
 
 
 def worst_factor(rates: np.ndarray, names: Sequence[str], reference: str) -> np.ndarray:

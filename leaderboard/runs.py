@@ -27,6 +27,7 @@ RUN_FILES = {"result.json", "status.json", "config.yaml", "provenance.json"}
 EPISODE_COLUMNS = ("task", "algo", "grade", "return", "length", "success", "engine")
 CELL = re.compile(r"nominal/g[1-5]|(factor/[a-z0-9_.-]{1,64}/[0-9]|category/[a-z]{1,64}|all/mixed|held_out/mixed)")
 CURVE_POINTS = 80
+MAX_POINTS = 40  # values of a factor; the protocol has two at each of five magnitudes
 PARALLEL_FROM = 400  # run directories; below, starting processes takes longer than it saves
 
 
@@ -46,17 +47,17 @@ class Entry:
 class Cells:
     """Episodes by cell of the robustness protocol; arrays [cells], in the order of `names`, which are sorted.
 
-    `values` has the value of the factor of a `factor/<name>/<magnitude>` cell, NaN elsewhere. `violations` has the
-    steps over each safety limit, summed over a cell's episodes. `reference` is the grade of all cells but the nominal
-    ones; empty where there are no others.
+    `violations` has the steps over each safety limit, summed over a cell's episodes. `reference` is the grade of all
+    cells but the nominal ones; empty where there are no others. `points` has, for each factor with cells of its own,
+    the values that its episodes had with their successes and episodes, [values, 3], from the lowest value.
     """
 
     names: tuple[str, ...]
     reference: str
     successes: np.ndarray
     episodes: np.ndarray
-    values: np.ndarray
     violations: Mapping[str, np.ndarray]
+    points: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -278,10 +279,13 @@ def _read_cells(path: Path, table: pa.Table, grade: np.ndarray, success: np.ndar
         raise Unusable(f"{path.name} has perturbed episodes of more than one grade")
     size = len(names)
     episodes = np.bincount(codes, minlength=size)
-    values = np.full(size, np.nan)
-    for i, name in enumerate(names):
-        if name.startswith("factor/") and (column := f"factor.{name.split('/')[1]}") in table.column_names:
-            values[i] = np.median(_floats(path, table, column)[codes == i])
+    points = {}
+    for factor in sorted({name.split("/")[1] for name in names if name.startswith("factor/")}):
+        if (column := f"factor.{factor}") in table.column_names:
+            here = np.isin(codes, [i for i, name in enumerate(names) if name.startswith(f"factor/{factor}/")])
+            values, which = np.unique(_floats(path, table, column)[here], return_inverse=True)
+            if len(values) <= MAX_POINTS and np.isfinite(values).all():
+                points[factor] = np.stack([values, np.bincount(which, success[here]), np.bincount(which)], axis=1)
     violations = {}
     for column in (c for c in table.column_names if c.startswith("violation.")):
         steps = _floats(path, table, column)
@@ -294,8 +298,8 @@ def _read_cells(path: Path, table: pa.Table, grade: np.ndarray, success: np.ndar
         reference=GRADES[at[0]] if len(at) else "",
         successes=np.bincount(codes[success], minlength=size)[order],
         episodes=episodes[order],
-        values=values[order],
         violations={limit: steps[order] for limit, steps in sorted(violations.items())},
+        points=points,
     )
     return cells, nominal
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import suite
+from suite.protocol import VERSION
 
 SCHEMA = 1
 GRADES = ("g1", "g2", "g3", "g4", "g5")
@@ -116,6 +117,8 @@ def check_result(result: Mapping[str, Any]) -> None:
     if result.get("suite_version") != suite.__version__:
         version = result.get("suite_version")
         raise Unusable(f"of suite version {version!r}; this leaderboard is of {suite.__version__}")
+    if isinstance(named := result.get("protocol"), dict) and named.get("version") != VERSION:
+        raise Unusable(f"evaluated by protocol version {named.get('version')!r}; this leaderboard is of {VERSION}")
     present = {name: rule for name, rule in OPTIONAL_FIELDS.items() if name in result}
     _check_fields(result, "result.json", RESULT_FIELDS | present)
 

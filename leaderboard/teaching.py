@@ -6,11 +6,23 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
 
-from leaderboard import intervals
-from leaderboard.board import Board, TaskRow, counts, is_reference
+import numpy as np
+
+from leaderboard import curricula, intervals
+from leaderboard.board import THRESHOLD, Board, TaskRow, counts, is_reference
 from leaderboard.intervals import Difference
 
 BASELINES = ("none", "uniform")
+MEASURES = (  # field of `curricula.Metrics`, heading, what it is, and factor to the unit that is shown
+    ("steps_to_threshold", "M steps to 50", "million env steps until success over all grades reaches 50 percent", 1e-6),
+    ("seconds_to_threshold", "s to 50", "seconds until then, the teacher's own included", 1.0),
+    ("jump_start", "Jump-start", "success early in the training, percent", 100.0),
+    ("asymptote", "Asymptote", "success at its end, percent", 100.0),
+    ("area", "Area", "mean success along the training, percent", 100.0),
+    ("forgetting", "Forgetting", "points of success that were lost on lower grades", 100.0),
+    ("transfer", "Transfer", "to higher grades, points", 100.0),
+    ("teacher_share", "Teacher %", "share of the training's time, percent", 100.0),
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +31,16 @@ class Taught:
 
     row: TaskRow
     against: dict[str, Difference]
-    measures: tuple[tuple[float | None, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Along:
+    """One curriculum along the training: means over seeds, and differences of area to the baselines, same seeds."""
+
+    curriculum: str
+    seeds: int
+    cells: tuple[tuple[float | None, str], ...]
+    against: dict[str, float]
 
 
 def context(board: Board) -> dict[str, Any]:
@@ -34,7 +55,27 @@ def context(board: Board) -> dict[str, Any]:
             title = " · ".join((entry.algo, entry.randomization, entry.engine, entry.budget))
             shown.append((title, task, [_taught(row, rows) for row in rows]))
     present = {c.row.entry.curriculum for _, _, rows in shown for c in rows}
-    return {"groups": shown, "baselines": [b for b in BASELINES if b in present], "measures": [], "figures": []}
+    return {
+        "groups": shown,
+        "baselines": [b for b in BASELINES if b in present],
+        "threshold": THRESHOLD,
+        "measures": [(title, explained) for _, title, explained, _ in MEASURES],
+        "comparisons": [(c, [_along(row) for row in c.rows]) for c in board.curricula if len(c.rows) > 1],
+    }
+
+
+def _along(row: curricula.Row) -> Along:
+    cells = []
+    for name, _, _, scale in MEASURES:
+        values = np.array([getattr(m, name) for m in row.metrics])
+        known = values[np.isfinite(values)]
+        missed = f" ({len(known)} of {len(values)})" if 0 < len(known) < len(values) else ""
+        mean = float(known.mean()) if len(known) else None
+        cells.append((mean, "never" if mean is None else f"{mean * scale:.3g}{missed}"))
+    differences = {
+        name: float(d.area) for name, d in row.differences.items() if name in BASELINES and np.isfinite(d.area)
+    }
+    return Along(row.curriculum, len(row.seeds), tuple(cells), differences)
 
 
 def _taught(row: TaskRow, rows: list[TaskRow]) -> Taught:

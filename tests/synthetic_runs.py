@@ -57,11 +57,12 @@ def write_run(
     episodes: int = 64,
     engines: tuple[str, ...] = (),
     perturbed: bool = False,
+    curve: bool = False,
     provenance: dict | None = None,
 ) -> Path:
     """Write one run directory. `skill` is the log-odds of success at g1; each grade costs one.
 
-    `perturbed` adds the cells of a robustness protocol. Returns the run's path.
+    `perturbed` adds the cells of a robustness protocol, `curve` the curve by grade. Returns the run's path.
     """
     overrides = overrides or {}
     name = f"{curriculum}-{randomization}-{engine}-{budget}"
@@ -84,6 +85,8 @@ def write_run(
         )
     if trained:
         _write_progress(folder, rng, skill, env_steps)
+    if curve:
+        _write_curve(folder, skill, env_steps)
     (folder / "policy.safetensors").write_bytes(rng.bytes(256))
     command = f"python -m suite.run --task {task} --algo {algo} --seeds {seed + 1} --budget {budget} --physics {engine}"
     whole = {**PROVENANCE, "command": command, "started": started, "ended": ended, **(provenance or {})}
@@ -170,7 +173,9 @@ def write_board(out: Path) -> None:
         write_run(out, task, "zero", skill=-4.0 + ease, budget="full", trained=False)
         for seed in range(5):
             for curriculum, gain in (("none", 0.0), ("uniform", 0.3), ("staged", 1.2), ("alp_gmm", 0.9)):
-                write_run(out, task, "ppo", seed, skill=1.0 + ease + gain, budget="smoke", curriculum=curriculum)
+                write_run(
+                    out, task, "ppo", seed, skill=1 + ease + gain, budget="smoke", curriculum=curriculum, curve=True
+                )
     for seed in range(2):
         overrides = {"algorithm.gae_lambda": 0.9, "train.num_envs": 1024}
         write_run(out, "cartpole-balance", "ppo", seed, skill=3.5, budget="smoke", overrides=overrides)
@@ -259,6 +264,25 @@ def _write_progress(folder: Path, rng: np.random.Generator, skill: float, env_st
     bins = {f"success_bin_{i}": np.where(i == 0, success, np.nan) for i in range(10)}
     curriculum = {"env_steps": progress["env_steps"], "difficulty_mean": np.zeros(steps.size), **bins}
     pq.write_table(pa.table(curriculum), folder / "curriculum.parquet")
+
+
+def _write_curve(folder: Path, skill: float, env_steps: int) -> None:
+    points = []
+    for done in (0.0, 0.25, 0.5, 0.75, 1.0):
+        for i, grade in enumerate(GRADES):
+            success = done * (skill - i > 0) * (1 - 0.1 * i)
+            points.append(
+                {
+                    "env_steps": int(done * env_steps),
+                    "wall_time_s": done * env_steps / 2500,
+                    "teacher_time_s": done * env_steps / 1e6,
+                    "grade": grade,
+                    "episodes": 32,
+                    "success": success,
+                    "return_mean": 100 * success,
+                }
+            )
+    pq.write_table(pa.Table.from_pylist(points), folder / "curve.parquet")
 
 
 def _sha256(path: Path) -> str:

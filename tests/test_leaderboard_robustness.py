@@ -10,7 +10,6 @@ NAMES = (
     *("factor/noise/0", "factor/noise/1", "held_out/mixed", "nominal/g1", "nominal/g3"),
 )
 RATES = np.array([0.2, 0.4, 0.6, 0.8, 0.4, 0.5, 0.1, 0.3, 0.9, 0.8])
-VALUES = np.array([np.nan, np.nan, 0.5, 1.0, 2.5, np.nan, np.nan, np.nan, np.nan, np.nan])
 
 
 def counts(seeds=5, episodes=100):
@@ -18,7 +17,7 @@ def counts(seeds=5, episodes=100):
     n = np.full((seeds, len(NAMES)), episodes)
     k = rng.binomial(n, np.clip(RATES + rng.normal(0, 0.05, (seeds, 1)), 0, 1))
     violations = {"speed": rng.poisson(2.0, n.shape) * episodes}
-    return Counts(NAMES, k, n, VALUES, "g3", violations)
+    return Counts(NAMES, k, n, "g3", violations)
 
 
 def test_retention_is_perturbed_by_nominal_at_the_reference_grade():
@@ -27,12 +26,10 @@ def test_retention_is_perturbed_by_nominal_at_the_reference_grade():
     assert np.isnan(robustness.retention(RATES * 0, NAMES, "held_out", "g3"))
 
 
-def test_area_is_under_success_by_value_and_by_place_without_values():
-    expected = (0.5 * 0.7 + 1.5 * 0.6) / 2.0  # trapezoids from 0.5 to 1.0 and from 1.0 to 2.5
-    assert robustness.area(RATES, NAMES, VALUES, "mass") == pytest.approx(expected)
-    assert robustness.area(RATES, NAMES, VALUES, "noise") == pytest.approx(0.3)
-    backwards = np.where(np.isnan(VALUES), np.nan, -VALUES)
-    assert robustness.area(RATES, NAMES, backwards, "mass") == pytest.approx(expected)
+def test_area_is_under_success_from_nominal_to_the_last_magnitude():
+    expected = (0.5 * 0.8 + 0.6 + 0.8 + 0.5 * 0.4) / 3  # trapezoids over 0, 1/3, 2/3 and 1
+    assert robustness.area(RATES, NAMES, "mass", "g3") == pytest.approx(expected)
+    assert robustness.area(np.ones_like(RATES), NAMES, "noise", "g3") == pytest.approx(1)
 
 
 def test_worst_factor_and_cvar():
@@ -45,7 +42,7 @@ def test_functions_keep_leading_axes():
     batch = np.stack([RATES, RATES / 2])
     for f in (
         lambda r: robustness.retention(r, NAMES, "factor/mass", "g3"),
-        lambda r: robustness.area(r, NAMES, VALUES, "mass"),
+        lambda r: robustness.area(r, NAMES, "mass", "g3"),
         lambda r: robustness.worst_factor(r, NAMES, "g3"),
         robustness.cvar_of_cells,
     ):

@@ -71,6 +71,8 @@ def test_reference_policies_have_no_curve(tmp_path):
     [
         ({"schema": 2}, "schema 2"),
         ({"suite_version": "0.0.9"}, "suite version '0.0.9'"),
+        ({"protocol": {"name": "quick", "version": 0}}, "protocol version 0"),
+        ({"energy_j": -1}, '"energy_j"'),
         ({"seed": KeyError}, 'no "seed"'),
         ({"seed": True}, '"seed"'),
         ({"seed": -1}, '"seed"'),
@@ -166,8 +168,9 @@ def test_cells_of_the_protocol_are_counted_apart_from_grades(copy, tmp_path):
     found = run.evaluation.cells
     assert found.names == ("all/mixed", "factor/mass/0", "factor/mass/4", *(f"nominal/{g}" for g in runs.GRADES))
     assert found.episodes.tolist() == [8] * 8
-    assert found.values.tolist()[1:3] == [0.5, 2.0]
-    assert np.isnan(found.values[0])
+    assert found.points["mass"][:, 0].tolist() == [0.5, 2.0]
+    assert found.points["mass"][:, 1].tolist() == [found.successes[1]] * 2
+    assert found.points["mass"][:, 2].tolist() == [8, 8]
     assert found.violations["speed"].tolist() == [24, 8, 16, 0, 0, 0, 0, 0]
     assert found.successes[1] == run.evaluation.successes[2]
 
