@@ -129,8 +129,8 @@ def write_run(
 
 
 def _outcome(folder: Path, rows: list[dict]) -> dict:
-    by_grade = {g: [row for row in rows if row.get("cell", f"nominal/{g}") == f"nominal/{g}"] for g in GRADES}
-    by_grade = {g: [row for row in chosen if row["grade"] == g] for g, chosen in by_grade.items()}
+    nominal = [row for row in rows if row.get("cell", "nominal/").startswith("nominal/")]
+    by_grade = {g: [row for row in nominal if row["grade"] == g] for g in GRADES}
     return {
         "success": {g: float(np.mean([row["success"] for row in by_grade[g]])) for g in GRADES},
         "episodes": {g: len(by_grade[g]) for g in GRADES},
