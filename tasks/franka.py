@@ -11,6 +11,7 @@ import torch
 from isaaclab.actuators import ImplicitActuatorCfg
 from isaaclab.assets import ArticulationCfg
 from isaaclab.managers import ActionTerm, ActionTermCfg
+from isaaclab.sensors import ContactSensorCfg
 from isaaclab.utils import configclass
 from isaaclab.utils.math import (
     axis_angle_from_quat,
@@ -97,6 +98,7 @@ def handling_panda() -> ArticulationCfg:
     contacts stiff on Newton: MuJoCo's contacts do not see a joint's damping, and give way where that outweighs inertia.
     """
     cfg = panda()
+    cfg.spawn.activate_contact_sensors = True
     cfg.spawn.rigid_props = [
         PhysxRigidBodyCfg(max_depenetration_velocity=5.0, disable_gravity=True),
         MujocoRigidBodyCfg(gravcomp=1.0),
@@ -115,6 +117,12 @@ def handling_panda() -> ArticulationCfg:
         joint_names_expr=[FINGERS], joint_effort_limit=70.0, stiffness=300.0, damping=60.0, armature=0.3
     )
     return cfg
+
+
+def finger_contacts() -> ContactSensorCfg:
+    """Sensor of the force on each finger; call it `fingers` in the scene."""
+    links = "/".join(f"panda_link{k}" for k in range(8))
+    return ContactSensorCfg(prim_path=f"{{ENV_REGEX_NS}}/Robot/Geometry/{links}/panda_.*finger")
 
 
 def tcp_pose(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
@@ -273,3 +281,12 @@ def beyond_limits(env: GradedEnv) -> torch.Tensor:
 
 
 SAFETY = {"joint_velocity": too_fast, "joint_position": beyond_limits}
+
+
+def pressed(env: GradedEnv) -> torch.Tensor:
+    """The force on a finger is over the safety limit `contact_force` [N] bool."""
+    force = env.scene["fingers"].data.net_forces_w.torch.norm(dim=-1)
+    return (force > env.owner.spec.safety["contact_force"].value).any(dim=-1)
+
+
+HANDLING_SAFETY = SAFETY | {"contact_force": pressed}

@@ -49,9 +49,11 @@ SPEC = TaskSpec(
     budgets={"smoke": 100_000, "quick": 20_000_000, "full": 50_000_000},
     view=View(eye=(-0.45, 1.15, 0.9), target=(0.45, -0.05, 0.25)),
     discrete_actions=tuple((*row, grip) for row in axis_actions(3) for grip in (-1.0, 1.0)),
+    sensors=("contact force of the fingers",),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
+        "contact_force": SafetyLimit(70.0, "N", "on a finger: what the hand grasps with for long, in its data sheet"),
     },
     factors=factors.arm("panda_link7", "cabinet"),
     assets=("panda",),
@@ -77,7 +79,14 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
 
     newton = {"njmax": 100, "nconmax": 40, **objects.CONTACTS}
     return LabEnv(
-        spec, env_cfg(), success, safety=franka.SAFETY, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec,
+        env_cfg(),
+        success,
+        safety=franka.HANDLING_SAFETY,
+        num_envs=num_envs,
+        device=device,
+        engine=engine,
+        newton=newton,
     )
 
 
@@ -119,6 +128,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
             floor=objects.floor(),
             **objects.table(franka.PEDESTAL),
             robot=robot,
+            fingers=franka.finger_contacts(),
             cabinet=cabinet(),
         ),
         observations={

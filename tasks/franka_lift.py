@@ -54,9 +54,11 @@ SPEC = TaskSpec(
     budgets={"smoke": 100_000, "quick": 20_000_000, "full": 50_000_000},
     view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15), marks="tasks.franka_lift:marks"),
     discrete_actions=tuple((*row, grip) for row in axis_actions(4) for grip in (-1.0, 1.0)),
+    sensors=("contact force of the fingers",),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
+        "contact_force": SafetyLimit(70.0, "N", "on a finger: what the hand grasps with for long, in its data sheet"),
     },
     factors=factors.arm("panda_link7", "objects"),
     assets=("panda",),
@@ -75,7 +77,14 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
 
     newton = {"njmax": 160, "nconmax": 50, **objects.CONTACTS}
     return LabEnv(
-        spec, env_cfg(), success, safety=franka.SAFETY, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec,
+        env_cfg(),
+        success,
+        safety=franka.HANDLING_SAFETY,
+        num_envs=num_envs,
+        device=device,
+        engine=engine,
+        newton=newton,
     )
 
 
@@ -108,6 +117,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
             floor=objects.floor(),
             **objects.table(franka.PEDESTAL),
             robot=franka.handling_panda(),
+            fingers=franka.finger_contacts(),
             objects=objects.collection(**bodies()),
         ),
         observations={

@@ -49,9 +49,11 @@ SPEC = TaskSpec(
     budgets={"smoke": 100_000, "quick": 5_000_000, "full": 50_000_000},
     view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15), marks="tasks.franka_push:marks"),
     discrete_actions=axis_actions(3),
+    sensors=("contact force of the fingers",),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
+        "contact_force": SafetyLimit(70.0, "N", "on a finger: what the hand grasps with for long, in its data sheet"),
     },
     factors=factors.arm("panda_link7", "objects"),
     assets=("panda",),
@@ -70,7 +72,14 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
 
     newton = {"njmax": 120, "nconmax": 40, "cone": "pyramidal", "impratio": 1}
     return LabEnv(
-        spec, env_cfg(), success, safety=franka.SAFETY, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec,
+        env_cfg(),
+        success,
+        safety=franka.HANDLING_SAFETY,
+        num_envs=num_envs,
+        device=device,
+        engine=engine,
+        newton=newton,
     )
 
 
@@ -89,6 +98,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
             floor=objects.floor(),
             **objects.table(franka.PEDESTAL),
             robot=franka.handling_panda(),
+            fingers=franka.finger_contacts(),
             objects=objects.collection(**cubes),
         ),
         observations={

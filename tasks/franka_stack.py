@@ -57,9 +57,11 @@ SPEC = TaskSpec(
     budgets={"smoke": 100_000, "quick": 20_000_000, "full": 100_000_000},
     view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15)),
     discrete_actions=tuple((*row, grip) for row in axis_actions(4) for grip in (-1.0, 1.0)),
+    sensors=("contact force of the fingers",),
     safety={
         "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
         "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
+        "contact_force": SafetyLimit(70.0, "N", "on a finger: what the hand grasps with for long, in its data sheet"),
     },
     factors=factors.arm("panda_link7", "objects"),
     assets=("panda",),
@@ -81,7 +83,14 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
 
     newton = {"njmax": 200, "nconmax": 60, **objects.CONTACTS}
     return LabEnv(
-        spec, env_cfg(), success, safety=franka.SAFETY, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec,
+        env_cfg(),
+        success,
+        safety=franka.HANDLING_SAFETY,
+        num_envs=num_envs,
+        device=device,
+        engine=engine,
+        newton=newton,
     )
 
 
@@ -101,6 +110,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
             floor=objects.floor(),
             **objects.table(franka.PEDESTAL),
             robot=franka.handling_panda(),
+            fingers=franka.finger_contacts(),
             objects=objects.collection(**cubes, third=objects.cube(THIRD, (0.2, 0.7, 0.3))),
         ),
         observations={
