@@ -139,7 +139,7 @@ def load(policy: str | Path, spec: TaskSpec, device: str) -> Policy:
     try:
         with torch.no_grad():
             action = loaded(torch.zeros(1, spec.obs_dim, device=device))
-    except RuntimeError as error:
+    except (PolicyError, RuntimeError) as error:
         raise UserError(f"{policy} is a policy of another task: {wanted}; {first_line(error)}") from None
     if action.shape != (1, spec.action_dim):
         raise UserError(f"{policy} is a policy of another task: {wanted}; it gives {action.shape[1]} actions")
