@@ -170,8 +170,11 @@ def _folder(config: Mapping[str, Any], run: Run) -> str:
 def _check_closed(config: Mapping[str, Any], run: Run, spec: tasks.TaskSpec, kind: str, folder: Path) -> None:
     """The suite's training budget and agents' interface."""
     algo, steps = run.entry.algo, run.result["env_steps"]
-    if "train.env_steps" in run.result["overrides"]:
-        raise Unusable("the closed division trains for the budget's env steps; train.env_steps belongs to the open one")
+    for key in ("train.env_steps", "train.init"):
+        if key in run.result["overrides"]:
+            raise Unusable(
+                f"the closed division trains for the budget's env steps, from scratch; {key} is for the open one"
+            )
     expected = algo if algo in policy_file.REFERENCES else "discrete" if algo == "dqn" else "mlp"
     if kind != expected:
         raise Unusable(f"the policy is of kind {kind}; {algo} makes one of kind {expected}")

@@ -46,12 +46,14 @@ def config_of(result: Mapping[str, Any]) -> DictConfig:
         default = configs.defaults(spec, result["algo"], result["budget"], result["curriculum"])
     except (KeyError, ValueError, OSError) as error:
         raise UserError(f"unknown algorithm, budget or teacher: {first_line(error)}") from None
-    items = [f"{key}={_yaml(value)}" for key, value in result["overrides"].items()]
+    changes = dict(result["overrides"])
+    init = changes.pop("train.init", "")
+    items = [f"{key}={_yaml(value)}" for key, value in changes.items()]
     config, unused = configs.override(default, items)
     if unused:
         raise UserError(f"{result['algo']} has no setting {sorted(unused)[0]}")
     where = {key: result[key] for key in ("engine", "randomization", "seed")}
-    where |= {"physics": result["engine"], "device": "cpu", "wandb": "disabled", "command": ""}
+    where |= {"train": {"init": init}, "physics": result["engine"], "device": "cpu", "wandb": "disabled", "command": ""}
     return OmegaConf.merge(config, where)
 
 
@@ -73,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = config_of(result)
     if config.engine != "torch":
         concrete_engine(config.engine, tasks.get(config.task))  # is it here?
+    if config.train.init:
+        raise UserError("the run starts from another run's policy (train.init); do it with suite.run --init RUN")
     device = devices.slots(args.device)[0]
     config = OmegaConf.merge(config, {"device": device, "command": result["command"]})
     _check_recorded(args.run, config)

@@ -144,6 +144,7 @@ def test_reproduce_refuses_what_it_cannot_do(tmp_path):
         ({"algo": "no"}, "unknown algorithm"),
         ({"overrides": {"agent.no": 1}}, "no setting"),
         ({"overrides": {"agent.gamma": "high"}}, "gamma"),
+        ({"overrides": {"train.init": "0" * 64}}, "another run's policy"),
     ):
         file.write_text(json.dumps(whole | change))
         with pytest.raises(UserError, match=why):
