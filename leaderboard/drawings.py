@@ -17,7 +17,7 @@ from leaderboard.perturbed import RobustRow
 from leaderboard.runs import Entry
 
 SHOWN = 8  # entries in a figure: as many as there are colours, and no more than can be told apart
-VARIANT = ("curriculum", "randomization", "engine")
+VARIANT = ("curriculum", "randomization", "engine", "submitter")
 LABEL = 40  # characters
 
 
@@ -161,7 +161,7 @@ def _drawing(
 def _labels(entries: Sequence[Entry]) -> list[str]:
     """The algorithm, and of the rest what these entries differ in; short enough to stand beside a figure."""
     differ = [name for name in VARIANT if len({getattr(e, name) for e in entries}) > 1]
-    labels = [" ".join([e.algo, *(getattr(e, name) for name in differ)]) for e in entries]
+    labels = [" ".join(filter(None, (e.algo, *(getattr(e, name) for name in differ)))) for e in entries]
     settings = [json.loads(e.overrides).items() for e in entries]
     chosen = [", ".join(f"{key.split('.')[-1]}={value}" for key, value in s) for s in settings]
     return [_short(f"{label} {text}".strip()) for label, text in zip(labels, chosen, strict=True)]

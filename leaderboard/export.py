@@ -18,7 +18,9 @@ from leaderboard.schema import GRADES
 
 SCHEMA = 2
 ROW = dict[str, Any]
-ENTRY = {name: pa.string() for name in ("algo", "curriculum", "randomization", "engine", "budget", "overrides")}
+ENTRY = {
+    name: pa.string() for name in ("algo", "curriculum", "randomization", "engine", "budget", "overrides", "submitter")
+}
 TABLES = {
     "ranking": {
         **ENTRY,

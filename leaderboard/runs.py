@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,11 @@ PARALLEL_FROM = 400  # run directories; below, starting processes takes longer t
 
 @dataclass(frozen=True, order=True)
 class Entry:
-    """What is ranked: everything of a run but its task and seed. `overrides` is canonical JSON, `{}` for none."""
+    """What is ranked: everything of a run but its task and seed. `overrides` is canonical JSON, `{}` for none.
+
+    `budget` has `-open` behind it in the open division, which is ranked apart. `submitter` is empty for runs that no
+    submission brought.
+    """
 
     budget: str
     algo: str
@@ -41,6 +45,7 @@ class Entry:
     randomization: str
     engine: str
     overrides: str = "{}"
+    submitter: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,22 @@ def _try_run(folder: Path, root: Path) -> tuple[str, Run | None, list[Skipped]]:
     path = os.fsencode(folder.relative_to(root).as_posix()).decode(errors="replace")  # names may be any bytes
     try:
         run, notes = read_run(folder, path)
+        run = _of_submission(run, folder, root)
     except Unusable as error:
         return path, None, [Skipped(path, str(error))]
     return path, run, notes
+
+
+def _of_submission(run: Run, folder: Path, root: Path) -> Run:
+    """The run with its submitter and division: beside runs that were accepted lies the manifest of their bundle."""
+    for above in folder.parents:
+        if not above.is_relative_to(root):
+            return run
+        if (above / "manifest.json").is_file():
+            manifest = read_json(above / "manifest.json")
+            budget = run.entry.budget + ("-open" if manifest.get("division") == "open" else "")
+            return replace(run, entry=replace(run.entry, budget=budget, submitter=str(manifest.get("submitter"))))
+    return run
 
 
 def _run_folders(root: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from leaderboard.board import Board, Estimate
 from leaderboard.schema import GRADES
 
-VARIANT = ("curriculum", "randomization", "engine", "budget")
+VARIANT = ("curriculum", "randomization", "engine", "budget", "submitter")
 
 
 def render(board: Board) -> Table:
@@ -34,7 +34,7 @@ def render(board: Board) -> Table:
             table.add_section()
         agent = Text(row.entry.algo)
         if own := [getattr(row.entry, name) for name in VARIANT if len(values[name]) > 1]:
-            agent.append(f"\n{' '.join(own)}", style="dim")
+            agent.append(f"\n{' '.join(filter(None, own))}", style="dim")
         for key, value in json.loads(row.entry.overrides).items():
             agent.append(f"\n{key}={value}", style="dim")
         cells = [_cell(estimate) for estimate in (*(cell.success for cell in row.cells), row.mean)]

@@ -270,3 +270,20 @@ def test_a_wrong_evaluation_costs_only_itself(copy, tmp_path, fields, expected):
 def test_paths_that_are_not_text_are_shown(copy, tmp_path):
     shutil.copytree(copy, tmp_path / os.fsdecode(b"bad\xffname"))
     assert any("bad\ufffdname" in s.path for s in runs.find(tmp_path).skipped)
+
+
+def test_runs_of_submissions_keep_apart(tmp_path):
+    """The same training by two submitters, and by oneself: three entries, and the open division ranked apart."""
+    for number, (submitter, division) in enumerate((("A lab", "closed"), ("B lab", "open"))):
+        folder = tmp_path / "accepted" / str(number)
+        write_run(folder, episodes=8)
+        (folder / "manifest.json").write_text(json.dumps({"submitter": submitter, "division": division}))
+    write_run(tmp_path / "own", episodes=8)
+    found = runs.find(tmp_path)
+    assert not found.skipped
+    assert [(run.entry.budget, run.entry.submitter) for run in found.runs] == [
+        ("smoke", ""),
+        ("smoke", "A lab"),
+        ("smoke-open", "B lab"),
+    ]
+    assert runs.find(tmp_path / "accepted" / "0").runs[0].entry.submitter == "A lab"
