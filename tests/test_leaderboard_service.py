@@ -424,6 +424,6 @@ def test_the_pages_in_a_browser(verified, browser):  # noqa: F811
     browser.set_window_size(390, 844)
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     browser.set_window_size(1280, 900)
-    browser.find_element("link text", "Leaderboard").click()
+    browser.find_element("link text", "Ranking").click()
     assert "toy-reach" in browser.find_element("tag name", "body").text
     assert [entry["message"] for entry in browser.get_log("browser")] == []
