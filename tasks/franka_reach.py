@@ -76,8 +76,9 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     from tasks import franka, terms
 
     arm = {"asset_cfg": SceneEntityCfg("robot", joint_names=[franka.ARM])}
+    ground = terms.ground(height=-franka.PEDESTAL)  # at the height of the base, the first link would be inside it
     return terms.env_cfg(
-        scene=terms.scene(env_spacing=2.5, ground=terms.ground(), robot=franka.panda()),
+        scene=terms.scene(env_spacing=2.5, ground=ground, robot=franka.panda()),
         observations={
             "policy": terms.observation_group(
                 joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=arm),

@@ -41,8 +41,8 @@ def no_self_collisions(position_iterations: int = 4) -> list[Any]:
     ]
 
 
-def ground() -> AssetBaseCfg:
-    """A flat floor at z = 0: a cuboid, since Isaac Lab's ground plane is fetched from a server.
+def ground(height: float = 0.0) -> AssetBaseCfg:
+    """A flat floor at z = `height` [m]: a cuboid, since Isaac Lab's ground plane is fetched from a server.
 
     Large enough for 16,384 envs 1 m apart and for 100 m to each side of them.
     """
@@ -53,7 +53,7 @@ def ground() -> AssetBaseCfg:
             collision_props=sim_utils.UsdPhysicsCollisionCfg(),
             visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=(0.42, 0.46, 0.5)),
         ),
-        init_state=AssetBaseCfg.InitialStateCfg(pos=(0.0, 0.0, -0.5)),
+        init_state=AssetBaseCfg.InitialStateCfg(pos=(0.0, 0.0, height - 0.5)),
     )
 
 

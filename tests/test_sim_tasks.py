@@ -76,6 +76,24 @@ env.close()
     assert found["random"] < 0.05
 
 
+def test_nothing_throws_the_arm_about():
+    """The Panda's first link reaches below its base: a floor at that height pushed it round at 200 rad/s."""
+    found = run("""
+env = build("franka-reach", "ovphysx", 16, 0.5)
+env.reset(seed=3)
+torch.manual_seed(0)
+fastest = 0.0
+for step in range(60):
+    if step % 10 == 0:
+        action = torch.rand(16, 7) - 0.5
+    obs, *_ = env.step(action)
+    fastest = max(fastest, 5.0 * obs[:, 7:14].abs().max().item())
+report(fastest=fastest)
+env.close()
+""")
+    assert found["fastest"] < 15.0
+
+
 def test_an_episode_that_fails_in_its_last_step_is_terminated_and_not_truncated():
     found = run("""
 env = build("cartpole-balance", "ovphysx", 8, 0.0)
