@@ -142,9 +142,9 @@ def _unpack(path: Path, folder: Path, limits: Limits) -> str:
             _check_names(members)
             for member in members:
                 left -= _extract(archive, member, folder, left, limits)
+    except Unusable:
+        raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error) as error:
-        if isinstance(error, Unusable):
-            raise
         raise Unusable(f"damaged zip: {' '.join(str(error).split())[:120]}") from None
     return file_hash(path)
 
