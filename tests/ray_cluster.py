@@ -3,6 +3,7 @@
 Run by `test_suite_ray.py` in a process of its own.
 """
 
+import logging
 import socket
 import threading
 
@@ -26,6 +27,8 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setattr(launch, "WORKER", "tests.suite_training")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
+    # While there is one node: of several on one address Ray takes any, and the driver goes down with the node it took.
+    ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     yield cluster
     ray.shutdown()
     cluster.shutdown()
