@@ -84,7 +84,7 @@ def panels(rows: Sequence[RobustRow], spec: Any) -> list[Drawing]:
         if not any(r.factors for r in best):
             continue
         series = list(range(len(best)))
-        labels = _labels([r.row.entry for r in best])
+        labels = entry_labels([r.row.entry for r in best])
         drawn.append(
             Drawing(
                 title="Success against the factor's value",
@@ -128,7 +128,7 @@ def _overall(budget: str, rows: list[RankRow], series: Mapping[Entry, int], numb
                      budget, trained, series, f"efficiency-{number}")
         )  # fmt: skip
     if len(rows) > 1:
-        labels = _labels([row.entry for row in rows])
+        labels = entry_labels([row.entry for row in rows])
         made.append(
             Drawing(
                 title="Probability of improvement",
@@ -147,7 +147,7 @@ def _drawing(
     function: Callable[..., str], title: str, caption: str, budget: str, rows: list, series: Mapping, name: str
 ) -> Drawing:
     numbers = [series[row.entry] for row in rows]
-    labels = _labels([row.entry for row in rows])
+    labels = entry_labels([row.entry for row in rows])
     return Drawing(
         title=title,
         budget=budget,
@@ -158,7 +158,7 @@ def _drawing(
     )
 
 
-def _labels(entries: Sequence[Entry]) -> list[str]:
+def entry_labels(entries: Sequence[Entry]) -> list[str]:
     """The algorithm, and of the rest what these entries differ in; short enough to stand beside a figure."""
     differ = [name for name in VARIANT if len({getattr(e, name) for e in entries}) > 1]
     labels = [" ".join(filter(None, (e.algo, *(getattr(e, name) for name in differ)))) for e in entries]

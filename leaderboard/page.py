@@ -62,17 +62,17 @@ def pages(board: Board) -> Iterator[tuple[str, str]]:
     for task in board.tasks:
         yield f"tasks/{task}.html", _task_page(task, board, robust, drawn, common)
     ranking = _groups(board.ranking, lambda row: row.entry.budget)
-    yield "tasks.html", _render("tasks.html", common, ranking=ranking, described=_described(board.tasks))
-    yield "grades.html", _render("grades.html", common, ranking=ranking, figures=drawn.grades)
+    yield "tasks.html", render("tasks.html", common, ranking=ranking, described=_described(board.tasks))
+    yield "grades.html", render("grades.html", common, ranking=ranking, figures=drawn.grades)
     yield "robustness.html", _robustness_page(board, robust, common)
-    yield "curricula.html", _render("curricula.html", common, **teaching.context(board))
+    yield "curricula.html", render("curricula.html", common, **teaching.context(board))
     costs = [(budget, [_cost(row) for row in rows]) for budget, rows in ranking]
     energy = any(c.energy_j == c.energy_j for _, rows in costs for c in rows)
-    yield "cost.html", _render("cost.html", common, costs=costs, energy=energy)
-    yield "methods.html", _render("methods.html", common, seeds_to_rank=SEEDS_TO_RANK)
+    yield "cost.html", render("cost.html", common, costs=costs, energy=energy)
+    yield "methods.html", render("methods.html", common, seeds_to_rank=SEEDS_TO_RANK)
     episodes = sum(int(e.cells.episodes.sum()) for run in board.runs for e in (run.evaluation, *run.others))
     context = {"ranking": ranking, "figures": drawn.overall, "seeds_to_rank": SEEDS_TO_RANK, "episodes": episodes}
-    yield "index.html", _render("index.html", common, **context)
+    yield "index.html", render("index.html", common, **context)
 
 
 def run_page(run: Run) -> tuple[str, str]:
@@ -83,7 +83,7 @@ def run_page(run: Run) -> tuple[str, str]:
         "sparkline": Markup(drawings.sparkline(run.curve)) if run.curve is not None else "",
         "script": False,
     }
-    return run_path(run), _render("run.html", {}, root="../", here=None, **context)
+    return run_path(run), render("run.html", {}, root="../", here=None, **context)
 
 
 def run_path(run: Run) -> str:
@@ -95,7 +95,7 @@ def run_path(run: Run) -> str:
 
 def _task_page(task: str, board: Board, robust: Sequence[RobustRow], drawn: drawings.Drawn, common: dict) -> str:
     rows = [row for row in board.results if row.task == task]
-    return _render(
+    return render(
         "task.html",
         common,
         root="../",
@@ -114,18 +114,19 @@ def _robustness_page(board: Board, robust: Sequence[RobustRow], common: dict) ->
         held = {f.name for f in getattr(_spec(task), "factors", ()) if f.held_out}
         maps = [(r, {f.name: f for f in r.factors}) for r in rows]
         heat_maps.append((task, [(name, name in held) for name in names], maps))
-    return _render(
+    return render(
         "robustness.html",
         common,
         rows=robust,
         by_task_rows=_groups(robust, lambda r: r.row.task),
-        groups=sorted({name for r in robust for name in r.retention}, key=_group_order),
+        groups=sorted({name for r in robust for name in r.retention}, key=group_order),
         heat_maps=heat_maps,
         engines=_groups(board.engines, lambda row: row.own.task),
     )
 
 
-def _group_order(name: str) -> tuple[int, str]:
+def group_order(name: str) -> tuple[int, str]:
+    """Sorts groups of cells: categories, all mixed, held out, other engines."""
     return ("category", "all", "held_out", "engine").index(name.split("/")[0]), name
 
 
@@ -172,7 +173,8 @@ def _groups(rows: Iterable[Any], key: Any) -> list[tuple[str, list[Any]]]:
     return [(name, list(group)) for name, group in groupby(rows, key)]
 
 
-def _render(template: str, common: dict[str, Any], **context: Any) -> str:
+def render(template: str, common: dict[str, Any], **context: Any) -> str:
+    """Text of a template of `leaderboard/templates`."""
     return _environment().get_template(template).render({"root": "", "here": template, **common, **context})
 
 
@@ -276,6 +278,7 @@ def _environment() -> Environment:
         {f.__name__: f for f in (percent, interval, points, steps, duration, energy, scalar, group_name)}
         | {f.__name__: f for f in (grade_rows, cell_rows, all_violations)},
         json=to_json,
+        mean=lambda values: float(np.mean(list(values))),
         plain=lambda value: f"{value:.4f}",
         thousands=lambda value: f"{value:,}".replace(",", "\u202f"),
         fromjson=lambda text: sorted(json.loads(text).items()),

@@ -1,0 +1,106 @@
+"""`python -m leaderboard.results RUNS --out PAGE.md`: the results of a folder of runs as a Markdown page with pictures.
+
+For READMEs and papers, which cannot hold the site. The pictures lie beside the page, `<page>-<budget>.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from leaderboard.board import Board, TaskRow
+from leaderboard.build import read
+from leaderboard.schema import GRADES
+from suite.errors import UserError, exit_code
+from suite.rundir import atomic
+
+PICTURE = {"format": "png", "dpi": 150, "metadata": {"Software": None}}
+
+
+def write(board: Board, runs: Path, page: Path) -> list[Path]:
+    """Write the page of the board of `runs`, and its pictures, each whole or not at all; returns their paths.
+
+    Equal boards give equal text. Raises `UserError` if there is no run or the folder cannot be written.
+    """
+    if not board.runs:
+        raise UserError("no complete run in that folder; make one with python -m suite.run")
+    budgets = [(name, list(rows)) for name, rows in groupby(_by_budget(board), lambda row: row.entry.budget)]
+    text = _text(board, runs, page, budgets)
+    try:
+        pictures = [page.with_name(f"{page.stem}-{name}.png") for name, _ in budgets]
+        for path, (_, rows) in zip(pictures, budgets, strict=True):
+            atomic(path, partial(picture, rows))
+        atomic(page, lambda path: path.write_text(text))
+    except OSError as error:
+        raise UserError(f"cannot write {page}: {error.strerror}; choose another --out") from None
+    return [page, *pictures]
+
+
+def _by_budget(board: Board) -> list[TaskRow]:
+    order = [row.entry for row in board.ranking]
+    return sorted(board.results, key=lambda row: (order.index(row.entry), row.task))
+
+
+def _text(board: Board, runs: Path, out: Path, budgets: list[tuple[str, list[TaskRow]]]) -> str:
+    from leaderboard import drawings, page, perturbed  # seaborn takes seconds to import
+
+    entries = [list(dict.fromkeys(row.entry for row in rows)) for _, rows in budgets]
+    robust = perturbed.robust_rows(board.results, board.engines)
+    return page.render(
+        "results.md",
+        {"board": board, "grades": GRADES, "runs": runs, "page": out, "budgets": budgets},
+        labels={e: label for some in entries for e, label in zip(some, drawings.entry_labels(some), strict=True)},
+        robust={name: [r for r in robust if r.row.entry.budget == name] for name, _ in budgets},
+        groups=sorted({group for r in robust for group in r.retention}, key=page.group_order),
+        commands=sorted(Counter(run.result["command"] for run in board.runs).items()),
+    )
+
+
+def picture(rows: list[TaskRow], path: Path) -> None:
+    """Write a PNG of success by task and grade in percent, a panel for each of the best entries of one budget."""
+    import seaborn as sns
+    from matplotlib.figure import Figure
+
+    from leaderboard.drawings import SHOWN, entry_labels
+
+    panels = [(entry, list(found)) for entry, found in groupby(rows, lambda row: row.entry)][:SHOWN]
+    tasks = sorted({row.task for row in rows})
+    figure = Figure(figsize=(1.6 + 2.2 * len(panels), 0.9 + 0.27 * len(tasks)), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    for ax, (_, found), label in zip(axes, panels, entry_labels([entry for entry, _ in panels]), strict=True):
+        success = np.full((len(tasks), len(GRADES)), np.nan)
+        for row in found:
+            success[tasks.index(row.task)] = [100 * cell.success.value for cell in row.cells]
+        sns.heatmap(
+            success, ax=ax, vmin=0, vmax=100, cmap="light:#0a8577", cbar=False, annot=True, fmt=".0f", linewidths=1,
+            xticklabels=GRADES, yticklabels=tasks, annot_kws={"fontsize": 8},
+        )  # fmt: skip
+        ax.set_title(label, fontsize=9, loc="left")
+        ax.tick_params(length=0, labelsize=8)
+    figure.savefig(path, **PICTURE)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m leaderboard.results", description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, metavar="RUNS", help="a folder of run directories")
+    parser.add_argument("--out", type=Path, metavar="PAGE.md", required=True, help="the page")
+    arguments = parser.parse_args(argv)
+    if arguments.out.suffix != ".md" or not arguments.out.parent.is_dir():
+        raise UserError(
+            f"--out has to be a Markdown file (.md) in a folder that is there, got {os.fspath(arguments.out)}"
+        )
+    for path in write(read(arguments.runs), arguments.runs, arguments.out):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code("leaderboard.results", main))
