@@ -59,7 +59,7 @@ def _text(board: Board, runs: Path, out: Path, budgets: list[tuple[str, list[Tas
         labels={e: label for some in entries for e, label in zip(some, drawings.entry_labels(some), strict=True)},
         robust={name: [r for r in robust if r.row.entry.budget == name] for name, _ in budgets},
         groups=sorted({group for r in robust for group in r.retention}, key=page.group_order),
-        commands=sorted(Counter(run.result["command"] for run in board.runs).items()),
+        commands=sorted(Counter(" ".join(run.result["command"].split()) for run in board.runs).items()),
     )
 
 
@@ -72,6 +72,7 @@ def picture(rows: list[TaskRow], path: Path) -> None:
 
     panels = [(entry, list(found)) for entry, found in groupby(rows, lambda row: row.entry)][:SHOWN]
     tasks = sorted({row.task for row in rows})
+    colours = sns.light_palette("#0a8577", as_cmap=True)
     figure = Figure(figsize=(1.6 + 2.2 * len(panels), 0.9 + 0.27 * len(tasks)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     for ax, (_, found), label in zip(axes, panels, entry_labels([entry for entry, _ in panels]), strict=True):
@@ -79,7 +80,7 @@ def picture(rows: list[TaskRow], path: Path) -> None:
         for row in found:
             success[tasks.index(row.task)] = [100 * cell.success.value for cell in row.cells]
         sns.heatmap(
-            success, ax=ax, vmin=0, vmax=100, cmap="light:#0a8577", cbar=False, annot=True, fmt=".0f", linewidths=1,
+            success, ax=ax, vmin=0, vmax=100, cmap=colours, cbar=False, annot=True, fmt=".0f", linewidths=1,
             xticklabels=GRADES, yticklabels=tasks, annot_kws={"fontsize": 8},
         )  # fmt: skip
         ax.set_title(label, fontsize=9, loc="left")
