@@ -19,8 +19,8 @@ import tasks
 from suite import config as configs
 from suite import devices
 from suite.cli import Parser
-from suite.errors import UserError, exit_code, first_line
-from suite.matrix import concrete_engine, names_of
+from suite.errors import UserError, exit_code, first_line, one_of
+from suite.matrix import concrete_engine
 from suite.preflight import check_writable
 from suite.report import by_grade
 from suite.rundir import RunDir, atomic
@@ -52,15 +52,14 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0, 1 if the evaluation fails; `UserError` for bad input."""
     args = parser().parse_args(argv)
-    names_of("task", args.task, tasks.known())
-    names_of("budget", args.budget, configs.BUDGETS)
-    names_of("engine", args.physics, ENGINES)
+    spec = tasks.get(one_of("task", args.task, tasks.known()))
+    one_of("budget", args.budget, configs.BUDGETS)
+    one_of("engine", args.physics, ENGINES)
     if not NAME.fullmatch(args.name) or args.name in (*baselines.names(), *baselines.reference_names()):
         raise UserError(f"--name {args.name!r} has to be small letters, digits and _.+-, and none of the suite's names")
     for option, value in (("--env-steps", args.env_steps), ("--seed", args.seed)):
         if value < 0:
             raise UserError(f"{option} must be 0 or more, got {value}")
-    spec = tasks.get(args.task)
     engine = concrete_engine(args.physics, spec)
     device = devices.slots(args.device)[0]
     variant = f"none-r0-{engine}-{args.budget}"

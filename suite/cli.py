@@ -14,7 +14,7 @@ import baselines
 import curricula
 import tasks
 from suite import config, devices, tracking
-from suite.errors import UserError, unknown
+from suite.errors import UserError, one_of, unknown
 from suite.guard import WATCHDOG_S
 from suite.launch import Launcher, Local
 from suite.matrix import Request, names_of
@@ -109,7 +109,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
         levels=names_of("randomization level", args.randomization, RANDOMIZATION_LEVELS),
         physics=names_of("engine", args.physics, ENGINES),
         seeds=args.seeds,
-        budget=names_of("budget", args.budget, ["auto", *config.BUDGETS])[0],
+        budget=one_of("budget", args.budget, ["auto", *config.BUDGETS]),
         overrides=tuple(rest),
         out=args.out,
         init=args.init and args.init.resolve(),
@@ -128,7 +128,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
 
 
 def _execution(args: argparse.Namespace) -> Execution:
-    names_of("launcher", args.launcher, LAUNCHERS)
+    one_of("launcher", args.launcher, LAUNCHERS)
     per_gpu = str(JOBS_PER_GPU) if args.jobs_per_gpu == "auto" else args.jobs_per_gpu
     if not per_gpu.isdecimal() or not int(per_gpu):
         raise UserError(f"--jobs-per-gpu must be auto, or 1 or more, got {args.jobs_per_gpu}")

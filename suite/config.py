@@ -17,7 +17,7 @@ import curricula
 import suite
 from baselines import config as agents
 from suite import protocol as protocols
-from suite.errors import UserError, first_line, unknown
+from suite.errors import UserError, first_line, one_of
 from suite.process import out_of_memory
 from suite.rundir import RunDir, atomic
 from tasks.spec import GRADES, TaskSpec
@@ -151,11 +151,7 @@ def override(config: DictConfig, items: Sequence[str]) -> tuple[DictConfig, set[
             continue
         try:
             config = OmegaConf.merge(config, OmegaConf.from_dotlist([item]))
-        except (
-            OmegaConfBaseException,
-            yaml.YAMLError,
-            TypeError,
-        ) as error:  # OmegaConf's own for a dict in a list's place
+        except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:  # TypeError: a dict in a list's place
             raise UserError(f"{item}: {first_line(error)}") from None
     _check(config)
     return config, unused
@@ -278,8 +274,7 @@ def _check(config: DictConfig) -> None:
         raise UserError(f"train.min_envs must be at most train.num_envs, got {config.train.min_envs}")
     if config.eval.seed < 0:
         raise UserError(f"eval.seed must be 0 or more, got {config.eval.seed}")
-    if config.eval.protocol not in protocols.EPISODES:
-        raise unknown("protocol", config.eval.protocol, list(protocols.EPISODES))
+    one_of("protocol", config.eval.protocol, protocols.EPISODES)
     for key in ("episodes_per_grade", "episodes_per_cell"):
         check_episodes(key, config.eval[key], config.eval.episodes_per_env)
     if config.agent:

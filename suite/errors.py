@@ -25,6 +25,14 @@ def unknown(kind: str, name: str, valid: Iterable[str], list_all: bool = True) -
     return UserError(message)
 
 
+def one_of(kind: str, name: str, valid: Iterable[str]) -> str:
+    """`name`, if it is one of `valid`. Raises `UserError` otherwise."""
+    valid = list(valid)
+    if name not in valid:
+        raise unknown(kind, name, valid)
+    return name
+
+
 def first_line(error: BaseException | str) -> str:
     """The first non-empty line of an error's message, or the error's class where it has no message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -17,8 +17,8 @@ from suite import config as configs
 from suite import devices, evaluation, process
 from suite import protocol as protocols
 from suite.cli import Parser
-from suite.errors import UserError, exit_code, first_line
-from suite.matrix import concrete_engine, names_of
+from suite.errors import UserError, exit_code, first_line, one_of
+from suite.matrix import concrete_engine
 from suite.preflight import check_writable
 from suite.report import by_grade
 from suite.rundir import RunDir, sha256
@@ -52,13 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"{args.run} is not complete (no valid result.json): repeat its suite.run command")
     if sha256(run.policy) != result["policy_sha256"]:
         raise UserError(f"{run.policy} is not the policy that result.json names by policy_sha256")
-    if args.physics is not None:
-        names_of("engine", args.physics, ENGINES)
-    engine = concrete_engine(args.physics or config.engine, tasks.get(config.task))
+    physics = config.engine if args.physics is None else one_of("engine", args.physics, ENGINES)
+    engine = concrete_engine(physics, tasks.get(config.task))
     numbers = dict(config.eval)
     if args.protocol is not None:
-        names_of("protocol", args.protocol, list(protocols.EPISODES))
-        numbers = vars(configs.evaluation(args.protocol)) | {"seed": config.eval.seed}
+        name = one_of("protocol", args.protocol, protocols.EPISODES)
+        numbers = vars(configs.evaluation(name)) | {"seed": config.eval.seed}
     if args.episodes is not None:
         configs.check_episodes("--episodes", args.episodes, numbers["episodes_per_env"])
         numbers["episodes_per_grade"] = args.episodes

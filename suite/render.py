@@ -15,8 +15,8 @@ import tasks
 from suite import config as configs
 from suite import devices
 from suite.cli import Parser
-from suite.errors import UserError, exit_code, first_line
-from suite.matrix import concrete_engine, names_of
+from suite.errors import UserError, exit_code, first_line, one_of
+from suite.matrix import concrete_engine
 from suite.preflight import check_writable
 from suite.process import leave, limit_threads
 from suite.rundir import RunDir, atomic
@@ -55,9 +55,9 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0; `UserError` for bad input, before the simulator starts."""
     args = parser().parse_args(argv)
-    spec = tasks.get(names_of("task", args.task, tasks.names())[0])
-    grade = names_of("grade", args.grade, GRADES)[0]
-    engine = concrete_engine(names_of("engine", args.physics, ENGINES)[0], spec)
+    spec = tasks.get(one_of("task", args.task, tasks.names()))
+    grade = one_of("grade", args.grade, GRADES)
+    engine = concrete_engine(one_of("engine", args.physics, ENGINES), spec)
     device = devices.slots(args.device)[0]
     out = args.out or Path(f"{spec.name}-{grade}.png")
     film = _is_film(out)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from omegaconf import DictConfig, OmegaConf
 
 from suite import tracking_media
-from suite.errors import UserError, first_line, unknown
+from suite.errors import UserError, first_line, one_of
 from suite.rundir import RunDir
 
 MODES = ("online", "offline", "disabled")
@@ -47,8 +47,8 @@ def choose_mode(asked: str | None) -> tuple[str, str]:
         UserError: for an unknown mode, or `online` without a login, which would ask for a key in every worker.
     """
     key = login()
-    if asked is not None and asked not in MODES:
-        raise unknown("W&B mode", asked, MODES)
+    if asked is not None:
+        one_of("W&B mode", asked, MODES)
     if asked == "online" and not key:
         raise UserError("--wandb online needs a login: run `wandb login` once, or use --wandb offline")
     if asked is not None:

@@ -37,6 +37,7 @@ def test_adopted_run_is_a_run(tmp_path):
     ("options", "why"),
     [
         ({"task": "toy"}, "unknown task"),
+        ({"task": "toy-reach,toy-reach"}, "unknown task"),
         ({"name": "ppo"}, "suite's names"),
         ({"name": "<b>"}, "--name"),
         ({"env_steps": "-1"}, "--env-steps"),

@@ -44,6 +44,8 @@ def outcome(capsys, argv, command=run, name="suite.run"):
         ({"algo": "pppo"}, (), "unknown algorithm 'pppo'; nearest: 'ppo'"),
         ({"physics": "newton"}, (), "unknown engine 'newton'; nearest: 'newton_mjwarp'"),
         ({"budget": "smoky"}, (), "unknown budget 'smoky'; nearest: 'smoke'"),
+        ({"budget": "smoke,quick"}, (), "unknown budget 'smoke,quick'"),
+        ({"launcher": "local,ray"}, (), "unknown launcher 'local,ray'"),
         ({"curriculum": "non"}, (), "unknown curriculum 'non'; nearest: 'none'"),
         ({"randomization": "r9"}, (), "unknown randomization level 'r9'"),
         ({"wandb": "offlin"}, (), "unknown W&B mode 'offlin'; nearest: 'offline'"),

@@ -37,6 +37,7 @@ def said(monkeypatch, capsys, tmp_path):
     [
         (["--task", "cartpole"], "unknown task 'cartpole'; nearest: 'cartpole-balance'"),
         (["--task", "toy-reach"], "unknown task 'toy-reach'"),  # it has nothing to show
+        (["--task", "ant-run,toy-reach"], "unknown task 'ant-run,toy-reach'"),
         (["--task", "ant-run", "--grade", "g9"], "unknown grade 'g9'"),
         (["--task", "ant-run", "--physics", "bullet"], "unknown engine 'bullet'"),
         (["--task", "ant-run", "--out", "ant.gif"], "ends in .png (a picture) or .mp4 (a film)"),
