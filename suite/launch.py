@@ -29,7 +29,7 @@ class Attempt(Protocol):
         """Ask it to end at the next checkpoint."""
 
     def kill(self) -> None:
-        """End it, and all that it started, at once."""
+        """End it, and all that it started, at once; its slot is free then, or gone."""
 
 
 class Launcher(Protocol):
@@ -107,3 +107,4 @@ class LocalAttempt:
         """See `Attempt`."""
         process.kill(self._worker)
         self._worker.wait()
+        self.poll()

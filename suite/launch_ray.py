@@ -64,8 +64,8 @@ def slots(address: str | None, device: str, jobs_per_gpu: int, workers: int | No
 
 def _connect(ray: Any, address: str | None) -> None:
     options = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        ray.init(include_dashboard=False, **options)
+    if address is None:  # without "local" Ray takes any cluster that it finds on this machine
+        ray.init(address="local", include_dashboard=False, **options)
         return
     host, _, port = address.rpartition(":")
     if address != "auto" and not (host and port.isdecimal()):
@@ -192,11 +192,20 @@ class RayAttempt:
 
     def _end(self) -> None:
         try:
-            self._code = self._ray.get(self._ref)
+            code = self._ray.get(self._ref)
             self._launcher.fetch(self._run)
+        except (self._ray.exceptions.RayTaskError, OSError) as error:  # the store fails, say; the slot goes on
+            cause = getattr(error, "cause", error)
+            code = process.DISK_FULL if process.disk_is_full(cause) else 1
+            with suppress(OSError), open(self._run.log, "a") as log:
+                print(f"the slot failed: {first_line(cause)}", file=log)
         except self._ray.exceptions.RayError:
-            self._code = NODE_LOST
-        self._launcher.ended(self._slot, lost=self._code == NODE_LOST)
+            code = NODE_LOST
+        self._finish(code)
+
+    def _finish(self, code: int) -> None:
+        self._code = code
+        self._launcher.ended(self._slot, lost=code == NODE_LOST)
 
     def _mirror_status(self) -> None:
         if self._status is not None and self._ray.wait([self._status], timeout=0)[0]:
@@ -212,8 +221,10 @@ class RayAttempt:
         self._slot.stop.remote()
 
     def kill(self) -> None:
-        """See `launch.Attempt`; its slot goes with it."""
+        """See `launch.Attempt`."""
         self._ray.kill(self._slot)
+        if self._code is None:
+            self._finish(NODE_LOST)
 
 
 class Slot:
@@ -249,7 +260,8 @@ class Slot:
             while self._worker.poll() is None:
                 time.sleep(process.TICK_S)
                 if time.monotonic() - pushed > LOOK_S:
-                    store.push_progress(RunDir(folder), name)
+                    with suppress(Exception):  # each store has errors of its own, and the next try may succeed
+                        store.push_progress(RunDir(folder), name)
                     pushed = time.monotonic()
             code = self._finish()
             store.push(RunDir(folder), name)

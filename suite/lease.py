@@ -129,8 +129,11 @@ def holder_alive(folder: Path) -> bool | None:
 
 def highest(folder: Path) -> int:
     """The generation that counts; 0 if there is none."""
-    with os.scandir(folder) as entries:
-        generations = [e.name[len(_PREFIX) :] for e in entries if e.name.startswith(_PREFIX)]
+    try:
+        with os.scandir(folder) as entries:
+            generations = [e.name[len(_PREFIX) :] for e in entries if e.name.startswith(_PREFIX)]
+    except FileNotFoundError:  # somebody removed the run
+        return 0
     return max((int(text) for text in generations if text.isdecimal()), default=0)
 
 

@@ -167,7 +167,6 @@ class _Driver:
             t.lease.beat()
         except Lost:
             t.attempt.kill()
-            t.attempt.poll()
             self._running.remove(t)
             self._taken(t)
         except OSError:
@@ -230,10 +229,11 @@ class _Driver:
                 self._elsewhere.remove(t)
                 continue
             t.status = read_json(t.job.run.status) or {}
-            if t.claimant.free():
-                t.state, t.message = "queued", ""
-                self._elsewhere.remove(t)
-                self._queue.append(t)
+            with suppress(OSError):  # a file system that does not answer is asked again
+                if t.claimant.free():
+                    t.state, t.message = "queued", ""
+                    self._elsewhere.remove(t)
+                    self._queue.append(t)
 
     def _stop(self) -> None:
         self._stopping = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import suite
@@ -26,18 +25,18 @@ class Store:
             self._fs, root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
             raise UserError(f"--store {url} cannot be opened: {first_line(error)}") from None
-        self._root = root.rstrip("/")
+        self._url, self._root = url, root.rstrip("/")
         self._seen: dict[Path, int] = {}
 
     def push_progress(self, run: RunDir, name: str) -> None:
         """Upload what a run could continue from, if there is something new."""
         # The tables after the checkpoint: rows that it does not know are dropped, missing ones would stay missing.
         files = [run.checkpoint / "last.ckpt", run.policy, run.progress, run.curriculum, run.provenance]
-        state = [file for file in files[:2] if file.exists() and self._seen.get(file) != file.stat().st_mtime_ns]
-        for file in state:
-            self._seen[file] = file.stat().st_mtime_ns
+        times = {file: file.stat().st_mtime_ns for file in files[:2] if file.exists()}
+        state = [file for file in times if self._seen.get(file) != times[file]]
         for file in (*state, *(f for f in files[2:] if state and f.exists())):
             self._put(file, run, name)
+        self._seen |= times
 
     def push(self, run: RunDir, name: str) -> None:
         """Upload all of a run; its result last, and only if there is none yet."""
@@ -72,14 +71,18 @@ class Store:
             run.result.unlink()
 
     def fetch_complete(self, out: Path) -> None:
-        """Download every run that is complete here and not in `out`."""
-        with suppress(FileNotFoundError):
+        """Download every run that is complete here and not in `out`. Raises `UserError` if it cannot be read."""
+        try:
             for path in self._fs.find(f"{self._root}/{suite.__version__}"):
                 if not path.endswith(f"/{RESULT}"):
                     continue
-                name = path[path.index(f"{suite.__version__}/") :].removesuffix(f"/{RESULT}")
+                name = "/".join(path.split("/")[-6:-1])  # the URL may have the version in its name, too
                 if RunDir(out / name).read_result() is None:
                     self.pull(name, out / name)
+        except FileNotFoundError:
+            return
+        except Exception as error:  # each file system has errors of its own
+            raise UserError(f"--store {self._url} cannot be read: {first_line(error)}") from None
 
 
 def _fits(run: RunDir, result: dict) -> bool:
