@@ -15,6 +15,7 @@ import psutil
 from suite.errors import UserError
 
 WORKER_BYTES = 2_500_000_000  # main memory that a run with a simulator needs
+CGROUP = Path("/sys/fs/cgroup")  # version 2, of the container
 
 
 @cache
@@ -42,7 +43,7 @@ def cores() -> int:
     """CPU cores that this process may use: its affinity, and the quota of its container."""
     usable = len(os.sched_getaffinity(0))
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = (CGROUP / "cpu.max").read_text().split()
         usable = min(usable, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):  # no container, or one without a quota ("max")
         pass
@@ -66,8 +67,10 @@ def memory() -> int:
     """Main memory that is free [bytes]: the machine's, and what its container may still take."""
     free = psutil.virtual_memory().available
     try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        free = min(free, limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        cached = int(counts["inactive_file"]) + int(counts["active_file"])  # given up when somebody needs it
+        free = min(free, limit - used + cached)
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         pass
     return max(0, free)

@@ -225,6 +225,20 @@ def test_slots(monkeypatch):
     assert devices.slots("cpu") == ["cpu"]
 
 
+def test_what_a_container_leaves(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "CGROUP", tmp_path)
+    whole = devices.memory()
+    assert whole > 0
+    for name, text in (("cpu.max", "max 100000"), ("memory.max", "max"), ("memory.current", "900")):
+        (tmp_path / name).write_text(f"{text}\n")
+    assert devices.cores() == len(os.sched_getaffinity(0))
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.stat").write_text("anon 200\ninactive_file 300\nactive_file 400\n")
+    assert devices.cores() == 1
+    assert devices.memory() == 800  # files that are only cached are no obstacle
+
+
 def test_fewer_envs_only_where_the_settings_allow_it(tmp_path):
     for argv, expected in (([], 128), (["train.min_envs=50"], 50)):
         (job, _) = planned(tmp_path, *argv)
