@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 import sys
@@ -14,13 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import baselines
-import suite
 import tasks
 from suite import config as configs
-from suite import devices
+from suite import devices, policies
 from suite.cli import Parser
-from suite.errors import UserError, exit_code, first_line, one_of
-from suite.matrix import concrete_engine
+from suite.errors import UserError, exit_code, one_of
+from suite.matrix import concrete_engine, folder
 from suite.preflight import check_writable
 from suite.report import by_grade
 from suite.rundir import RunDir, atomic
@@ -61,15 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if value < 0:
             raise UserError(f"{option} must be 0 or more, got {value}")
     engine = concrete_engine(args.physics, spec)
-    device = devices.slots(args.device)[0]
-    variant = f"none-r0-{engine}-{args.budget}"
-    run = RunDir(args.out / suite.__version__ / args.task / args.name / variant / f"seed{args.seed}")
+    command = shlex.join(["python", "-m", "suite.adopt", *(sys.argv[1:] if argv is None else argv)])
+    config = _config(spec, args, engine, command)
+    run = RunDir(folder(config, {}, args.out) / f"seed{args.seed}")
     if run.path.exists():
         raise UserError(f"{run.path} exists; name another --seed, --name or --out")
-    _check_policy(args.policy, spec)
+    policies.load(args.policy, spec, "cpu")
     check_writable(run.path)
-    command = shlex.join(["python", "-m", "suite.adopt", *(sys.argv[1:] if argv is None else argv)])
-    configs.save(_config(spec, args.budget, args.name, args.seed, args.env_steps, engine, device, command), run)
+    configs.save(config, run)
     if args.env_steps:  # what a training would have written of itself
         row = {"env_steps": [args.env_steps], "wall_time_s": [0.0], "episodes": [0.0], "success_mean": [float("nan")]}
         atomic(run.progress, lambda temporary: pq.write_table(pa.table(row), temporary))
@@ -85,25 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _check_policy(path: Path, spec: tasks.TaskSpec) -> None:
-    import torch
-
-    from baselines.policy import PolicyError, load_policy
-
-    try:
-        action = load_policy(path, "cpu")(torch.zeros(1, spec.obs_dim))
-    except PolicyError as error:
-        raise UserError(f"{path}: {first_line(error)}") from None
-    if action.shape != (1, spec.action_dim):
-        raise UserError(f"{path} gives {action.shape[-1]} actions, {spec.name} has {spec.action_dim}")
-
-
-def _config(
-    spec: tasks.TaskSpec, budget: str, name: str, seed: int, steps: int, engine: str, device: str, command: str
-) -> DictConfig:
-    where = {"algo": name, "seed": seed, "randomization": "r0", "train": {"env_steps": steps}}
-    where |= {"engine": engine, "physics": engine, "device": device, "wandb": "disabled", "command": command}
-    return OmegaConf.merge(configs.defaults(spec, "zero", budget), where)
+def _config(spec: tasks.TaskSpec, args: argparse.Namespace, engine: str, command: str) -> DictConfig:
+    where = {"algo": args.name, "seed": args.seed, "randomization": "r0", "train": {"env_steps": args.env_steps}}
+    where |= {"engine": engine, "physics": engine, "device": devices.slots(args.device)[0]}
+    where |= {"wandb": "disabled", "command": command}
+    return OmegaConf.merge(configs.defaults(spec, "zero", args.budget), where)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,7 +182,7 @@ def changes(default: DictConfig, config: DictConfig) -> dict[str, Any]:
     return changed | ({"train.init": config.train.init} if config.train.init else {})
 
 
-def digest(overrides: dict[str, Any]) -> str:
+def digest(overrides: Mapping[str, Any]) -> str:
     """Eight hex digits that name a set of overrides."""
     return hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()[:8]
 

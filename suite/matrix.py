@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -200,19 +200,20 @@ def concrete_engine(physics: str, spec: TaskSpec) -> str:
 
 
 def _jobs(settings: Sequence[tuple[dict[str, Any], dict[str, Any]]], request: Request) -> list[Job]:
-    folders = [_folder(setting, overrides, request.out) for setting, overrides in settings]
+    folders = [folder(setting, overrides, request.out) for setting, overrides in settings]
     shared = [configs.settings_hash(setting) for setting, _ in settings]
     jobs = []
     for seed in range(request.seeds):
-        for (setting, overrides), folder, digest in zip(settings, folders, shared, strict=True):
-            job = Job(setting, overrides, seed, RunDir(folder / f"seed{seed}"))
+        for (setting, overrides), parent, digest in zip(settings, folders, shared, strict=True):
+            job = Job(setting, overrides, seed, RunDir(parent / f"seed{seed}"))
             if configs.saved_fingerprint(job.run) != configs.fingerprint_of(digest, seed):
                 _check_same(job)
             jobs.append(job)
     return jobs
 
 
-def _folder(setting: dict[str, Any], overrides: dict[str, Any], out: Path) -> Path:
+def folder(setting: Mapping[str, Any], overrides: Mapping[str, Any], out: Path) -> Path:
+    """Where the runs of a setting go, a folder per seed; `overrides` as `config.changes` has them."""
     variant = "-".join(
         [setting["curriculum"]["name"], *(setting[key] for key in ("randomization", "engine", "budget"))]
     )

@@ -5,21 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import baselines
 import tasks
-from suite import config as configs
-from suite import devices
+from suite import devices, policies
 from suite.cli import Parser
-from suite.errors import UserError, exit_code, first_line, one_of
+from suite.errors import UserError, exit_code, one_of
 from suite.matrix import concrete_engine
 from suite.preflight import check_writable
 from suite.process import leave, limit_threads
-from suite.rundir import RunDir, atomic
+from suite.rundir import atomic
 from tasks.engines import ENGINES
 from tasks.spec import GRADES, TaskSpec, difficulty_of
 
@@ -69,12 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.seed < 0:
         raise UserError(f"--seed must be 0 or more, got {args.seed}")
     check_writable(out.parent)
-    file = policy_file(args.policy, spec)
+    file = policies.file_of(args.policy, spec)
 
     device = devices.claim(device)
     limit_threads(device)
     with _silent():
-        policy = load(args.policy if file is None else file, spec, device)
+        policy = policies.load(args.policy if file is None else file, spec, device)
         env = spec.pictured(width, height).build(1, device, engine)
         frames = watch(env, policy, difficulty_of(grade), args.seed, seconds, film)
         if film:
@@ -101,49 +98,6 @@ def _size(text: str) -> tuple[int, int]:
         if all(SMALLEST <= edge <= LARGEST and edge % 2 == 0 for edge in size):
             return size
     raise UserError(f"--size {text}: expected WxH with even numbers from {SMALLEST} to {LARGEST}, for instance 640x480")
-
-
-def policy_file(policy: str, spec: TaskSpec) -> Path | None:
-    """The file of a policy, None for a reference policy. Raises `UserError` for anything else."""
-    if policy in baselines.reference_names():
-        return None
-    path = Path(policy)
-    if path.is_dir():
-        run = RunDir(path)
-        if (task := configs.load(run).task) != spec.name:
-            raise UserError(f"--policy {path} is a run of {task}, not of {spec.name}")
-        path = run.policy
-        if not path.is_file():
-            raise UserError(f"{run.path} has no policy yet: its training has not ended")
-    if not path.is_file():
-        names = ", ".join(baselines.reference_names())
-        raise UserError(f"--policy {policy}: no such file; expected {names}, a policy.safetensors or a run directory")
-    return path
-
-
-def load(policy: str | Path, spec: TaskSpec, device: str) -> Policy:
-    """The policy, tried on an observation of the task. Raises `UserError` if it cannot be read, or does not fit."""
-    import torch
-
-    from baselines.policy import PolicyError, export_reference, load_policy
-
-    with tempfile.TemporaryDirectory() as scratch:
-        if isinstance(policy, str):
-            name, policy = policy, Path(scratch) / "policy.safetensors"
-            export_reference(name, spec, policy)
-        try:
-            loaded = load_policy(policy, device)
-        except PolicyError as error:
-            raise UserError(first_line(error)) from None
-    wanted = f"{spec.name} has {spec.obs_dim} observations and {spec.action_dim} actions"
-    try:
-        with torch.no_grad():
-            action = loaded(torch.zeros(1, spec.obs_dim, device=device))
-    except (PolicyError, RuntimeError) as error:
-        raise UserError(f"{policy} is a policy of another task: {wanted}; {first_line(error)}") from None
-    if action.shape != (1, spec.action_dim):
-        raise UserError(f"{policy} is a policy of another task: {wanted}; it gives {action.shape[1]} actions")
-    return loaded
 
 
 def _stride(spec: TaskSpec) -> int:

@@ -22,7 +22,7 @@ from suite import compare, devices
 from suite import config as configs
 from suite.cli import Parser
 from suite.errors import UserError, exit_code, first_line
-from suite.matrix import concrete_engine
+from suite.matrix import concrete_engine, folder
 from suite.preflight import check_writable
 from suite.rundir import RESULT_KEYS, RunDir, read_json, write_json
 from suite.single import RunFailed, work
@@ -80,14 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = devices.slots(args.device)[0]
     config = OmegaConf.merge(config, {"device": device, "command": result["command"]})
     _check_recorded(args.run, config)
-    variant = f"{config.curriculum.name}-{config.randomization}-{config.engine}-{config.budget}"
-    if result["overrides"]:
-        variant += f"-{configs.digest(result['overrides'])}"
-    folder = args.out / suite.__version__ / config.task / config.algo / variant / f"seed{config.seed}"
-    if folder.exists():
-        raise UserError(f"{folder} exists; name a fresh --out")
-    check_writable(folder)
-    return _reproduce(args.run if args.run.is_dir() else args.run.parent, result, config, RunDir(folder))
+    run = RunDir(folder(config, result["overrides"], args.out) / f"seed{config.seed}")
+    if run.path.exists():
+        raise UserError(f"{run.path} exists; name a fresh --out")
+    check_writable(run.path)
+    return _reproduce(args.run if args.run.is_dir() else args.run.parent, result, config, run)
 
 
 def _read(path: Path) -> dict[str, Any]:

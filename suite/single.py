@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from typing import Any
 
@@ -12,6 +9,7 @@ from rich.console import Console
 
 from suite import process
 from suite.errors import first_line
+from suite.launch import WORKER
 from suite.rundir import RunDir, read_json
 
 
@@ -25,14 +23,7 @@ def work(run: RunDir, console: Console) -> dict[str, Any]:
     Raises:
         RunFailed: if there is none.
     """
-    with open(run.log, "ab") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "suite.worker", str(run.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, process.PARENT: str(os.getpid()), "OMNI_KIT_ACCEPT_EULA": "YES"},
-        )
+    worker = process.start([WORKER, str(run.path)], run.log, own_session=False)
     with console.status("starting") as status:
         while worker.poll() is None:
             now = read_json(run.status) or {}

@@ -1,0 +1,63 @@
+"""Policies that a command line names: found, read, and tried on their task."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import baselines
+from suite import config as configs
+from suite.errors import UserError, first_line
+from suite.rundir import RunDir
+from tasks.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from baselines.policy import Policy
+
+
+def file_of(policy: str, spec: TaskSpec) -> Path | None:
+    """The file of a policy, None for a reference policy. Raises `UserError` for anything else."""
+    if policy in baselines.reference_names():
+        return None
+    path = Path(policy)
+    if path.is_dir():
+        run = RunDir(path)
+        if (task := configs.load(run).task) != spec.name:
+            raise UserError(f"--policy {path} is a run of {task}, not of {spec.name}")
+        path = run.policy
+        if not path.is_file():
+            raise UserError(f"{run.path} has no policy yet: its training has not ended")
+    if not path.is_file():
+        names = ", ".join(baselines.reference_names())
+        raise UserError(f"--policy {policy}: no such file; expected {names}, a policy.safetensors or a run directory")
+    return path
+
+
+def load(policy: str | Path, spec: TaskSpec, device: str) -> Policy:
+    """A reference policy (name) or a file, tried on an observation of the task.
+
+    Raises:
+        UserError: if it cannot be read, or does not fit.
+    """
+    import torch
+
+    from baselines.policy import PolicyError, export_reference, load_policy
+
+    with tempfile.TemporaryDirectory() as scratch:
+        if isinstance(policy, str):
+            name, policy = policy, Path(scratch) / "policy.safetensors"
+            export_reference(name, spec, policy)
+        try:
+            loaded = load_policy(policy, device)
+        except PolicyError as error:
+            raise UserError(first_line(error)) from None
+    wanted = f"{spec.name} has {spec.obs_dim} observations and {spec.action_dim} actions"
+    try:
+        with torch.no_grad():
+            action = loaded(torch.zeros(1, spec.obs_dim, device=device))
+    except (PolicyError, RuntimeError) as error:
+        raise UserError(f"{policy} is a policy of another task: {wanted}; {first_line(error)}") from None
+    if action.shape != (1, spec.action_dim):
+        raise UserError(f"{policy} is a policy of another task: {wanted}; it gives {action.shape[1]} actions")
+    return loaded
