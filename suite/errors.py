@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
-EXIT_BAD_INPUT = 2
+EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
 
 class UserError(Exception):
@@ -40,9 +40,11 @@ def first_line(error: BaseException | str) -> str:
 
 
 def exit_code(program: str, main: Callable[[], int]) -> int:
-    """Call `main`, a command's body; a `UserError` becomes one line on stderr and exit code 2."""
+    """Call `main`, a command's body; a `UserError` becomes one line on stderr and exit code 2, Ctrl-C 130."""
     try:
         return main()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     except UserError as error:
         print(f"{program}: {first_line(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT

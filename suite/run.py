@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from suite import cli, display, estimate, plans, preflight, report, scheduler
-from suite.errors import exit_code
+from suite.errors import EXIT_INTERRUPTED, exit_code
 from suite.matrix import plan
 
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tracked = scheduler.execute(jobs, launcher, display.choose(), execution.retries, execution.wait)
     except KeyboardInterrupt:
         print("\nstopped; the same command continues from the last checkpoints", file=sys.stderr)
-        return 130
+        return EXIT_INTERRUPTED
     return report.show(tracked, request.out)
 
 
