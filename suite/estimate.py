@@ -24,7 +24,6 @@ GUESSES = {
 
 Guesses on the slow side of what the README reports, used where no run of that kind has finished in the folder.
 """
-_REPLAY = ("sac", "td3", "ddpg", "redq", "dqn")
 MAX_ROWS = 60
 
 Kind = tuple[str, str, str, int, str]  # task, algorithm, engine, envs, kind of device
@@ -147,7 +146,7 @@ def estimate(jobs: Iterable[Job], done: Mapping[Path, Mapping[str, Any]], device
 
 def _each_s(job: Job, speed: Speed, device: str) -> float:
     guess = GUESSES[device]
-    train = guess["replay" if job.algo in _REPLAY else "train"]
+    train = guess["replay" if "buffer_size" in job.setting["agent"] else "train"]
     episode_s = tasks.get(job.task).max_episode_steps / guess["evaluate"]
     if speed.train:
         train = median(speed.train)
