@@ -3,13 +3,15 @@
 python -m benchmarks.gpu_packing --task ant-run --algo ppo --jobs-per-gpu 1,2,4 --gpus 1 --rounds 2
 python -m benchmarks.gpu_packing --task ant-run --algo ppo --jobs-per-gpu 1 --gpus 1,2,4 --rounds 2
 
-Each line is a whole `suite.run` into an empty folder, of `rounds` runs for each place, evaluation included; one run
-comes first and is not counted, because it compiles kernels. With `--gpus 0` the places are on the CPU.
+Each line is a whole `suite.run` into an empty folder, of `rounds` runs of each task for each place, evaluation and
+page included. A run of each task comes first and is not counted, because it compiles kernels. With `--gpus 0` the
+places are on the CPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,15 +22,12 @@ from suite import devices, plans
 
 
 def run(out: Path, seeds: int, gpus: int, per_gpu: int, words: list[str]) -> float:
-    """Seconds that `seeds` runs take."""
-    places = ["--device", "cpu", "--workers", str(per_gpu)]
-    environment = ["env"]
-    if gpus:
-        places = ["--jobs-per-gpu", str(per_gpu)]
-        environment = ["env", f"CUDA_VISIBLE_DEVICES={','.join(map(str, range(gpus)))}"]
+    """Seconds that `seeds` runs of each task take."""
+    places = ["--jobs-per-gpu", str(per_gpu)] if gpus else ["--device", "cpu", "--workers", str(per_gpu)]
     command = [sys.executable, "-m", "suite.run", *words, *places, "--seeds", str(seeds), "--out", str(out)]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(gpus)))}
     start = time.perf_counter()
-    done = subprocess.run([*environment, *command, "--wandb", "disabled"], capture_output=True, text=True)
+    done = subprocess.run([*command, "--wandb", "disabled"], env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     return time.perf_counter() - start
@@ -63,12 +62,13 @@ def main() -> None:
                 seeds = args.rounds * max(1, gpus) * per_gpu
                 out = Path(scratch) / f"{gpus}-{per_gpu}"
                 seconds = run(out, seeds, gpus, per_gpu, words)
-                rate = seeds / seconds * 3600
+                runs = len(list(plans.run_dirs(out)))
+                rate = runs / seconds * 3600
                 first = first or rate
                 cells = [
                     gpus,
                     per_gpu,
-                    seeds,
+                    runs,
                     f"{seconds:.0f}",
                     f"{rate:.1f}",
                     f"{rate / first:.2f}",
