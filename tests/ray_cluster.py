@@ -3,13 +3,12 @@
 Run by `test_suite_ray.py` in a process of its own.
 """
 
-import logging
 import socket
 import threading
 
 import pytest
 
-from suite import cli, launch, plans, scheduler
+from suite import cli, launch, launch_ray, plans, scheduler
 from suite.display import Display
 from suite.errors import UserError
 from suite.matrix import plan
@@ -28,7 +27,7 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "WORKER", "tests.suite_training")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
     # While there is one node: of several on one address Ray takes any, and the driver goes down with the node it took.
-    ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    assert launch_ray.slots(cluster.address, "cpu", 1, None, None) == ["cpu"] * 2  # two CPUs each
     yield cluster
     ray.shutdown()
     cluster.shutdown()
@@ -64,7 +63,7 @@ def test_a_node_is_lost_half_way(cluster, tmp_path):
     out = tmp_path / "runs"
     display = LoseNode(cluster, second)
     tracked, execution = execute(cluster, out, 200, display)
-    assert len(execution.devices) == 4  # two CPUs each
+    assert len(execution.devices) == 4
     assert [t.state for t in tracked] == ["complete"] * 200
     check(out, jobs=200)
     reasons = {f["reason"] for run in plans.run_dirs(out) for f in run.read_failures()}
@@ -90,11 +89,11 @@ def test_files_through_a_store(cluster, tmp_path):
 def test_a_cluster_that_does_not_answer(tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    base = ["--task", "toy-reach", "--algo", "zero", "--launcher", "ray", "--out", str(tmp_path)]
-    for address, said in ((f"127.0.0.1:{port}", "does not answer"), ("nowhere", "must be HOST:PORT")):
-        with pytest.raises(UserError, match=said):
-            cli.parse([*base, "--ray-address", address])
+        taken = f"127.0.0.1:{unused.getsockname()[1]}"
+        base = ["--task", "toy-reach", "--algo", "zero", "--launcher", "ray", "--out", str(tmp_path)]
+        for address, said in ((taken, "does not answer"), ("nowhere", "must be HOST:PORT")):
+            with pytest.raises(UserError, match=said):
+                cli.parse([*base, "--ray-address", address])
     with pytest.raises(UserError, match="places runs itself"):
         cli.parse([*base, "--device", "cuda:1"])
     with pytest.raises(UserError, match="must be an URL"):

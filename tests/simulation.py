@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+TIMEOUT_S = 550.0  # a little less than a test has, so that what the process said is shown
 PROLOGUE = """
 import json, torch
 import tasks
@@ -22,13 +23,13 @@ def build(task, engine, num_envs, difficulty):
 """
 
 
-def run(script: str, timeout: float = 300.0) -> dict[str, Any]:
+def run(script: str) -> dict[str, Any]:
     """Run `script` after `PROLOGUE` and return what it passed to `report(...)`."""
     done = subprocess.run(
         [sys.executable, "-c", PROLOGUE + script],
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=TIMEOUT_S,
         cwd=Path(__file__).parents[1],
         env=os.environ | {"OMNI_KIT_ACCEPT_EULA": "YES", "OMP_NUM_THREADS": "1"},
     )

@@ -1,6 +1,6 @@
 """`suite.run` with `tests.suite_training` in place of the worker, and without the page at the end.
 
-With REAL=1 the workers are the real ones; with CLOCK=backwards the wall clock jumps back an hour again and again.
+With REAL=1 the workers are the real ones; with CLOCK=backwards the wall clock goes back an hour every second.
 """
 
 import os
@@ -19,8 +19,8 @@ def states_only(tracked, out):
 
 
 if os.environ.get("CLOCK") == "backwards":
-    now, monotonic = time.time, time.monotonic
-    time.time = lambda: now() - 3600.0 * monotonic()
+    now, monotonic, start = time.time, time.monotonic, time.monotonic()
+    time.time = lambda: now() - 3600.0 * (monotonic() - start)
     time.time_ns = lambda: int(time.time() * 1e9)
 
 report.show = states_only

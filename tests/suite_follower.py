@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 
 from suite.process import emitter, follow_parent
 
@@ -12,7 +13,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "wait":
         time.sleep(60)
     print("compiling kernels\nand more", flush=True)
-    time.sleep(0.6)
+    while not Path(sys.argv[1]).with_name("seen").exists():
+        time.sleep(0.01)
     emit = emitter(sys.argv[1])
     emit({"step": 1})
     emit({"step": 2})

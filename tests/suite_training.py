@@ -1,7 +1,7 @@
 """A worker whose training is a chain of hashes: it stands in for `suite.worker` where hundreds are killed.
 
-Leases, checkpoints, results and their order are the real ones; a step is a millisecond. What must never happen (two at
-a time in a directory, a second result) is written to `violations` beside the runs. Imports nothing slow.
+Leases, checkpoints, results and their order are the real ones; a step takes `STEP_S`. What must never happen (two at a
+time in a directory, a second result) is written to `violations` beside the runs. Imports nothing slow.
 """
 
 import fcntl
@@ -19,7 +19,8 @@ from suite.process import LEASE_LOST, StopRequest, follow_parent, leave
 from suite.process import STOPPED as STOPPED_CODE
 from suite.rundir import RESULT_KEYS, RunDir, atomic, read_json, sha256, write_json, write_status
 
-STEPS, EVERY, STEP_S = 40, 8, 0.002
+STEPS, EVERY = 40, 8
+STEP_S = float(os.environ.get("STEP_S", "0.002"))
 
 
 def main():

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.browser
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--window-size=1280,900"),
+    "--disable-dev-shm-usage",  # containers have 64 MB there, and a page that finds no room crashes
 )
 
 

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from leaderboard import submit
@@ -25,6 +26,7 @@ from leaderboard.service.queue import Queue, Settings
 from leaderboard.service.store import Store
 from leaderboard.service.uploads import Limits
 from suite.errors import UserError
+from tests.processes import alive, wait_until
 from tests.test_leaderboard_browser import browser  # noqa: F401 (a fixture)
 from tests.test_leaderboard_verify import TEXTS
 from tests.toy_runs import copy_run, edit_episodes, rehash, win
@@ -71,13 +73,6 @@ def request(port, path, method="GET", body=None, headers=()):
         return response.status, response.read().decode(), dict(response.headers)
     finally:
         connection.close()
-
-
-def wait_until(condition, timeout=120):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -335,9 +330,11 @@ def _in_postgresql(tmp_path):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that the system gives to no outgoing connection, so that it is free again when the service comes back."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as s, suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def start(data, port):
@@ -354,14 +351,6 @@ def start(data, port):
 
     wait_until(answers)
     return process
-
-
-def descendants(pid):
-    found = []
-    for path in Path("/proc").glob(f"{pid}/task/*/children"):
-        for child in path.read_text().split():
-            found += [int(child), *descendants(child)]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -381,13 +370,14 @@ def verified(tmp_path_factory):
     process = start(data, port)
     for name in ("good.zip", "forged.zip"):
         assert request(port, "/api/submissions", "POST", (tmp / name).read_bytes(), headers)[0] == 202
-    wait_until(lambda: len(descendants(process.pid)) >= 4)  # both are being verified, their policies are running
-    children = descendants(process.pid)
+    service = psutil.Process(process.pid)
+    # Both are being verified, their policies are running.
+    children = wait_until(lambda: len(found := service.children(recursive=True)) >= 4 and found)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+    wait_until(lambda: not any(alive(child.pid) for child in children))
     process = start(data, port)
-    wait_until(lambda: (data / "site" / "index.html").exists(), timeout=300)
+    wait_until(lambda: (data / "site" / "index.html").exists())
     wait_until(lambda: all(row["decided"] for row in listed(port)))
     yield data, port
     process.terminate()

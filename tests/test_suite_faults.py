@@ -10,14 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from suite import plans
 from suite.rundir import RunDir, read_json, sha256
 from tests import suite_training
+from tests.processes import running, wait_until
 
 JOBS = 200
 pytestmark = pytest.mark.faults
@@ -49,17 +50,17 @@ def results(out):
 
 
 def workers_of(out):
-    """Process ids of live stand-ins with a run directory in `out`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                words = (entry / "cmdline").read_text().split("\0")
-            except OSError:
-                continue
-            if "tests.suite_training" in words and any(word.startswith(str(out)) for word in words):
-                found.append(int(entry.name))
-    return found
+    """Live stand-ins with a run directory in `out`."""
+    return running("tests.suite_training", out)
+
+
+def kill(process, sig=signal.SIGKILL):
+    """False if it has ended before."""
+    try:
+        process.send_signal(sig)
+    except psutil.NoSuchProcess:
+        return False
+    return True
 
 
 def expected(run):
@@ -83,14 +84,6 @@ def check(out, jobs=JOBS):
     assert not workers_of(out)
 
 
-def wait_until(condition, timeout=120):
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return value
-
-
 def test_workers_and_drivers_killed_at_random(tmp_path):
     """SIGKILL of a worker every now and then, of the driver six times; the command is repeated until it succeeds."""
     out = tmp_path / "runs"
@@ -101,13 +94,14 @@ def test_workers_and_drivers_killed_at_random(tmp_path):
         driver = drive(out, "--retries", "100")
         while driver.poll() is None:
             time.sleep(rng.uniform(0.05, 0.4))
-            if share < 1.0 and len(results(out)) >= share * JOBS:
+            done = len(results(out))
+            if share < 1.0 and done >= share * JOBS:
                 driver.kill()
                 killed["driver"] += 1
                 break
-            if workers := workers_of(out):
-                os.kill(rng.choice(workers), signal.SIGKILL)
-                killed["worker"] += 1
+            # So many by what is done: where jobs take long, killing one now and then would let none of them end.
+            if killed["worker"] <= done / 8 and (workers := workers_of(out)):
+                killed["worker"] += kill(rng.choice(workers))
         driver.wait()
     assert driver.returncode == 0
     assert killed["driver"] >= 4, killed
@@ -135,31 +129,33 @@ def test_drivers_share_a_folder_and_succeed_the_dead(tmp_path):
 def test_ctrl_c_stops_at_a_checkpoint_and_loses_nothing(tmp_path):
     out = tmp_path / "runs"
     out.mkdir()
-    driver = drive(out, seeds=20)
-    wait_until(lambda: len(results(out)) > 3 and len(workers_of(out)) > 2)
-    driver.send_signal(signal.SIGINT)
+    driver = drive(out, seeds=6, STEP_S="0.2")
+    wait_until(lambda: sum((run.path / "state.json").exists() for run in runs_of(out)) == 4)
+    driver.send_signal(signal.SIGINT)  # four are at the first of their five checkpoints
     assert driver.wait() == 130
     assert "continues from the last checkpoints" in driver.stderr.read()
     assert not workers_of(out)
-    stopped = [run for run in runs_of(out) if not run.result.exists() and (run.path / "state.json").exists()]
-    assert all(read_json(run.path / "state.json")["step"] % suite_training.EVERY == 0 for run in stopped)
-    assert all(not run.read_failures() for run in stopped)
-    assert drive(out, seeds=20).wait() == 0
-    check(out, jobs=20)
+    steps = [read_json(run.path / "state.json")["step"] for run in runs_of(out)]
+    assert len(steps) == 4
+    assert all(step < suite_training.STEPS and step % suite_training.EVERY == 0 for step in steps)
+    assert not results(out)
+    assert not any(run.read_failures() for run in runs_of(out))
+    assert drive(out, seeds=6).wait() == 0
+    check(out, jobs=6)
 
 
 def test_a_hang_is_ended_and_tried_again(tmp_path):
     out = tmp_path / "runs"
     out.mkdir()
-    assert drive(out, "--watchdog", "1", "--retries", "1", seeds=3, HANGS="seed1").wait() == 0
+    assert drive(out, "--watchdog", "5", "--retries", "1", seeds=3, HANGS="seed1").wait() == 0
     check(out, jobs=3)
     failures = {run.path.name: [f["reason"] for f in run.read_failures()] for run in runs_of(out)}
-    assert failures == {"seed0": [], "seed1": ["no progress for 1 s (--watchdog): ended"], "seed2": []}
+    assert failures == {"seed0": [], "seed1": ["no progress for 5 s (--watchdog): ended"], "seed2": []}
 
 
 # Real trainings.
 
-SETTINGS = ["train.env_steps=32768", "eval.episodes_per_grade=8", "train.min_envs=32"]
+SETTINGS = ["train.env_steps=32768", "train.checkpoints=8", "eval.episodes_per_grade=8", "train.min_envs=32"]
 
 
 def real(out, *argv):
@@ -188,19 +184,6 @@ def undisturbed(tmp_path_factory):
     return run_in(out)
 
 
-def child_of(run, module):
-    """Process id of the run's process of that module, or None."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                words = (entry / "cmdline").read_text().split("\0")
-            except OSError:
-                continue
-            if module in words and any(word.startswith(str(run)) for word in words):
-                return int(entry.name)
-    return None
-
-
 def check_same(run, undisturbed):
     assert run.read_result() is not None
     assert sha256(run.policy) == sha256(undisturbed.policy)
@@ -210,13 +193,19 @@ def check_same(run, undisturbed):
 
 
 def test_a_real_run_whose_every_process_is_killed(tmp_path, undisturbed):
-    driver = real(tmp_path, "--retries", "5")
+    """The driver takes all that it started with it; of the others the driver learns, and tries again."""
+    driver = real(tmp_path)
     run = RunDir(tmp_path / undisturbed.path.relative_to(undisturbed.path.parents[4]))
     checkpoint = run.checkpoint / "last.ckpt"
     wait_until(checkpoint.exists)
+    driver.kill()
+    driver.communicate()
+    wait_until(lambda: not running("suite.worker", run.path) and not running("suite.training", run.path))
+    assert not run.policy.exists()
+    driver = real(tmp_path, "--retries", "5")
     kills = (("suite.training", signal.SIGSEGV), ("suite.worker", signal.SIGKILL), ("suite.rollout", signal.SIGKILL))
     for count, (module, sig) in enumerate(kills, start=1):
-        os.kill(wait_until(lambda name=module: child_of(run.path, name)), sig)
+        wait_until(lambda name=module, sig=sig: any(kill(found, sig) for found in running(name, run.path)))
         wait_until(lambda wanted=count: len(run.read_failures()) == wanted)
     text, _ = driver.communicate()
     assert driver.returncode == 0, text

@@ -86,12 +86,14 @@ def test_where_and_how_a_run_is_executed_does_not_make_another_run(tmp_path):
 )
 def test_budget_says_why(tmp_path, monkeypatch, asked, device, gpus, budget, why):
     monkeypatch.setattr(devices, "cuda_names", lambda: gpus)
+    monkeypatch.setattr(devices, "cores", lambda: 6)
+    monkeypatch.setattr(devices, "memory", lambda: 100 * devices.WORKER_BYTES)
     argv = ["--task", "toy-reach", "--algo", "ppo", "--budget", asked, "--device", device, "--out", str(tmp_path)]
     request, execution, notes = cli.parse([*argv, "--wandb", "disabled"])
     assert request.budget == budget
     assert [note for note in notes if note.startswith("budget")] == ([] if why is None else notes)
     assert why is None or why in notes[0]
-    assert len(execution.devices) == (len(gpus) if device == "auto" and gpus else max(1, devices.cores() // 2))
+    assert len(execution.devices) == (len(gpus) if device == "auto" and gpus else 3)
 
 
 def test_claimed_gpu_is_the_only_one_that_is_visible(monkeypatch):

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -25,6 +24,7 @@ from suite.recorder import MAX_ROWS, Curriculum, Progress
 from suite.rollout import run_episodes
 from suite.rundir import RunDir, atomic, read_json, write_json
 from tasks.spec import GRADES, difficulty_of
+from tests.processes import alive, wait_until
 
 torch.set_num_threads(1)
 
@@ -245,6 +245,8 @@ def test_a_child_reports_events_and_what_it_is_busy_with(tmp_path):
         for event in child:
             if event is None:
                 news.add(child.news())
+                if "compiling kernels" in news:
+                    (tmp_path / "seen").touch()  # what it waits for
             else:
                 events.append(event)
     assert events == [{"step": 1}, {"step": 2}]  # the third was cut off
@@ -304,18 +306,3 @@ def test_ctrl_c_twice_ends_the_workers(made_up):
     for job in jobs[:2]:
         assert read_json(job.run.status)["state"] == "queued"
     assert not jobs[2].run.path.exists()
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(condition, timeout=30):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)

@@ -6,7 +6,6 @@ import re
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -192,52 +191,6 @@ def leveldb_records(data):
         if kind in (1, 4):  # whole, or last part
             yield b"".join(parts)
             parts = []
-
-
-def test_killed_driver_and_worker(first, tmp_path):
-    """SIGKILL of the driver, which takes the worker with it; the command, repeated, ends where others end."""
-    driver = start(tmp_path, "--algo", "ppo", "--wandb", "disabled")
-    wait_until(lambda: checkpoint_of(tmp_path))
-    run = run_dir(tmp_path, "ppo")
-    worker = worker_of(run)
-    driver.kill()
-    driver.communicate()
-    wait_until(lambda: not Path(f"/proc/{worker}").exists())
-    assert not run.result.exists()
-    assert not run.policy.exists()
-
-    assert execute(tmp_path, "--algo", "ppo").state == "complete"
-    assert "continuing from the checkpoint at" in run.log.read_text()
-    undisturbed = run_dir(first[0], "ppo")
-    assert sha256(run.policy) == sha256(undisturbed.policy)
-    assert sha256(run.episodes) == sha256(undisturbed.episodes)
-    steps = pq.read_table(run.progress).column("env_steps").to_pylist()
-    assert steps == pq.read_table(undisturbed.progress).column("env_steps").to_pylist()
-    assert execute(tmp_path, "--algo", "ppo").state == "skipped"
-
-
-def checkpoint_of(out):
-    return next(out.glob(f"{suite.__version__}/toy-reach/ppo/*/seed0/checkpoint/last.ckpt"), None)
-
-
-def worker_of(run):
-    """Process id of the worker of a run directory."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                words = (entry / "cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if "suite.worker" in words and str(run.path) in words:
-                return int(entry.name)
-    raise AssertionError(f"no worker of {run.path}")
-
-
-def wait_until(condition, timeout=120):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_reproduce(first, tmp_path):
