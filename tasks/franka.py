@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import isaaclab.envs.mdp as mdp
 import isaaclab.sim as sim_utils
 import torch
 from isaaclab.actuators import ImplicitActuatorCfg
 from isaaclab.assets import ArticulationCfg
-from isaaclab.managers import ActionTerm, ActionTermCfg
+from isaaclab.managers import ActionTerm, ActionTermCfg, EventTermCfg, ObservationTermCfg, SceneEntityCfg
+from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sensors import ContactSensorCfg
 from isaaclab.utils import configclass
 from isaaclab.utils.math import (
@@ -119,10 +121,36 @@ def handling_panda() -> ArticulationCfg:
     return cfg
 
 
-def finger_contacts() -> ContactSensorCfg:
-    """Sensor of the force on each finger; call it `fingers` in the scene."""
+def handling_scene(robot: ArticulationCfg, **entities: Any) -> InteractiveSceneCfg:
+    """The arm on its pedestal, a floor, and what it handles; the contact sensor `fingers` has the force on each."""
     links = "/".join(f"panda_link{k}" for k in range(8))
-    return ContactSensorCfg(prim_path=f"{{ENV_REGEX_NS}}/Robot/Geometry/{links}/panda_.*finger")
+    return terms.scene(
+        env_spacing=2.5,
+        floor=objects.floor(),
+        **objects.table(PEDESTAL),
+        robot=robot,
+        fingers=ContactSensorCfg(prim_path=f"{{ENV_REGEX_NS}}/Robot/Geometry/{links}/panda_.*finger"),
+        **entities,
+    )
+
+
+def arm_joints() -> dict[str, Any]:
+    """Parameters of Isaac Lab's terms on joints that mean those of the arm."""
+    return {"asset_cfg": SceneEntityCfg("robot", joint_names=[ARM])}
+
+
+def arm_state() -> dict[str, ObservationTermCfg]:
+    """The observations that `panda.arm_state` declares."""
+    return {
+        "joint_position": ObservationTermCfg(func=mdp.joint_pos_rel, params=arm_joints()),
+        "joint_velocity": ObservationTermCfg(func=mdp.joint_vel, params=arm_joints(), scale=0.2),
+    }
+
+
+def near_start(spread: float) -> EventTermCfg:
+    """At a reset every joint of the arm is at rest, up to `spread` [rad] from the start pose."""
+    ranges = {"position_range": (-spread, spread), "velocity_range": (0.0, 0.0)}
+    return EventTermCfg(func=mdp.reset_joints_by_offset, mode="reset", params=arm_joints() | ranges)
 
 
 def tcp_pose(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks import factors
-from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
+from tasks import factors, panda
+from tasks.spec import GradeParam, TaskSpec, Term, View
 
 if TYPE_CHECKING:
     import torch
@@ -21,19 +21,15 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.franka_drawer:make_env",
     observations=(
-        Term("joint_position", 7, "rad", "of the arm, relative to the start pose", sigma=0.005),
-        Term("joint_velocity", 7, "5 rad/s", sigma=0.02),
-        Term("opening", 1, "4 cm", "mean travel of the fingers", sigma=0.02),
-        Term("tcp_position", 3, "m", "in the frame of the env", sigma=0.003),
+        *panda.arm_state("the start pose"),
+        panda.OPENING,
+        panda.TCP_POSITION,
         Term("handle_position", 3, "m", "middle of the handle, from the TCP", sigma=0.005),
         Term("drawer_position", 1, "m", "how far the drawer is open", sigma=0.005),
         Term("drawer_velocity", 1, "m/s", sigma=0.02),
         Term("last_action", 4, "1"),
     ),
-    actions=(
-        Term("hand_motion", 3, "5 cm", "how far ahead of the TCP its target is"),
-        Term("gripper", 1, "1", "0 and below: fingers open, 1: closed"),
-    ),
+    actions=(panda.HAND_MOTION, panda.GRIPPER),
     physics_dt=1 / 100,
     decimation=5,
     episode_length_s=5.0,
@@ -48,13 +44,9 @@ SPEC = TaskSpec(
     },
     budgets={"smoke": 100_000, "quick": 20_000_000, "full": 50_000_000},
     view=View(eye=(-0.45, 1.15, 0.9), target=(0.45, -0.05, 0.25)),
-    discrete_actions=tuple((*row, grip) for row in axis_actions(3) for grip in (-1.0, 1.0)),
+    discrete_actions=panda.gripper_actions(3),
     sensors=("contact force of the fingers",),
-    safety={
-        "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
-        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
-        "contact_force": SafetyLimit(70.0, "N", "on a finger: what the hand grasps with for long, in its data sheet"),
-    },
+    safety=panda.HANDLING_SAFETY,
     factors=factors.arm("panda_link7", "cabinet"),
     assets=("panda",),
 )
@@ -115,26 +107,17 @@ def cabinet() -> ArticulationCfg:
 def env_cfg() -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     import isaaclab.envs.mdp as mdp
-    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
+    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 
-    from tasks import franka, objects, terms
+    from tasks import franka, terms
 
-    arm = {"asset_cfg": SceneEntityCfg("robot", joint_names=[franka.ARM])}
     robot = franka.handling_panda()
     robot.init_state.joint_pos = franka.OVER_TABLE | START
     return terms.env_cfg(
-        scene=terms.scene(
-            env_spacing=2.5,
-            floor=objects.floor(),
-            **objects.table(franka.PEDESTAL),
-            robot=robot,
-            fingers=franka.finger_contacts(),
-            cabinet=cabinet(),
-        ),
+        scene=franka.handling_scene(robot, cabinet=cabinet()),
         observations={
             "policy": terms.observation_group(
-                joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=arm),
-                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=arm, scale=0.2),
+                **franka.arm_state(),
                 opening=ObservationTermCfg(func=franka.opening),
                 tcp_position=ObservationTermCfg(func=franka.tcp_position),
                 handle_position=ObservationTermCfg(func=handle_from_tcp),

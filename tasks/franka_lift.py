@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from tasks import factors
-from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
+from tasks import factors, panda
+from tasks.spec import GradeParam, TaskSpec, Term, View
 
 if TYPE_CHECKING:
     import torch
@@ -22,21 +22,16 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.franka_lift:make_env",
     observations=(
-        Term("joint_position", 7, "rad", "of the arm, relative to the start pose", sigma=0.005),
-        Term("joint_velocity", 7, "5 rad/s", sigma=0.02),
-        Term("opening", 1, "4 cm", "mean travel of the fingers", sigma=0.02),
-        Term("tcp_position", 3, "m", "in the frame of the env", sigma=0.003),
+        *panda.arm_state("the start pose"),
+        panda.OPENING,
+        panda.TCP_POSITION,
         Term("object_position", 3, "m", "from the TCP", sigma=0.005),
         Term("object_axes", 6, "1", "directions of the object's x and y axes", sigma=0.02),
         Term("object_velocity", 3, "m/s", sigma=0.02),
         Term("goal_position", 3, "m", "from the object", sigma=0.005),
         Term("last_action", 5, "1"),
     ),
-    actions=(
-        Term("hand_motion", 3, "5 cm", "how far ahead of the TCP its target is"),
-        Term("hand_turn", 1, "0.3 rad", "how far the hand is to turn about the vertical"),
-        Term("gripper", 1, "1", "0 and below: fingers open, 1: closed"),
-    ),
+    actions=(panda.HAND_MOTION, panda.HAND_TURN, panda.GRIPPER),
     physics_dt=1 / 100,
     decimation=5,
     episode_length_s=5.0,
@@ -53,13 +48,9 @@ SPEC = TaskSpec(
     },
     budgets={"smoke": 100_000, "quick": 20_000_000, "full": 50_000_000},
     view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15), marks="tasks.franka_lift:marks"),
-    discrete_actions=tuple((*row, grip) for row in axis_actions(4) for grip in (-1.0, 1.0)),
+    discrete_actions=panda.gripper_actions(4),
     sensors=("contact force of the fingers",),
-    safety={
-        "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
-        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
-        "contact_force": SafetyLimit(70.0, "N", "on a finger: what the hand grasps with for long, in its data sheet"),
-    },
+    safety=panda.HANDLING_SAFETY,
     factors=factors.arm("panda_link7", "objects"),
     assets=("panda",),
 )
@@ -106,24 +97,15 @@ def bodies() -> dict[str, Any]:
 def env_cfg() -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     import isaaclab.envs.mdp as mdp
-    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
+    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 
     from tasks import franka, objects, terms
 
-    arm = {"asset_cfg": SceneEntityCfg("robot", joint_names=[franka.ARM])}
     return terms.env_cfg(
-        scene=terms.scene(
-            env_spacing=2.5,
-            floor=objects.floor(),
-            **objects.table(franka.PEDESTAL),
-            robot=franka.handling_panda(),
-            fingers=franka.finger_contacts(),
-            objects=objects.collection(**bodies()),
-        ),
+        scene=franka.handling_scene(franka.handling_panda(), objects=objects.collection(**bodies())),
         observations={
             "policy": terms.observation_group(
-                joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=arm),
-                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=arm, scale=0.2),
+                **franka.arm_state(),
                 opening=ObservationTermCfg(func=franka.opening),
                 tcp_position=ObservationTermCfg(func=franka.tcp_position),
                 object_position=ObservationTermCfg(func=franka.object_from_tcp),
@@ -135,11 +117,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
         },
         actions={"hand": franka.HandActionCfg()},
         events={
-            "home": EventTermCfg(
-                func=mdp.reset_joints_by_offset,
-                mode="reset",
-                params={**arm, "position_range": (-0.05, 0.05), "velocity_range": (0.0, 0.0)},
-            ),
+            "home": franka.near_start(0.05),
             "start": EventTermCfg(func=reset_to_grade, mode="reset"),
         },
         rewards={

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tasks import factors
-from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
+from tasks import factors, panda
+from tasks.spec import GradeParam, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +22,7 @@ SPEC = TaskSpec(
     engines=("isaacsim_physx", "ovphysx", "newton_mjwarp"),
     make_env="tasks.franka_reach:make_env",
     observations=(
-        Term("joint_position", 7, "rad", "of the arm, relative to home", sigma=0.005),
-        Term("joint_velocity", 7, "5 rad/s", sigma=0.02),
+        *panda.arm_state("home"),
         Term("goal_position", 3, "m", "in the base frame"),
         Term("position_error", 3, "m", "goal minus TCP, in the base frame", sigma=0.003),
         Term("rotation_error", 3, "rad", "from TCP to goal, as a rotation vector in the base frame", sigma=0.01),
@@ -45,16 +44,12 @@ SPEC = TaskSpec(
     budgets={"smoke": 300_000, "quick": 3_000_000, "full": 10_000_000},
     view=View(eye=(1.7, 1.2, 1.0), target=(0.25, 0.0, 0.35), marks="tasks.franka_reach:marks"),
     discrete_actions=axis_actions(7),
-    safety={
-        "joint_velocity": SafetyLimit(2.175, "rad/s", "slowest of the arm joints' limits in Franka's data sheet"),
-        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
-    },
+    safety=panda.SAFETY,
     factors=factors.arm("panda_link7"),
     assets=("panda",),
 )
 
 GOAL_CENTRE = (0.5, 0.0, 0.4)  # [m] in the base frame
-POINTING_DOWN = (1.0, 0.0, 0.0, 0.0)  # (x, y, z, w)
 
 
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
@@ -71,18 +66,16 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
 def env_cfg() -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     import isaaclab.envs.mdp as mdp
-    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
+    from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 
     from tasks import franka, terms
 
-    arm = {"asset_cfg": SceneEntityCfg("robot", joint_names=[franka.ARM])}
     ground = terms.ground(height=-franka.PEDESTAL)  # at the height of the base, the first link would be inside it
     return terms.env_cfg(
         scene=terms.scene(env_spacing=2.5, ground=ground, robot=franka.panda()),
         observations={
             "policy": terms.observation_group(
-                joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=arm),
-                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=arm, scale=0.2),
+                **franka.arm_state(),
                 goal_position=ObservationTermCfg(func=goal_position),
                 position_error=ObservationTermCfg(func=position_error),
                 rotation_error=ObservationTermCfg(func=rotation_error),
@@ -91,11 +84,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
         },
         actions={"joint_target": mdp.JointPositionActionCfg(asset_name="robot", joint_names=[franka.ARM], scale=1.0)},
         events={
-            "home": EventTermCfg(
-                func=mdp.reset_joints_by_offset,
-                mode="reset",
-                params={**arm, "position_range": (-0.1, 0.1), "velocity_range": (0.0, 0.0)},
-            ),
+            "home": franka.near_start(0.1),
             "goal": EventTermCfg(func=reset_goal, mode="reset"),
         },
         rewards={
@@ -104,7 +93,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
             "rotation": RewardTermCfg(func=rotation_distance, weight=-0.2),
             "rotation_fine": RewardTermCfg(func=rotation_closeness, weight=0.5),
             "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.005),
-            "joint_velocity": RewardTermCfg(func=mdp.joint_vel_l2, weight=-0.001, params=arm),
+            "joint_velocity": RewardTermCfg(func=mdp.joint_vel_l2, weight=-0.001, params=franka.arm_joints()),
         },
         terminations={"time_out": TerminationTermCfg(func=mdp.time_out, time_out=True)},
     )
@@ -115,7 +104,9 @@ def goal(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
     if not hasattr(env, "goal_pose"):  # the observation manager asks before the first reset
         import torch
 
-        env.goal_pose = torch.tensor([*GOAL_CENTRE, *POINTING_DOWN], device=env.device).repeat(env.num_envs, 1)
+        from tasks import franka
+
+        env.goal_pose = torch.tensor([*GOAL_CENTRE, *franka.POINTING_DOWN], device=env.device).repeat(env.num_envs, 1)
     return env.goal_pose[:, :3], env.goal_pose[:, 3:]
 
 
@@ -124,13 +115,15 @@ def reset_goal(env: GradedEnv, env_ids: torch.Tensor) -> None:
     import torch
     from isaaclab.utils.math import quat_from_angle_axis, quat_mul, sample_uniform
 
+    from tasks import franka
+
     k = len(env_ids)
     position, orientation = goal(env)
     half = env.param("workspace", env_ids)[:, None]
     position[env_ids] = torch.tensor(GOAL_CENTRE, device=env.device) + half * sample_uniform(-1, 1, (k, 3), env.device)
     angle = env.param("rotation", env_ids) * sample_uniform(0.0, 1.0, (k,), env.device)
     axis = torch.nn.functional.normalize(torch.randn(k, 3, device=env.device), dim=-1)
-    down = torch.tensor(POINTING_DOWN, device=env.device).expand(k, 4)
+    down = torch.tensor(franka.POINTING_DOWN, device=env.device).expand(k, 4)
     orientation[env_ids] = quat_mul(quat_from_angle_axis(angle, axis), down)
 
 
