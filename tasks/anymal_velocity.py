@@ -41,12 +41,10 @@ SPEC = TaskSpec(
     view=View(eye=(1.9, -1.9, 0.8), target=(0.0, 0.0, -0.15), follow=True, marks="tasks.locomotion:marks"),
     discrete_actions=axis_actions(12),
     sensors=("contact force of the feet",),
-    safety={
-        "joint_velocity": SafetyLimit(7.5, "rad/s", "speed of a joint, limit in ANYbotics' URDF"),
-        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
-        "joint_torque": SafetyLimit(1.0, "1", "torque that a joint's drive is asked for, of the most that it has"),
-        "foot_force": SafetyLimit(2050.0, "N", "force on one foot: four times the robot's weight"),
-    },
+    safety=velocity.safety(
+        foot_force=2050.0,
+        joint_velocity=SafetyLimit(7.5, "rad/s", "speed of a joint, limit in ANYbotics' URDF"),
+    ),
     factors=factors.legged("base", weight=52.0, length=0.6, torque=80.0),
     assets=("anymal",),
 )

@@ -42,14 +42,12 @@ SPEC = TaskSpec(
     view=View(eye=(1.9, -1.9, 0.6), target=(0.0, 0.0, -0.15), follow=True, marks="tasks.locomotion:marks"),
     discrete_actions=axis_actions(12),
     sensors=("contact force of the feet",),
-    safety={
-        "joint_velocity": SafetyLimit(20.0, "rad/s", "speed of a hip's roll or a knee, limit in Unitree's URDF"),
-        "swing_velocity": SafetyLimit(32.0, "rad/s", "speed of a hip's pitch or yaw, limit in Unitree's URDF"),
-        "ankle_velocity": SafetyLimit(30.0, "rad/s", "speed of an ankle, limit in Unitree's URDF"),
-        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
-        "joint_torque": SafetyLimit(1.0, "1", "torque that a joint's drive is asked for, of the most that it has"),
-        "foot_force": SafetyLimit(1310.0, "N", "force on one foot: four times the robot's weight"),
-    },
+    safety=velocity.safety(
+        foot_force=1310.0,
+        joint_velocity=SafetyLimit(20.0, "rad/s", "speed of a hip's roll or a knee, limit in Unitree's URDF"),
+        swing_velocity=SafetyLimit(32.0, "rad/s", "speed of a hip's pitch or yaw, limit in Unitree's URDF"),
+        ankle_velocity=SafetyLimit(30.0, "rad/s", "speed of an ankle, limit in Unitree's URDF"),
+    ),
     factors=factors.legged("torso_link", weight=33.0, length=0.2, torque=25.0),
     assets=("g1",),
 )

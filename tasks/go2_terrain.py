@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks import factors, velocity
-from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
+from tasks import go2_velocity, velocity
+from tasks.spec import GradeParam, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
     import torch
@@ -44,14 +44,8 @@ SPEC = TaskSpec(
     view=View(eye=(3.6, -3.6, 2.6), target=(0.0, 0.0, -0.3), follow=True, marks="tasks.terrain:marks"),
     discrete_actions=axis_actions(12),
     sensors=("contact force of the feet",),
-    safety={
-        "joint_velocity": SafetyLimit(30.1, "rad/s", "speed of a hip or thigh, limit in Unitree's URDF"),
-        "calf_velocity": SafetyLimit(15.7, "rad/s", "speed of a calf, limit in Unitree's URDF"),
-        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
-        "joint_torque": SafetyLimit(1.0, "1", "torque that a joint's drive is asked for, of the most that it has"),
-        "foot_force": SafetyLimit(630.0, "N", "force on one foot: four times the robot's weight"),
-    },
-    factors=factors.legged("base", weight=15.0, length=0.4, torque=23.7),
+    safety=go2_velocity.SPEC.safety,
+    factors=go2_velocity.SPEC.factors,
     assets=("go2",),
 )
 
@@ -61,7 +55,7 @@ PACE = 1.0  # [m/s] that the reward asks for
 
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     """Build the env on `engine`."""
-    from tasks import go2_velocity, locomotion
+    from tasks import locomotion
     from tasks.lab_env import LabEnv
 
     newton = {"njmax": 200, "nconmax": 60, "cone": "pyramidal", "impratio": 1, "use_mujoco_contacts": False}
@@ -76,7 +70,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     """Scene and MDP. The rewards are those of `go2-velocity`, but for the one for getting nearer to the goal."""
     from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 
-    from tasks import go2_velocity, locomotion, terms, terrain
+    from tasks import locomotion, terms, terrain
 
     return locomotion.walking_env_cfg(
         scene=terms.scene(

@@ -41,13 +41,11 @@ SPEC = TaskSpec(
     view=View(eye=(1.3, -1.3, 0.6), target=(0.0, 0.0, -0.08), follow=True, marks="tasks.locomotion:marks"),
     discrete_actions=axis_actions(12),
     sensors=("contact force of the feet",),
-    safety={
-        "joint_velocity": SafetyLimit(30.1, "rad/s", "speed of a hip or thigh, limit in Unitree's URDF"),
-        "calf_velocity": SafetyLimit(15.7, "rad/s", "speed of a calf, limit in Unitree's URDF"),
-        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
-        "joint_torque": SafetyLimit(1.0, "1", "torque that a joint's drive is asked for, of the most that it has"),
-        "foot_force": SafetyLimit(630.0, "N", "force on one foot: four times the robot's weight"),
-    },
+    safety=velocity.safety(
+        foot_force=630.0,
+        joint_velocity=SafetyLimit(30.1, "rad/s", "speed of a hip or thigh, limit in Unitree's URDF"),
+        calf_velocity=SafetyLimit(15.7, "rad/s", "speed of a calf, limit in Unitree's URDF"),
+    ),
     factors=factors.legged("base", weight=15.0, length=0.4, torque=23.7),
     assets=("go2",),
 )

@@ -5,7 +5,7 @@ Specs are read without torch, which `tasks.locomotion` needs, so their common wo
 
 from __future__ import annotations
 
-from tasks.spec import Term
+from tasks.spec import SafetyLimit, Term
 
 COMMAND = Term("command", 3, "m/s, m/s, rad/s", "velocity forward and left, and yaw rate, to follow")
 
@@ -21,6 +21,16 @@ def observations(joints: int, goal: Term = COMMAND) -> tuple[Term, ...]:
         Term("joint_velocity", joints, "10 rad/s", sigma=0.08),
         Term("last_action", joints, "1"),
     )
+
+
+def safety(foot_force: float, **speeds: SafetyLimit) -> dict[str, SafetyLimit]:
+    """The limits on a walking robot; `foot_force` [N] is four times its weight, `speeds` are its joints' [rad/s]."""
+    return {
+        **speeds,
+        "joint_position": SafetyLimit(0.0, "rad", "distance from a joint's position limit"),
+        "joint_torque": SafetyLimit(1.0, "1", "torque that a joint's drive is asked for, of the most that it has"),
+        "foot_force": SafetyLimit(foot_force, "N", "force on one foot: four times the robot's weight"),
+    }
 
 
 def success(planar: float, yaw: float) -> str:
