@@ -16,7 +16,7 @@ from tianshou.utils.net.continuous import (
 )
 from torch import nn
 
-_ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
+from baselines.policy import ACTIVATIONS
 
 
 def trunk(cfg: DictConfig, obs_dim: int, kind: type[Net] = Net, **kwargs: Any) -> Net:
@@ -24,7 +24,7 @@ def trunk(cfg: DictConfig, obs_dim: int, kind: type[Net] = Net, **kwargs: Any) -
     return kind(
         state_shape=(obs_dim,),
         hidden_sizes=list(cfg.hidden_sizes),
-        activation=_ACTIVATIONS[cfg.activation],
+        activation=ACTIVATIONS[cfg.activation],
         norm_layer=nn.LayerNorm if cfg.layer_norm else None,
         **kwargs,
     )

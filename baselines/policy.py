@@ -29,7 +29,7 @@ from baselines.normalizer import ObsNormalizer
 from tasks.spec import TaskSpec
 
 FORMAT = 1
-_ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
+ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 Policy = Callable[[torch.Tensor], torch.Tensor]
 """Actions [N, action_dim] in [-1, 1] from obs [N, obs_dim]."""
@@ -147,7 +147,7 @@ def _describe(layer: nn.Module) -> list[Any]:
         return ["linear", layer.in_features, layer.out_features]
     if isinstance(layer, nn.LayerNorm):
         return ["layer_norm", layer.normalized_shape[0]]
-    for name, activation in _ACTIVATIONS.items():
+    for name, activation in ACTIVATIONS.items():
         if type(layer) is activation:
             return [name]
     raise TypeError(f"no policy file can hold a {type(layer).__name__}")
@@ -155,7 +155,7 @@ def _describe(layer: nn.Module) -> list[Any]:
 
 def _build(layer: list[Any]) -> nn.Module:
     name, *sizes = layer
-    return {"linear": nn.Linear, "layer_norm": nn.LayerNorm, **_ACTIVATIONS}[name](*sizes)
+    return {"linear": nn.Linear, "layer_norm": nn.LayerNorm, **ACTIVATIONS}[name](*sizes)
 
 
 def _write(path: str | Path, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:

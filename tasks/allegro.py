@@ -6,11 +6,12 @@ import math
 from dataclasses import MISSING
 from typing import TYPE_CHECKING
 
+import isaaclab.envs.mdp as mdp
 import isaaclab.sim as sim_utils
 import torch
 from isaaclab.actuators import ImplicitActuatorCfg
 from isaaclab.assets import ArticulationCfg
-from isaaclab.managers import ActionTerm, ActionTermCfg, CommandTerm, CommandTermCfg
+from isaaclab.managers import CommandTerm, CommandTermCfg
 from isaaclab.utils import configclass
 from isaaclab.utils.math import quat_apply, quat_from_angle_axis, quat_mul
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
@@ -80,58 +81,37 @@ def tip_positions(env: GradedEnv) -> torch.Tensor:
     return position - env.scene.env_origins[:, None]
 
 
-class TargetChange(ActionTerm):
-    """Moves the target position of every joint: an action of 1 by `step` [rad] in a control step; 0 holds the hand."""
+class TargetChange(mdp.JointPositionAction):
+    """Moves the target position of every joint: an action of 1 by `scale` [rad] in a control step; 0 holds the hand.
+
+    Isaac Lab's relative action starts from where the joint is, so a hand that holds something up would sink.
+    """
 
     cfg: TargetChangeCfg
 
     def __init__(self, cfg: TargetChangeCfg, env: GradedEnv) -> None:
-        """Look up the joints."""
+        """Start with the hand held as it is."""
         super().__init__(cfg, env)
-        self._joints = self._asset.find_joints(list(JOINTS), preserve_order=True)[0]
-        self._low, self._high = self._asset.data.joint_pos_limits.torch[:, self._joints].unbind(dim=-1)
-        self._start = torch.tensor(HOLDING, device=self.device)
-        self._raw_actions = torch.zeros(self.num_envs, len(JOINTS), device=self.device)
-        self._targets = self._start.repeat(self.num_envs, 1)
-
-    @property
-    def action_dim(self) -> int:
-        """Width of the action."""
-        return len(JOINTS)
-
-    @property
-    def raw_actions(self) -> torch.Tensor:
-        """Actions of the last step [N, 16]."""
-        return self._raw_actions
-
-    @property
-    def processed_actions(self) -> torch.Tensor:
-        """Target positions of the joints, in the order of `JOINTS` [N, 16] [rad]."""
-        return self._targets
+        self._low, self._high = self._asset.data.joint_pos_limits.torch[:, self._joint_ids].unbind(dim=-1)
+        self._processed_actions = self._offset.clone()
 
     def reset(self, env_ids: torch.Tensor | None = None) -> None:
         """Hold the hand in rows `env_ids` as it is at the start."""
+        super().reset(env_ids)
         rows = slice(None) if env_ids is None else env_ids
-        self._raw_actions[rows] = 0.0
-        self._targets[rows] = self._start
+        self._processed_actions[rows] = self._offset[rows]
 
     def process_actions(self, actions: torch.Tensor) -> None:
-        """Move the targets by actions [N, 16]."""
+        """Move the targets [N, 16] [rad] by actions [N, 16]."""
         self._raw_actions[:] = actions
-        self._targets[:] = (self._targets + self.cfg.step * actions).clamp(self._low, self._high)
-
-    def apply_actions(self) -> None:
-        """Hand the targets to the actuators, before every physics step."""
-        self._asset.set_joint_position_target_index(target=self._targets, joint_ids=self._joints)
+        self._processed_actions.add_(actions, alpha=self._scale).clamp_(self._low, self._high)
 
 
 @configclass
-class TargetChangeCfg(ActionTermCfg):
+class TargetChangeCfg(mdp.JointPositionActionCfg):
     """See `TargetChange`."""
 
     class_type: type = TargetChange
-    asset_name: str = "robot"
-    step: float = 0.1  # [rad]
 
 
 class Orientations(CommandTerm):

@@ -120,7 +120,11 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
                 last_action=ObservationTermCfg(func=mdp.last_action),
             )
         },
-        actions={"joint_target_change": allegro.TargetChangeCfg()},
+        actions={
+            "joint_target_change": allegro.TargetChangeCfg(
+                asset_name="robot", joint_names=list(allegro.JOINTS), preserve_order=True, scale=0.1
+            )
+        },
         events={"start": EventTermCfg(func=reset_to_grade, mode="reset")},
         # The terms of Isaac Lab's reorientation task; a drop costs besides.
         rewards={

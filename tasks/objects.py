@@ -88,20 +88,13 @@ def collection(**bodies: Any) -> RigidObjectCollectionCfg:
             name: RigidObjectCfg(
                 prim_path=f"{{ENV_REGEX_NS}}/Object_{name}",
                 spawn=spawner,
-                init_state=RigidObjectCfg.InitialStateCfg(
-                    pos=(PARKED[0] + PARKED_APART * k, PARKED[1], _rest_height(spawner))
+                init_state=RigidObjectCfg.InitialStateCfg(  # on the floor: `rest_height` reads its height from here
+                    pos=(PARKED[0] + PARKED_APART * k, PARKED[1], sum(_extents(spawner)[2:]))
                 ),
             )
             for k, (name, spawner) in enumerate(bodies.items())
         }
     )
-
-
-def _rest_height(spawner: Any) -> float:
-    """Height of the centre above what the body stands on [m]."""
-    if hasattr(spawner, "size"):
-        return spawner.size[2] / 2
-    return spawner.height / 2 if hasattr(spawner, "height") else spawner.radius
 
 
 def rest_height(env: GradedEnv, chosen: torch.Tensor) -> torch.Tensor:
