@@ -51,13 +51,13 @@ class Collector:
         """
         self.env, self.buffer = env, buffer
         self._reward_scale, self._table, self._store_bounded = reward_scale, table, store_bounded
-        self._episodes = EpisodeLog(horizon, env.num_envs, len(env.spec.factors), env.device)
+        self.episodes = EpisodeLog(horizon, env.num_envs, len(env.spec.factors), env.device)
         self.obs: torch.Tensor | None = None  # of the step to come; None before the first reset
 
     def reset(self, seed: int) -> None:
         """Start new episodes everywhere."""
         self.obs = self.env.reset(seed)
-        self._episodes.reset()
+        self.episodes.reset()
 
     @torch.no_grad()
     def step(self, act: Act) -> None:
@@ -67,9 +67,9 @@ class Collector:
         self.buffer.begin_step(self.obs, action if self._store_bounded else choice)
         next_obs, reward, terminated, truncated, extras = self.env.step(action)
         self.buffer.end_step(reward * self._reward_scale, terminated, truncated, extras["final_obs"], next_obs)
-        self._episodes.record(reward, terminated | truncated, extras)
+        self.episodes.record(reward, terminated | truncated, extras)
         self.obs = next_obs
 
     def take(self, env_steps: int) -> Episodes:
         """The episodes that ended since the last call; `env_steps` is what they are dated with."""
-        return self._episodes.take(env_steps)
+        return self.episodes.take(env_steps)

@@ -246,6 +246,11 @@ def check(config: DictConfig) -> None:
             raise ValueError(f"{low}={cfg[low]}: expected at most {high}={cfg[high]}")
 
 
+def on_policy(cfg: DictConfig) -> bool:
+    """Whether the algorithm uses each rollout once, and computes advantages; the others have a replay buffer."""
+    return "buffer_size" not in cfg
+
+
 def digest(cfg: DictConfig) -> str:
     """SHA-256 of the resolved config, whatever the order of its keys."""
     return hashlib.sha256(OmegaConf.to_yaml(cfg, resolve=True, sort_keys=True).encode()).hexdigest()

@@ -19,6 +19,7 @@ class EpisodeLog:
         self._factors = torch.zeros(horizon, num_envs, num_factors, device=device)
         self._done = torch.zeros(horizon, num_envs, dtype=torch.bool, device=device)
         self._t = 0
+        self.ended: tuple[torch.Tensor, torch.Tensor] | None = None  # step and env of the episodes taken last
 
     def reset(self) -> None:
         """Every env starts a new episode; what ran is forgotten."""
@@ -41,7 +42,7 @@ class EpisodeLog:
 
     def take(self, env_steps: int) -> Episodes:
         """The episodes that ended since the last call, in the order of time. Waits for the device once."""
-        step, env_ids = self._done[: self._t].nonzero(as_tuple=True)
+        step, env_ids = self.ended = self._done[: self._t].nonzero(as_tuple=True)
         returns, lengths, once, at_end, difficulty = self._rows[step, :, env_ids].unbind(1)
         self._t = 0
         return Episodes(
@@ -54,6 +55,28 @@ class EpisodeLog:
             success_at_end=at_end.bool(),
             env_steps=env_steps,
         )
+
+
+class AdvantageLog:
+    """The sum of |advantage| over episodes that end in a rollout, those that began in earlier ones included."""
+
+    def __init__(self, num_envs: int, device: torch.device) -> None:
+        """All episodes begin now."""
+        self._so_far = torch.zeros(num_envs, device=device)
+
+    def reset(self) -> None:
+        """Every env starts a new episode; what ran is forgotten."""
+        self._so_far.zero_()
+
+    def take(
+        self, advantage: torch.Tensor, done: torch.Tensor, ended: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """The sums [k] of the episodes that ended at `ended`, see `EpisodeLog`, of a rollout's [T, N] both."""
+        total = self._so_far + advantage.abs().cumsum(dim=0)
+        latest = torch.where(done, total, 0.0).cummax(dim=0).values  # total never falls: that at the latest end
+        before = torch.cat((torch.zeros_like(latest[:1]), latest[:-1]))
+        self._so_far = total[-1] - latest[-1]
+        return (total - before)[ended]
 
 
 def summary(episodes: Episodes, success_when: str) -> dict[str, float]:

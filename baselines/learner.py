@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from omegaconf import DictConfig
 
 from baselines import agents, config, exploration
 from baselines.collector import Act, Collector
+from baselines.episodes import AdvantageLog
 from baselines.learner_base import Learner
 from baselines.replay import ReplayBuffer
 from baselines.rollout import RolloutBuffer
@@ -29,14 +31,17 @@ def make_learner(
 ) -> Learner:
     """Build the learner `algo` on `env`, from nothing but `cfg` and `seed`.
 
-    `teacher` is only saved and restored with the rest. `identity` (values that JSON can hold, such as
+    `teacher` is only saved and restored with the rest; one that needs advantages gets them with the episodes.
+    `identity` (values that JSON can hold, such as
     the suite version) is written to checkpoints; one in which any of it differs is refused.
     Raises `ValueError` for a config that cannot be used.
     """
     config.check(cfg)
     if cfg.num_envs != env.num_envs:
         raise ValueError(f"the env has {env.num_envs} rows, the config asks for num_envs={cfg.num_envs}")
-    kind = OffPolicyLearner if "buffer_size" in cfg else OnPolicyLearner
+    kind = OnPolicyLearner if config.on_policy(cfg) else OffPolicyLearner
+    if kind is OffPolicyLearner and teacher is not None and teacher.needs_advantage:
+        raise ValueError(f"the teacher learns from advantages, which {algo} does not compute; use an on-policy learner")
     return kind(algo, env, cfg, seed, teacher, identity or {})
 
 
@@ -51,6 +56,8 @@ class OnPolicyLearner(Learner):
 
     def _make_collector(self) -> Collector:
         spec, cfg = self.env.spec, self.cfg
+        wanted = self.teacher is not None and self.teacher.needs_advantage
+        self._advantages = AdvantageLog(cfg.num_envs, self.env.device) if wanted else None
         self.buffer = RolloutBuffer(
             cfg.horizon, cfg.num_envs, spec.obs_dim, spec.action_dim, self.env.device, self.norm
         )
@@ -62,7 +69,17 @@ class OnPolicyLearner(Learner):
             self.collector.step(self._act)
         self.env_steps += self.steps_per_iteration
         self._check_rows(self.buffer.seen())
-        return self.collector.take(self.env_steps), self._learn()
+        episodes, losses = self.collector.take(self.env_steps), self._learn()
+        if self._advantages is not None:
+            done = self.buffer.terminated | self.buffer.truncated
+            total = self._advantages.take(self.algorithm.advantage, done, self.collector.episodes.ended)
+            episodes = replace(episodes, advantage=total / episodes.lengths)
+        return episodes, losses
+
+    def _reset_envs(self) -> None:
+        if self._advantages is not None:
+            self._advantages.reset()
+        super()._reset_envs()
 
     def _act(self, obs: torch.Tensor) -> torch.Tensor:
         return self.algorithm.policy.act(self.buffer.read(obs))

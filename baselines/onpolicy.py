@@ -27,6 +27,7 @@ class TensorAdvantages(AlwaysTraining):
         """Take the algorithm's own arguments."""
         super().__init__(max_batchsize=1 << 31, **kwargs)  # one forward pass over the rollout, not chunks of 256 rows
         self.ret_rms = ObsNormalizer(1)  # only its running variance is used, as in Tianshou
+        self.advantage: torch.Tensor | None = None  # [T, N] of the last rollout, for teachers
 
     @torch.no_grad()
     def _add_returns_and_advantages(self, batch: TensorBatch, buffer: RolloutBuffer, indices: None) -> TensorBatch:
@@ -41,6 +42,7 @@ class TensorAdvantages(AlwaysTraining):
         scale = (self.ret_rms.var + _EPS).sqrt().to(value.dtype) if self.return_scaling else 1.0
         done = buffer.terminated | buffer.truncated
         advantage = gae(buffer.reward, value * scale, next_value * scale, done, self.gamma, self.gae_lambda)
+        self.advantage = advantage
         returns = advantage + value * scale
         batch.v_s = value.flatten()
         batch.adv = advantage.flatten()

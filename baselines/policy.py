@@ -26,6 +26,7 @@ from torch import nn
 
 from baselines.actions import to_env
 from baselines.normalizer import ObsNormalizer
+from tasks.joint import JointSpec
 from tasks.spec import TaskSpec
 
 FORMAT = 1
@@ -83,12 +84,7 @@ def load_policy(path: str | Path, device: str | torch.device) -> Policy:
     `random` draws on the CPU, so that it acts the same on every device. Raises `PolicyError` for a file that is
     missing, damaged, of another format, or has values that are not finite.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["gradus"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise PolicyError(f"{path} is not a policy file of this project: {error}") from error
+    header, tensors = _read(path)
     if header.get("format") != FORMAT:
         raise PolicyError(f"{path} has policy format {header.get('format')}; this version reads format {FORMAT}")
     for key, value in tensors.items():
@@ -105,6 +101,39 @@ def load_policy(path: str | Path, device: str | torch.device) -> Policy:
         return _Network(header, tensors).to(device)
     except (KeyError, IndexError, RuntimeError, TypeError) as error:
         raise PolicyError(f"{path}: tensors and architecture do not fit: {error}") from error
+
+
+def specialise(path: str | Path, spec: JointSpec, k: int, out: str | Path) -> None:
+    """Write the `mlp` or `discrete` policy that a policy for several tasks is in task k: an ordinary one of that task.
+
+    What is constant in a task (which task it is, and observations that it does not have, which are 0) goes into the
+    first layer's bias; actions that it does not have are left out. `path` is a file of `save_policy` for `spec`.
+    """
+    header, tensors = _read(path)
+    part = spec.parts[k]
+    inputs = spec.obs_columns(k)[: part.policy_dim]
+    constant = torch.zeros(spec.policy_dim, dtype=torch.float64)
+    constant[spec.task_column(k)] = 1.0
+    if "obs_mean" in tensors:
+        norm = ObsNormalizer(spec.policy_dim)
+        norm.mean.copy_(tensors["obs_mean"])
+        norm.var.copy_(tensors["obs_var"])
+        constant = norm(constant)
+        tensors |= {name: tensors[name][inputs] for name in ("obs_mean", "obs_var")}
+    constant[inputs] = 0.0
+    weight, bias = tensors["net.0.weight"], tensors["net.0.bias"]
+    tensors["net.0.bias"] = (bias.double() + weight.double() @ constant).to(bias.dtype)
+    tensors["net.0.weight"] = weight[:, inputs]
+    layers = [list(layer) for layer in header["layers"]]
+    layers[0][1] = len(inputs)
+    outputs = spec.action_columns(k)
+    if header["kind"] == "discrete":
+        tensors["actions"] = tensors["actions"][:, outputs]
+    else:
+        last = f"net.{len(layers) - 1}"
+        tensors |= {name: tensors[name][outputs] for name in (f"{last}.weight", f"{last}.bias")}
+        layers[-1][2] = len(outputs)
+    _write(out, header | {"layers": layers, "obs_dim": part.obs_dim}, tensors)
 
 
 class _Uniform:
@@ -140,6 +169,15 @@ class _Network(nn.Module):
         if self.discrete:
             return to_env(out.argmax(dim=-1), self.table)
         return to_env(out.tanh() if self.squash else out, None)
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})["gradus"])
+            return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise PolicyError(f"{path} is not a policy file of this project: {error}") from error
 
 
 def _describe(layer: nn.Module) -> list[Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from tasks.spec import GRADES, TaskSpec
 
 TARGETS = ("difficulty", "factors", "both")
+SCORES = ("learnability", "advantage")
+MIXES = ("uniform", "progress")
 LEVEL = "r3"
 """The level within whose ranges a teacher moves factors: the widest."""
 
@@ -66,6 +68,7 @@ class AdrConfig(TeacherConfig):
 class PlrConfig(TeacherConfig):
     """See `curricula.plr`; the staleness is the paper's (section 4)."""
 
+    score: str = "learnability"  # what can be learned from a level, one of SCORES
     levels: int = 512  # points that are trained on
     temperature: float = 1.0  # the paper's 0.1 would put thousands of parallel envs on one or two levels
     staleness: float = 0.1  # share of the draws that go by how long ago a level was played
@@ -95,6 +98,15 @@ class SpdlConfig(TeacherConfig):
     minimum_std: float = 0.02
     target_mean: float = 0.5  # of every axis; with the next the moments of the uniform distribution
     target_std: float = 0.29
+
+
+@dataclass
+class MixConfig:
+    """One policy for several tasks, see `curricula.mix`."""
+
+    tasks: str = MISSING  # as in `--task`: a+b
+    mix: str = "uniform"  # what decides how many of the envs each task gets, one of MIXES
+    floor: float = 0.5  # with `progress`: share of the envs that is dealt out evenly
 
 
 _CONFIGS: dict[str, type[CurriculumConfig]] = {
@@ -143,11 +155,21 @@ def check(cfg: DictConfig, spec: TaskSpec, level: str) -> None:
         )
 
 
+def check_mix(cfg: DictConfig) -> None:
+    """Raise `ValueError`, naming the key, for settings of a mix that no training can use."""
+    if cfg.mix not in MIXES:
+        raise ValueError(f"mix={cfg.mix}: expected one of {', '.join(MIXES)}")
+    if not 0.0 < cfg.floor <= 1.0:
+        raise ValueError(f"floor={cfg.floor}: expected above 0 and up to 1, so that every task is trained")
+
+
 def _check_values(cfg: DictConfig) -> None:
     if cfg.grade not in GRADES:
         raise ValueError(f"grade={cfg.grade}: expected one of {', '.join(GRADES)}")
     if cfg.get("target", TARGETS[0]) not in TARGETS:
         raise ValueError(f"target={cfg.target}: expected one of {', '.join(TARGETS)}")
+    if cfg.get("score", SCORES[0]) not in SCORES:
+        raise ValueError(f"score={cfg.score}: expected one of {', '.join(SCORES)}")
     counts = ("window", "neighbours", "levels", "fit_every", "iterations")
     shares = ("promote", "demote", "replay", "boundary_probability", "staleness", "memory", "random", "success")
     positive = ("step", "noise", "temperature", "divergence", "initial_std", "minimum_std", "target_std")

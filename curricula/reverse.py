@@ -51,6 +51,7 @@ class Reverse(Teacher):
         self.fits = self._window.count // self.cfg.window
         points, success = self._window.latest()
         rate = success_near(points, points, success, self.cfg.neighbours)
+        # Picking rows by a condition waits for the device, which happens once per window.
         good = points[(rate >= self.cfg.demote) & (rate <= self.cfg.promote)]
         if not len(good):
             good = points[rate > self.cfg.promote]
@@ -63,10 +64,8 @@ class Reverse(Teacher):
 
     def report(self) -> dict[str, float]:
         """See `Teacher.report`."""
-        return {f"pool_mean.{axis}": value for axis, value in zip(self.space.axes, self._mean(), strict=True)}
-
-    def _mean(self) -> list[float]:
-        return self.space.values(self.pool.mean(dim=0)).tolist()
+        means = self.space.values(self.pool.mean(dim=0)).tolist()
+        return {f"pool_mean.{axis}": value for axis, value in zip(self.space.axes, means, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
         """See `Teacher.state_dict`."""

@@ -23,6 +23,8 @@ class Space:
         origin: [D] the easiest point: difficulty 0 and nominal factors.
         hands_out_factors: whether `assign` returns factors too.
         device: where points live.
+        task: its name.
+        num_factors: how many factors the task declares.
         success_when: the task's rule, see `Episodes.success`.
     """
 
@@ -32,6 +34,7 @@ class Space:
         Factors that are not moved are drawn from their range at the randomisation `level`, and nominal without one.
         """
         self.axes, self.success_when = tuple(axes), spec.success_when
+        self.task, self.num_factors = spec.name, len(spec.factors)
         self.device = device = torch.device(device)
         self._difficulty = difficulty_of(grade)
         factors = {factor.name: factor for factor in spec.factors}

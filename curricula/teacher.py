@@ -24,7 +24,7 @@ class Episodes:
 
     `factors` is [k, F], columns in the order of `TaskSpec.factors`. `success_once` and `success_at_end` are bool:
     success at any step, and at the last one. `env_steps` counts the env steps of the training when the rows were
-    handed over.
+    handed over. `advantage` is the mean absolute advantage over an episode's steps, for teachers that ask for it.
     """
 
     env_ids: torch.Tensor
@@ -35,6 +35,7 @@ class Episodes:
     success_once: torch.Tensor
     success_at_end: torch.Tensor
     env_steps: int
+    advantage: torch.Tensor | None = None
 
     def success(self, when: str) -> torch.Tensor:
         """Success [k] by a task's rule, `TaskSpec.success_when`."""
@@ -52,6 +53,9 @@ class Teacher(ABC):
     kept: tuple[str, ...] = ()
     """Attributes, tensors or numbers, that `propose` and `learn` depend on and that change."""
 
+    needs_advantage = False
+    """Whether it learns from `Episodes.advantage`, which only some algorithms know."""
+
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
         """`cfg` is of `curricula.config`; all draws come from a generator of its own, by the training's `seed`."""
         self.space, self.cfg, self.num_envs = space, cfg, num_envs
@@ -65,7 +69,11 @@ class Teacher(ABC):
         """Points [k, D] of the episodes that start now in `env_ids` [k]."""
 
     def learn(self, points: torch.Tensor, success: torch.Tensor, env_ids: torch.Tensor) -> None:  # noqa: B027
-        """Take in episodes at `points` [k, D] with `success` [k] (0.0 or 1.0) in `env_ids` [k], k above 0."""
+        """Take in episodes at `points` [k, D] with `success` [k], see `outcome`, in `env_ids` [k], k above 0."""
+
+    def outcome(self, episodes: Episodes) -> torch.Tensor:
+        """What `learn` is told of each episode [k]: whether it succeeded, 0.0 or 1.0."""
+        return episodes.success(self.space.success_when).to(torch.float32)
 
     def report(self) -> dict[str, float]:
         """Numbers that describe the state, for curriculum.parquet."""
@@ -82,8 +90,7 @@ class Teacher(ABC):
     def update(self, episodes: Episodes) -> None:
         """Take in the episodes that finished since the last call."""
         if len(episodes.difficulty):
-            success = episodes.success(self.space.success_when).to(torch.float32)
-            self.learn(self.space.points(episodes), success, episodes.env_ids.long())
+            self.learn(self.space.points(episodes), self.outcome(episodes), episodes.env_ids.long())
 
     def take_started(self) -> list[int]:
         """How many episodes have started in each bin of difficulty since the last call."""

@@ -69,8 +69,8 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
     spec = tasks.get(run.task)
     _check_protocol(config, run, spec)
     _check_config(config, run, division, spec)
-    if name != f"runs/{_folder(config, run)}":
-        raise Unusable(f"it has to lie in runs/{_folder(config, run)}")
+    if name != f"runs/{folder_of(run.result)}":
+        raise Unusable(f"it has to lie in runs/{folder_of(run.result)}")
     kind = policy_file.check(folder / "policy.safetensors", spec)
     if division == "closed":
         _check_closed(config, run, spec, kind, folder)
@@ -159,21 +159,22 @@ def _check_foreign(config: Mapping[str, Any], run: Run) -> None:
             raise Unusable(f"{key} in config.yaml is not what result.json says")
 
 
-def _folder(config: Mapping[str, Any], run: Run) -> str:
-    entry = run.entry
-    variant = f"{entry.curriculum}-{entry.randomization}-{entry.engine}-{entry.budget}"
-    if run.result["overrides"]:
-        variant += f"-{configs.digest(dict(run.result['overrides']))}"
-    return f"{config['suite_version']}/{run.task}/{entry.algo}/{variant}/seed{run.seed}"
+def folder_of(result: Mapping[str, Any]) -> str:
+    """Where the run of a result.json lies below a folder of runs, and in a bundle below `runs/`."""
+    variant = "-".join(result[key] for key in ("curriculum", "randomization", "engine", "budget"))
+    if result["overrides"]:
+        variant += f"-{configs.digest(dict(result['overrides']))}"
+    return f"{result['suite_version']}/{result['task']}/{result['algo']}/{variant}/seed{result['seed']}"
 
 
 def _check_closed(config: Mapping[str, Any], run: Run, spec: tasks.TaskSpec, kind: str, folder: Path) -> None:
     """The suite's training budget and agents' interface."""
     algo, steps = run.entry.algo, run.result["env_steps"]
-    for key in ("train.env_steps", "train.init"):
+    for key in ("train.env_steps", "train.init", "multi.tasks"):
         if key in run.result["overrides"]:
             raise Unusable(
-                f"the closed division trains for the budget's env steps, from scratch; {key} is for the open one"
+                "the closed division trains for one task and the budget's env steps, from scratch;"
+                f" {key} is for the open one"
             )
     expected = algo if algo in policy_file.REFERENCES else "discrete" if algo == "dqn" else "mlp"
     if kind != expected:

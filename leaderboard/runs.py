@@ -159,12 +159,16 @@ def _of_submission(run: Run, folder: Path, root: Path) -> Run:
 
 
 def _run_folders(root: Path) -> list[Path]:
-    """Folders that a run has begun to fill, sorted; nothing is searched below one."""
+    """Folders that a run has begun to fill, sorted; nothing is searched below one.
+
+    A complete run of a policy for several tasks stands for the runs of its tasks, which lie in `tasks/`.
+    """
     folders = []
     for folder, below, files in os.walk(root):
         if RUN_FILES & set(files):
-            folders.append(Path(folder))
-            below.clear()
+            of_several = "tasks" in below and "result.json" in files
+            below[:] = ["tasks"] if of_several else []
+            folders += [] if of_several else [Path(folder)]
     return sorted(folders)
 
 

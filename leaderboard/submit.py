@@ -46,10 +46,12 @@ def _run_folders(paths: Sequence[Path]) -> list[Path]:
     """Run directories at or below `paths`; one that was begun counts, so that it is refused and not left out."""
     found: dict[Path, None] = {}
     for path in paths:
-        below = [path] if (path / "config.yaml").exists() else sorted(f.parent for f in path.glob("**/config.yaml"))
+        alone = (path / "config.yaml").exists() and not (path / "tasks").is_dir()
+        below = [path] if alone else sorted(f.parent for f in path.glob("**/config.yaml"))
         if not below:
             raise UserError(f"{path} is no run directory, and none is below it")
-        found |= dict.fromkeys(folder.resolve() for folder in below)
+        # A run for several tasks stands for those of its tasks.
+        found |= dict.fromkeys(folder.resolve() for folder in below if not (folder / "tasks").is_dir())
     for folder in found:
         run = RunDir(folder)
         if missing := [name for name in bundle.RUN_FILES if not (folder / name).is_file()]:
@@ -65,6 +67,8 @@ def _place(folder: Path) -> str:
         check_result(result)
     except Unusable as error:
         raise Unusable(f"{folder}: {error}") from None
+    if "multi.tasks" in result["overrides"]:  # it lies in the run of all these tasks
+        return f"runs/{checks.folder_of(result)}"
     return "/".join(("runs", *folder.parts[-5:]))
 
 

@@ -14,12 +14,13 @@ import baselines
 import curricula
 import tasks
 from suite import config, devices, tracking
-from suite.errors import UserError, one_of, unknown
+from suite.errors import UserError, first_line, one_of, unknown
 from suite.guard import WATCHDOG_S
 from suite.launch import Launcher, Local
 from suite.matrix import Request, names_of
 from suite.preflight import check_memory, check_versions
 from tasks.engines import ENGINES
+from tasks.joint import SEPARATOR
 from tasks.spec import RANDOMIZATION_LEVELS
 
 LAUNCHERS = ("local", "ray")
@@ -51,7 +52,7 @@ def parser() -> Parser:
         usage="%(prog)s --task NAME[,NAME]|all --algo NAME[,NAME]|all [options] [dotted.key=value ...]",
         epilog="dotted.key=value overrides the configuration, for instance train.num_envs=1024; see docs/running.md",
     )
-    p.add_argument("--task", required=True, metavar="NAMES", help="tasks, by comma, or all")
+    p.add_argument("--task", required=True, metavar="NAMES", help="tasks, by comma, or all; a+b: one policy for both")
     p.add_argument("--algo", required=True, metavar="NAMES", help="algorithms, by comma, or all")
     p.add_argument("--seeds", type=int, default=1, metavar="N", help="train with seeds 0 to N-1 (1)")
     p.add_argument("--curriculum", default="none", metavar="NAMES", help="teachers, by comma, or all (none)")
@@ -102,7 +103,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
             raise p.unknown_option(text)
     algorithms = [*baselines.names(), *baselines.reference_names()]
     request = Request(
-        tasks=names_of("task", args.task, tasks.known(), tasks.names()),
+        tasks=task_names(args.task),
         algos=names_of("algorithm", args.algo, algorithms, algorithms),
         algos_named=args.algo.strip() != "all",
         curricula=names_of("curriculum", args.curriculum, curricula.names(), curricula.names()),
@@ -121,10 +122,30 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
     execution = _execution(args)
     budget, why_budget = choose_budget(request.budget, execution.devices)
     if execution.launcher == "local":
-        simulators = any(tasks.get(name).engines != ("torch",) for name in request.tasks)
-        check_memory(execution.devices, simulators)
+        specs = [tasks.get(name) for name in request.tasks]
+        simulators = [len(config.parts_of(spec)) for spec in specs if spec.engines != ("torch",)]
+        check_memory(execution.devices, max(simulators, default=0))
     chosen = {"budget": budget, "wandb": wandb}
     return Request(**vars(request) | chosen), execution, [note for note in (why_budget, why_wandb) if note]
+
+
+def task_names(text: str) -> tuple[str, ...]:
+    """The tasks and sets of tasks (`a+b`, in the suite's order) that `--task` names. Raises `UserError`."""
+    names = []
+    for item in text.split(","):
+        if SEPARATOR not in item:
+            names += names_of("task", item, tasks.known(), tasks.names())
+            continue
+        parts = {one_of("task", part.strip(), tasks.known()) for part in item.split(SEPARATOR)}
+        if len(parts) < 2:
+            raise UserError(f"--task {item.strip()}: expected two or more different tasks")
+        name = SEPARATOR.join(part for part in tasks.known() if part in parts)
+        try:
+            tasks.get(name)
+        except ValueError as error:
+            raise UserError(f"--task {first_line(error)}") from None
+        names.append(name)
+    return tuple(dict.fromkeys(names))
 
 
 def _execution(args: argparse.Namespace) -> Execution:

@@ -20,6 +20,7 @@ from suite import protocol as protocols
 from suite.errors import UserError, first_line, one_of
 from suite.process import out_of_memory
 from suite.rundir import RunDir, atomic
+from tasks.joint import SEPARATOR, JointSpec
 from tasks.spec import GRADES, TaskSpec
 
 EVALUATION_SEED = 2_000_003
@@ -48,6 +49,7 @@ _SET_BY_FLAG = {
     "train.init": "--init",
     "agent.num_envs": "train.num_envs=N",
     "agent.env_steps": "train.env_steps=N",
+    "multi.tasks": "--task",
 }
 
 
@@ -82,7 +84,10 @@ class EvaluationConfig:
 
 @dataclass
 class RunConfig:
-    """One run. `agent` and `curriculum` are typed by `baselines.config` and `curricula.config`."""
+    """One run. `agent`, `curriculum` and `multi` are typed by `baselines.config` and `curricula.config`.
+
+    `multi` is there where one policy is trained for several tasks.
+    """
 
     suite_version: str = MISSING
     task: str = MISSING
@@ -95,6 +100,7 @@ class RunConfig:
     train: TrainConfig = MISSING
     eval: EvaluationConfig = MISSING
     agent: Any = None
+    multi: Any = None
     physics: str = MISSING
     device: str = MISSING
     wandb: str = MISSING
@@ -124,7 +130,11 @@ def defaults(spec: TaskSpec, algo: str, budget: str, curriculum: str = "none") -
     if algo in baselines.reference_names():
         config.agent = {}
         return config
-    agent = agents.load(algo, spec.name, budget)
+    first = spec
+    if isinstance(spec, JointSpec):
+        first = spec.parts[0]  # its settings stand for all
+        config.multi = curricula.config.MixConfig(tasks=spec.name)
+    agent = agents.load(algo, first.name, budget)
     config.train.num_envs = agent.num_envs
     config.train.env_steps = spec.budgets[budget] if agent.env_steps is None else agent.env_steps
     # One place to set each: the agent follows.
@@ -170,8 +180,8 @@ def settable(config: DictConfig) -> dict[str, Any]:
 
     content = OmegaConf.to_container(config, resolve=True)
     trained = config.algo not in baselines.reference_names()
-    for section in ("curriculum", "train", "eval", "agent") if trained else ("eval",):
-        walk(f"{section}.", content[section])
+    for section in ("curriculum", "train", "eval", "agent", "multi") if trained else ("eval",):
+        walk(f"{section}.", content[section] or {})
     return flat
 
 
@@ -254,8 +264,8 @@ def fingerprint_of(shared: str, seed: int) -> str:
 
 
 def identity(content: dict[str, Any]) -> dict[str, Any]:
-    """The part of a resolved configuration that makes the run what it is."""
-    return {key: value for key, value in content.items() if key not in LOCAL}
+    """The part of a resolved configuration that makes the run what it is; a run of one task has no `multi`."""
+    return {key: value for key, value in content.items() if key not in LOCAL and (key != "multi" or value)}
 
 
 def _check(config: DictConfig) -> None:
@@ -277,19 +287,32 @@ def _check(config: DictConfig) -> None:
     one_of("protocol", config.eval.protocol, protocols.EPISODES)
     for key in ("episodes_per_grade", "episodes_per_cell"):
         check_episodes(key, config.eval[key], config.eval.episodes_per_env)
-    if config.agent:
-        try:
-            agents.check(config.agent)
-        except ValueError as error:
-            raise UserError(f"agent.{first_line(error)}") from None
+    if config.multi:
+        if config.train.curve:
+            raise UserError("train.curve=true is for one task: it steps a policy in the env that it is trained in")
+        if config.train.num_envs < (count := len(config.multi.tasks.split(SEPARATOR))):
+            least = f"an env or more for each of the {count} tasks"
+            raise UserError(f"train.num_envs={config.train.num_envs}: expected {least}")
+    for section, check in (("agent", agents.check), ("multi", curricula.config.check_mix)):
+        if config[section]:
+            try:
+                check(config[section])
+            except ValueError as error:
+                raise UserError(f"{section}.{first_line(error)}") from None
+
+
+def parts_of(spec: TaskSpec) -> tuple[TaskSpec, ...]:
+    """The tasks that a run on `spec` is evaluated on: those of a set, or the task itself."""
+    return spec.parts if isinstance(spec, JointSpec) else (spec,)
 
 
 def check_curriculum(config: DictConfig, spec: TaskSpec, level: str) -> None:
-    """Raise `UserError` if the teacher cannot be used on the task at the randomisation level."""
-    try:
-        curricula.config.check(config.curriculum, spec, level)
-    except ValueError as error:
-        raise UserError(f"curriculum.{first_line(error)}") from None
+    """Raise `UserError` if the teacher cannot be used on the task, or one of several, at the randomisation level."""
+    for part in parts_of(spec):
+        try:
+            curricula.config.check(config.curriculum, part, level)
+        except ValueError as error:
+            raise UserError(f"curriculum.{first_line(error)}") from None
 
 
 def check_episodes(key: str, episodes: int, per_env: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import baselines
 import tasks
+from suite import config as configs
 from suite import plans, protocol
 from suite.display import duration
 from suite.matrix import Job
@@ -118,8 +119,11 @@ def _episodes_of(result: Mapping[str, Any]) -> int:
 def _episodes(job: Job) -> int:
     """How many episodes the evaluation of a job has."""
     evaluation = job.setting["eval"]
-    cells = len(protocol.cells(tasks.get(job.task), evaluation["protocol"])) - len(GRADES)
-    return len(GRADES) * evaluation["episodes_per_grade"] + cells * evaluation["episodes_per_cell"]
+    count = 0
+    for spec in configs.parts_of(tasks.get(job.task)):
+        cells = len(protocol.cells(spec, evaluation["protocol"])) - len(GRADES)
+        count += len(GRADES) * evaluation["episodes_per_grade"] + cells * evaluation["episodes_per_cell"]
+    return count
 
 
 def estimate(jobs: Iterable[Job], done: Mapping[Path, Mapping[str, Any]], device: str) -> list[Row]:

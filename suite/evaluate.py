@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     run = RunDir(args.run)
     config = configs.load(run)
+    if config.task not in tasks.known():
+        raise UserError(f"{args.run} is of several tasks; name one of {args.run}/tasks/*, each is a run of its own")
     result = run.read_result()
     if result is None:
         raise UserError(f"{args.run} is not complete (no valid result.json): repeat its suite.run command")

@@ -14,11 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 import baselines
 import suite
 import tasks
+from baselines import config as agents
 from baselines import warm_start
 from suite import config as configs
 from suite.errors import UserError, first_line, unknown
 from suite.rundir import RunDir, sha256
 from tasks import engines
+from tasks.joint import JointSpec
 from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
 
 
@@ -111,7 +113,7 @@ def plan(request: Request) -> list[Job]:
         for algo in request.algos:
             if algo not in algorithms(spec):
                 if request.algos_named:
-                    raise UserError(f"task {name} declares no discrete actions, which {algo} needs")
+                    raise UserError(_why_not(spec, algo))
                 continue
             trained = algo not in baselines.reference_names()
             own = _compose(configs.defaults(spec, algo, request.budget), of_rest)
@@ -120,6 +122,8 @@ def plan(request: Request) -> list[Job]:
             started = init if trained else {}
             composed += [own, *(teachers.values() if trained else ())]
             for curriculum in request.curricula:
+                if trained:
+                    _check_score(algo, own.config, teachers[curriculum].config)
                 teacher = (teachers if trained else untaught)[curriculum]
                 unused &= own.unused | (teacher.unused if trained else keys_of_teacher)
                 base = own.content | {"curriculum": teacher.content["curriculum"]}
@@ -159,13 +163,19 @@ def _compose(default: DictConfig, items: Sequence[str]) -> _Part:
 
 def algorithms(spec: TaskSpec) -> list[str]:
     """Names of the algorithms and reference policies that can act in a task."""
-    names = [*baselines.names(), *baselines.reference_names()]
-    return [name for name in names if name != "dqn" or spec.discrete_actions]
+    references = [] if isinstance(spec, JointSpec) else baselines.reference_names()
+    return [name for name in (*baselines.names(), *references) if name != "dqn" or spec.discrete_actions]
+
+
+def _why_not(spec: TaskSpec, algo: str) -> str:
+    if algo in baselines.reference_names():
+        return f"{algo} is not trained, so it needs no set of tasks ({spec.name}); name them by comma"
+    return f"task {spec.name} declares no discrete actions, which {algo} needs"
 
 
 def levels(spec: TaskSpec) -> list[str]:
-    """Randomisation levels at which something in the task moves, and r0."""
-    moved = {level for factor in spec.factors for level in factor.ranges}
+    """Randomisation levels at which something in the task, or in one of several, moves, and r0."""
+    moved = {level for part in configs.parts_of(spec) for factor in part.factors for level in factor.ranges}
     return [level for level in RANDOMIZATION_LEVELS if level == "r0" or level in moved]
 
 
@@ -184,6 +194,13 @@ def _check_init(init: Path, spec: TaskSpec, algo: str, config: DictConfig) -> No
         warm_start.check(RunDir(init).policy, spec, algo, config.agent)
     except warm_start.WarmStartError as error:
         raise UserError(f"--init {init}: {first_line(error)}") from None
+
+
+def _check_score(algo: str, own: DictConfig, teacher: DictConfig) -> None:
+    if teacher.curriculum.get("score") == "advantage" and not agents.on_policy(own.agent):
+        raise UserError(
+            f"curriculum.score=advantage: {algo} computes no advantages; use an on-policy algorithm or learnability"
+        )
 
 
 def _check_level(spec: TaskSpec, level: str) -> None:

@@ -67,14 +67,14 @@ def _probe(folder: Path) -> str:
     return ""
 
 
-def check_memory(slots: Sequence[str], simulators: bool) -> None:
-    """Raise `UserError` if this machine has not the memory for a worker in every slot."""
+def check_memory(slots: Sequence[str], simulators: int) -> None:
+    """Raise `UserError` if this machine has not the memory for a worker with so many simulators in every slot."""
     if not simulators:
         return
-    room = max(1, devices.memory() // devices.WORKER_BYTES)
+    room = max(1, devices.memory() // (devices.WORKER_BYTES * simulators))
     if len(slots) > room:
         option = "--workers" if slots[0] == "cpu" else "--jobs-per-gpu"
-        gigabytes = [round(value / 1e9) for value in (len(slots) * devices.WORKER_BYTES, devices.memory())]
+        gigabytes = [round(value / 1e9) for value in (len(slots) * devices.WORKER_BYTES * simulators, devices.memory())]
         raise UserError(
             f"{len(slots)} runs at a time need about {gigabytes[0]} GB of memory, {gigabytes[1]} GB are free:"
             f" use a lower {option} (up to {room} at a time)"

@@ -102,6 +102,25 @@ class Curriculum:
         self._episodes = []
 
 
+class Records:
+    """What a training leaves of its course: `Progress` and `Curriculum`."""
+
+    def __init__(self, run: RunDir, env_steps: int, total_env_steps: int, teacher: Teacher) -> None:
+        """Continue the run's tables where they stood at `env_steps`."""
+        self.progress = Progress(run, env_steps)
+        self._curriculum = Curriculum(run, env_steps, total_env_steps, teacher)
+
+    def add(self, row: Row, episodes: Episodes) -> Row | None:
+        """Take in an iteration, its row and its episodes; returns the row of the table that it completed, if any."""
+        self._curriculum.add(episodes)
+        return self.progress.add(row)
+
+    def save(self) -> None:
+        """Write both."""
+        self.progress.save()
+        self._curriculum.save()
+
+
 def pool(rows: Sequence[Row]) -> Row:
     """One row for several: counters of the last, sums of events, means weighted by episodes, the rest averaged."""
     if len(rows) == 1:

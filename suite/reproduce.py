@@ -41,18 +41,18 @@ def config_of(result: Mapping[str, Any]) -> DictConfig:
         raise UserError(f"the run is of suite version {result.get('suite_version')}, this is {suite.__version__}")
     if result["task"] not in tasks.known():
         raise UserError(f"unknown task {result['task']!r}")
-    spec = tasks.get(result["task"])
-    try:
-        default = configs.defaults(spec, result["algo"], result["budget"], result["curriculum"])
-    except (KeyError, ValueError, OSError) as error:
-        raise UserError(f"unknown algorithm, budget or teacher: {first_line(error)}") from None
     changes = dict(result["overrides"])
+    trained_on = changes.pop("multi.tasks", result["task"])
+    try:
+        default = configs.defaults(tasks.get(trained_on), result["algo"], result["budget"], result["curriculum"])
+    except (KeyError, ValueError, OSError) as error:
+        raise UserError(f"unknown tasks, algorithm, budget or teacher: {first_line(error)}") from None
     init = changes.pop("train.init", "")
     items = [f"{key}={_yaml(value)}" for key, value in changes.items()]
     config, unused = configs.override(default, items)
     if unused:
         raise UserError(f"{result['algo']} has no setting {sorted(unused)[0]}")
-    where = {key: result[key] for key in ("engine", "randomization", "seed")}
+    where = {key: result[key] for key in ("task", "engine", "randomization", "seed")}
     where |= {"train": {"init": init}, "physics": result["engine"], "device": "cpu", "wandb": "disabled", "command": ""}
     return OmegaConf.merge(config, where)
 
@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = config_of(result)
     if config.engine != "torch":
         concrete_engine(config.engine, tasks.get(config.task))  # is it here?
+    if config.multi:
+        raise UserError(f"the policy was trained for several tasks; do it with suite.run --task {config.multi.tasks}")
     if config.train.init:
         raise UserError("the run starts from another run's policy (train.init); do it with suite.run --init RUN")
     device = devices.slots(args.device)[0]

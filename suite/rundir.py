@@ -73,6 +73,10 @@ class RunDir:
         """The last point that training can continue from."""
         return self.path / "checkpoint"
 
+    def part(self, task: str) -> RunDir:
+        """The run of one of several tasks that a policy was trained for: a whole run directory of its own."""
+        return RunDir(self.path / "tasks" / task)
+
     @property
     def log(self) -> Path:
         """Standard output and error of the worker."""

@@ -32,6 +32,7 @@ class Store:
         """Upload what a run could continue from, if there is something new."""
         # The tables after the checkpoint: rows that it does not know are dropped, missing ones would stay missing.
         files = [run.checkpoint / "last.ckpt", run.policy, run.progress, run.curriculum, run.provenance]
+        files += sorted(run.part("*").path.parent.glob("*/[!.]*"))  # of a policy for several tasks
         times = {file: file.stat().st_mtime_ns for file in files[:2] if file.exists()}
         state = [file for file in times if self._seen.get(file) != times[file]]
         for file in (*state, *(f for f in files[2:] if state and f.exists())):
@@ -76,6 +77,8 @@ class Store:
             for path in self._fs.find(f"{self._root}/{suite.__version__}"):
                 if not path.endswith(f"/{RESULT}"):
                     continue
+                if path.split("/")[-3] == "tasks":
+                    continue  # of one of several tasks; it comes with the run of all
                 name = "/".join(path.split("/")[-6:-1])  # the URL may have the version in its name, too
                 if RunDir(out / name).read_result() is None:
                     self.pull(name, out / name)

@@ -15,17 +15,17 @@ import baselines
 import curricula
 import tasks
 from suite import config as configs
-from suite import devices
+from suite import devices, multitask
 from suite.errors import UserError, first_line
 from suite.matrix import initial_policy
 from suite.process import STOPPED, StopRequest, emitter, follow_parent, leave, limit_threads
 from suite.rundir import RunDir
 
 if TYPE_CHECKING:
-    import torch
-
     from baselines.learner import Learner
+    from curricula.mix import Mix
     from curricula.teacher import Teacher
+    from tasks.env import Sampler, TensorEnv
 
 SAVE_S = 10.0  # [s] between two writes of the tables
 RATE_S = 5.0  # [s] over which the speed that is shown is averaged
@@ -78,14 +78,8 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> boo
     """
     from baselines.learner import make_learner
 
-    spec = tasks.get(config.task)
-    env = spec.build(config.train.num_envs, device, config.engine)
-    teacher = curricula.make(
-        config.curriculum, spec, config.randomization, config.train.num_envs, env.device, config.seed
-    )
-    clock = Clock(env.device)
-    moving = [factor.name for factor in spec.factors if not factor.held_out]
-    env.set_sampler(clock.timed(teacher.sample), moving)
+    clock = Clock(device)
+    env, teacher = (multitask.build if config.multi else _build)(config, device, clock.timed)
     identity = {key: config[key] for key in ("suite_version", "engine", "randomization")}
     identity |= {"curriculum": OmegaConf.to_container(config.curriculum), "device": env.device.type}
     learner = make_learner(config.algo, env, config.agent, config.seed, teacher, identity)
@@ -93,25 +87,40 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> boo
         _warm_start(config, learner)
     if not _loop(config, run, report, learner, teacher, clock):
         return False
-    learner.export(run.policy)
+    if config.multi:
+        multitask.export(learner, run)
+    else:
+        learner.export(run.policy)
     return True
 
 
-def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, teacher: Teacher, clock: Clock) -> bool:
+def _build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler]) -> tuple[TensorEnv, Teacher]:
+    spec = tasks.get(config.task)
+    env = spec.build(config.train.num_envs, device, config.engine)
+    teacher = curricula.make(
+        config.curriculum, spec, config.randomization, config.train.num_envs, env.device, config.seed
+    )
+    moving = [factor.name for factor in spec.factors if not factor.held_out]
+    env.set_sampler(timed(teacher.sample), moving)
+    return env, teacher
+
+
+def _loop(
+    config: DictConfig, run: RunDir, report: Reporter, learner: Learner, teacher: Teacher | Mix, clock: Clock
+) -> bool:
     from suite.probe import Curve
-    from suite.recorder import Curriculum, Progress
+    from suite.recorder import Records
 
     total, checkpoints = config.train.env_steps, config.train.checkpoints
     file = run.checkpoint / "last.ckpt"
     _restore(learner, file)
-    progress = Progress(run, learner.env_steps)
-    curriculum = Curriculum(run, learner.env_steps, total, teacher)
-    clock.seconds = progress.total("teacher_time_s")
+    records = (multitask.JointRecords if config.multi else Records)(run, learner.env_steps, total, teacher)
+    clock.seconds = records.progress.total("teacher_time_s")
     curve = Curve(run, learner, teacher, clock.timed(teacher.sample)) if config.train.curve else None
     if curve and not learner.env_steps:
         curve.add(0.0, 0.0)
     rate = Rate(learner.env_steps)
-    start, before = time.monotonic(), progress.total("wall_time_s")
+    start, before = time.monotonic(), records.progress.total("wall_time_s")
     last_save = start
     stop = StopRequest()
     while learner.env_steps < total:
@@ -119,11 +128,10 @@ def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, t
         metrics, episodes = learner.iterate()
         clock.wait()
         clock.timed(teacher.update)(episodes)
-        curriculum.add(episodes)
         wall, speed = before + time.monotonic() - start, rate.update(learner.env_steps)
         row = {"env_steps": learner.env_steps, "wall_time_s": wall, "teacher_time_s": clock.seconds}
         row |= {"steps_per_s": speed, **metrics}
-        if whole := progress.add(row):
+        if whole := records.add(row, episodes):
             report.row(whole)
         report.status(
             "training",
@@ -137,8 +145,7 @@ def _loop(config: DictConfig, run: RunDir, report: Reporter, learner: Learner, t
         due = learner.env_steps * checkpoints // total > saved
         if due or time.monotonic() - last_save > SAVE_S:
             # Before the checkpoint: rows that it does not know of are dropped when it is restored.
-            progress.save()
-            curriculum.save()
+            records.save()
             last_save = time.monotonic()
         if due and curve:
             report.status("training", message=f"evaluating the policy at {learner.env_steps} env steps")
@@ -178,13 +185,13 @@ def _restore(learner: Learner, file: Path) -> None:
 class Clock:
     """Adds up the seconds that some calls take: on a GPU those of the host, which is what steps wait for."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: str) -> None:
         """Nothing has been timed."""
         self._device, self.seconds = device, 0.0
 
     def wait(self) -> None:
         """Let what the device has been given before be done, so that the next call is not charged with it."""
-        if self._device.type == "cuda":
+        if self._device.startswith("cuda"):
             import torch
 
             torch.cuda.synchronize(self._device)

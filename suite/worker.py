@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 import baselines
 import tasks
 from suite import config as configs
-from suite import evaluation, process
+from suite import evaluation, multitask, process
 from suite import protocol as protocols
 from suite.errors import first_line
 from suite.guard import WATCHDOG_S, Guard
@@ -31,6 +31,7 @@ from suite.provenance import collect
 from suite.rundir import RESULT_SCHEMA, RunDir, now, read_json, sha256, write_json, write_status
 from suite.tracking import Tracker
 from tasks import engines
+from tasks.assets import hashes
 from tasks.spec import TaskSpec
 
 STATUS_S = 0.5  # [s] between two writes of status.json
@@ -137,8 +138,7 @@ def _lease(run: RunDir, generation: int | None) -> Lease:
 def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop) -> None:
     if run.read_result() is None:
         run.result.unlink(missing_ok=True)  # what it spoke of is gone
-    spec = tasks.get(config.task)
-    provenance = collect(spec, config.command)
+    provenance = collect(tasks.get(config.task), config.command)
     earlier = read_json(run.provenance) or {}
     provenance["started"] = earlier.get("started", provenance["started"])  # of the first try
     write_json(run.provenance, provenance)
@@ -146,40 +146,71 @@ def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop) -> None
     if not run.policy.exists():
         _train(run, tracker, report, stop)
     curve = _curve(run)
-
-    protocol = Protocol(config.task, config.engine, config.device, **config.eval)
-    steps = curve[-1]["env_steps"] if curve else 0
-    report("evaluating", env_steps=steps, eta_s=None, message="")
-    start = time.monotonic()
-    rows = _evaluate(protocol, run, report)
-    evaluation_time = time.monotonic() - start
-    episodes_hash = evaluation.write(run.episodes, rows, protocol, config.algo)
-    provenance["ended"] = now()
-    write_json(run.provenance, provenance)
-    result = {
-        "schema": RESULT_SCHEMA,
-        **{key: config[key] for key in ("suite_version", "task", "algo", "randomization", "engine", "seed", "budget")},
-        "curriculum": config.curriculum.name,
-        "overrides": _overrides(config, spec),
-        "env_steps": steps,
-        "wall_time_s": curve[-1]["wall_time_s"] if curve else 0.0,
-        "evaluation_time_s": evaluation_time,
-        "device": _device_name(config.device, provenance),
-        "protocol": protocols.identity(spec, protocol),
-        **evaluation.summary(rows),
-        "policy_sha256": sha256(run.policy),
-        "episodes_sha256": episodes_hash,
-        "num_envs": _num_envs(config, run),
-        "failures": run.read_failures(),
-        "command": config.command,
-        "provenance": provenance,
-    }
-    if config.eval.protocol != "nominal":
-        _on_the_other_engine(protocol, run, result, report)
+    report("evaluating", env_steps=curve[-1]["env_steps"] if curve else 0, eta_s=None, message="")
+    common = _common(config, run, curve, provenance)
+    if config.multi:
+        results = [_part(own, part, common, provenance, report) for own, part in multitask.parts(config, run)]
+        result = common | multitask.outcome(results, run)
+    else:
+        result = common | _evaluated(config, run, common, report)
+    result["provenance"] = provenance | {"ended": now()}
+    write_json(run.provenance, result["provenance"])
     write_json(run.result, result, once=True)
     means = {f"{key}_mean": _mean(result[key]) for key in ("success", "return")}
     report("complete", **means, message="")
     tracker.finish(run, result, curve)  # after the result, which does not wait for a slow upload
+
+
+def _common(
+    config: DictConfig, run: RunDir, curve: list[dict[str, Any]], provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What result.json says of the training and the policy."""
+    return {
+        "schema": RESULT_SCHEMA,
+        **{key: config[key] for key in ("suite_version", "task", "algo", "randomization", "engine", "seed", "budget")},
+        "curriculum": config.curriculum.name,
+        "overrides": _overrides(config, tasks.get(config.task)),
+        "env_steps": curve[-1]["env_steps"] if curve else 0,
+        "wall_time_s": curve[-1]["wall_time_s"] if curve else 0.0,
+        "device": _device_name(config.device, provenance),
+        "policy_sha256": sha256(run.policy),
+        "num_envs": _num_envs(config, run),
+        "failures": run.read_failures(),
+        "command": config.command,
+    }
+
+
+def _part(
+    config: DictConfig, run: RunDir, common: Mapping[str, Any], provenance: Mapping[str, Any], report: Status
+) -> dict[str, Any]:
+    """The result of one of several tasks that a policy was trained for, written to its own directory `run`."""
+    digest = sha256(run.policy)
+    if (result := run.read_result()) is not None and result["policy_sha256"] == digest:
+        return result
+    configs.save(config, run)
+    result = {**common, "task": config.task, "policy_sha256": digest}
+    result |= _evaluated(config, run, result, report)
+    result["provenance"] = {**provenance, "assets": hashes(tasks.get(config.task).assets), "ended": now()}
+    write_json(run.provenance, result["provenance"])
+    write_json(run.result, result)
+    return result
+
+
+def _evaluated(config: DictConfig, run: RunDir, common: Mapping[str, Any], report: Status) -> dict[str, Any]:
+    """Evaluate the run's policy on its task, also on the other engine; returns what result.json says of that."""
+    protocol = Protocol(config.task, config.engine, config.device, **config.eval)
+    start = time.monotonic()
+    rows = _evaluate(protocol, run, report)
+    evaluation_time = time.monotonic() - start
+    outcome = {
+        "evaluation_time_s": evaluation_time,
+        "protocol": protocols.identity(tasks.get(config.task), protocol),
+        **evaluation.summary(rows),
+        "episodes_sha256": evaluation.write(run.episodes, rows, protocol, config.algo),
+    }
+    if config.eval.protocol != "nominal":
+        _on_the_other_engine(protocol, run, common, report)
+    return outcome
 
 
 def _evaluate(protocol: Protocol, run: RunDir, report: Status) -> list[dict[str, Any]]:
@@ -250,7 +281,8 @@ def _mean(by_grade: Mapping[str, float]) -> float:
 def _overrides(config: DictConfig, spec: TaskSpec) -> dict[str, Any]:
     if config.algo not in (*baselines.names(), *baselines.reference_names()):
         return {}  # trained elsewhere, see suite.adopt: there are no defaults that it could differ from
-    return configs.changes(configs.defaults(spec, config.algo, config.budget, config.curriculum.name), config)
+    changes = configs.changes(configs.defaults(spec, config.algo, config.budget, config.curriculum.name), config)
+    return changes | ({"multi.tasks": config.task} if config.multi else {})
 
 
 def _device_name(device: str, provenance: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from tasks import joint
 from tasks.spec import TaskSpec
 
 _SUITE = {
@@ -20,7 +21,7 @@ _SUITE = {
     "franka-drawer": "tasks.franka_drawer",
     "allegro-reorient": "tasks.allegro_reorient",
 }
-_TEST = {"toy-reach": "tasks.toy"}  # runs wherever it is named, but is not part of `all`
+_TEST = {"toy-reach": "tasks.toy", "toy-line": "tasks.toy_line"}  # run wherever they are named, not part of `all`
 
 
 def names() -> list[str]:
@@ -34,5 +35,10 @@ def known() -> list[str]:
 
 
 def get(name: str) -> TaskSpec:
-    """The task's declaration. Raises `KeyError` for a name that is not in `known()`."""
+    """The task's declaration, or the joint one of a set `a+b`, see `tasks.joint`.
+
+    Raises `KeyError` for a name that is not in `known()`, and `ValueError` for tasks that have no policy in common.
+    """
+    if joint.SEPARATOR in name:
+        return joint.declare([get(part) for part in name.split(joint.SEPARATOR)])
     return import_module((_SUITE | _TEST)[name]).SPEC

@@ -1,4 +1,4 @@
-"""The batched torch implementation of `toy-reach`."""
+"""The batched torch implementation of `toy-reach` and `toy-line`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from tasks.toy import ACCELERATION, ARENA
 
 
 class ToyReach(TensorEnv):
-    """State per row: position [m], velocity [m/s], goal [m]."""
+    """State per row: position [m], velocity [m/s], goal [m], along the axes that the actions push along."""
 
     def __init__(self, spec: TaskSpec, num_envs: int, device: str | torch.device) -> None:
         """Build `num_envs` rows on `device`."""
         super().__init__(spec, num_envs, device)
-        self._position, self._velocity, self._goal = torch.zeros(3, num_envs, 2, device=self.device).unbind()
+        self._position, self._velocity, self._goal = torch.zeros(
+            3, num_envs, spec.action_dim, device=self.device
+        ).unbind()
         self._steps = torch.zeros(num_envs, dtype=torch.long, device=self.device)
-        self._east = torch.tensor((1.0, 0.0), device=self.device)
+        self._east = torch.eye(spec.action_dim, device=self.device)[0]
 
     def _obs(self) -> torch.Tensor:
         return torch.cat((self._position, self._velocity, self._goal - self._position), dim=-1)
@@ -25,12 +27,15 @@ class ToyReach(TensorEnv):
     def _reset_rows(self, env_ids: torch.Tensor) -> None:
         self._assign(env_ids)
         k = len(env_ids)
-        self._position[env_ids] = 0.1 * self.uniform(k, 2)
+        self._position[env_ids] = 0.1 * self.uniform(k, self.spec.action_dim)
         self._velocity[env_ids] = 0.0
         angle = torch.pi * self.uniform(k)
         # At least 60 % of the largest distance: the goal is outside the start's neighbourhood at every grade.
         radius = self.spec.grades["distance"].at(self.difficulty[env_ids]) * (0.8 + 0.2 * self.uniform(k))
-        self._goal[env_ids] = radius[:, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
+        if self.spec.action_dim == 1:
+            self._goal[env_ids] = (radius * angle.sign())[:, None]
+        else:
+            self._goal[env_ids] = radius[:, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
         self._steps[env_ids] = 0
         self._start(env_ids)
 

@@ -66,6 +66,7 @@ class Play:
         self.teacher, self.probability = teacher, probability
         self.generator = torch.Generator().manual_seed(seed)
         self.points = None  # of the latest round
+        self.advantage = lambda points: None
 
     def round(self):
         env_ids = torch.arange(N)
@@ -75,7 +76,8 @@ class Play:
         episodes = Episodes(env_ids, difficulty, factors, zeros, zeros, zeros.bool(), zeros.bool(), 0)
         self.points = self.teacher.space.points(episodes)
         success = torch.rand(N, generator=self.generator) < self.probability(self.points)
-        self.teacher.update(dataclasses.replace(episodes, success_once=success, success_at_end=success))
+        outcome = {"success_once": success, "success_at_end": success, "advantage": self.advantage(self.points)}
+        self.teacher.update(dataclasses.replace(episodes, **outcome))
         return self
 
     def rounds(self, count):
@@ -209,13 +211,30 @@ def test_plr_replays_the_levels_with_the_highest_score():
     assert scores[(play.teacher.levels[:, 0] - 0.4).abs() <= 0.1].mean() > 5 * scores.mean() / 4
 
 
-def test_plr_levels_cover_the_space_and_new_ones_come_first():
-    teacher = make("plr", "both", levels=256)
+def test_plr_replays_the_levels_with_the_largest_advantages():
+    play = Play(make("plr", score="advantage"), never)
+    play.advantage = lambda points: 1.0 + 9.0 * ((points[:, 0] - 0.4).abs() <= 0.1)
+    late = play.rounds(60)[30:].flatten()
+    assert ((late - 0.4).abs() <= 0.1).float().mean() > 0.5  # 0.2 of the levels
+    scores = play.teacher.score()
+    band = (play.teacher.levels[:, 0] - 0.4).abs() <= 0.1
+    assert scores[band] == pytest.approx(10.0, rel=1e-4)
+    assert scores[~band] == pytest.approx(1.0, rel=1e-4)
+
+
+def test_plr_levels_cover_the_space_and_new_ones_come_with_their_share():
+    play = Play(make("plr", "both", levels=256), never)
+    teacher = play.teacher
     assert torch.histc(teacher.levels[:, 1], 8, 0, 1).eq(32).all()
-    teacher.seen[:] = 1.0
-    teacher.seen[7] = 0.0
+    play.round()
+    unseen = teacher.seen == 0
+    assert 0.2 < unseen.float().mean() < 0.5  # 256 draws of 256 levels
+    draws = teacher.propose(torch.arange(20_000))
+    new = (torch.cdist(draws, teacher.levels).argmin(dim=1)[:, None] == unseen.nonzero().squeeze(1)).any(dim=1)
+    assert abs(new.float().mean() - unseen.float().mean()) < 0.02
+    before = teacher.state_dict()["kept"]
     teacher.update(Episodes(*[torch.zeros(0)] * 7, 0))  # nothing ended: nothing changes
-    assert teacher.update_count == 0
+    assert all(torch.equal(torch.as_tensor(before[name]), torch.as_tensor(getattr(teacher, name))) for name in before)
 
 
 def test_alp_gmm_finds_the_learnable_band():
@@ -367,6 +386,7 @@ def test_what_was_handed_out_is_counted_by_difficulty():
         ("adr", {"target": "both", "factors": ["drag"]}, "r3", "'drag' is held out of training"),
         ("adr", {"factors": ["mass"]}, "r3", "with target=difficulty no factor is moved"),
         ("plr", {"target": "both"}, "r1", "use --randomization r3"),
+        ("plr", {"score": "regret"}, "r0", "score=regret: expected one of learnability, advantage"),
         ("plr", {"target": "all"}, "r3", "target=all: expected one of difficulty, factors, both"),
         ("adr", {"promote": 0.3, "demote": 0.5}, "r0", "promote=0.3 has to be above demote=0.5"),
         ("staged", {"promote": 0.5, "demote": 0.5}, "r0", "promote=0.5 has to be above demote=0.5"),

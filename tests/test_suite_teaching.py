@@ -8,6 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+import curricula
 import tasks
 from baselines import config, warm_start
 from baselines.learner import make_learner
@@ -59,7 +60,7 @@ FACTORS = ("--randomization", "r3", "curriculum.target=both")
     ("teacher", "rest"),
     [
         ("adr", (*FACTORS, "curriculum.window=16")),
-        ("plr", (*FACTORS, "train.curve=true")),
+        ("plr", (*FACTORS, "train.curve=true", "curriculum.score=advantage")),
         ("spdl", ("curriculum.fit_every=32",)),
     ],
 )
@@ -126,6 +127,37 @@ def test_the_picture_of_a_curriculum_has_a_panel_per_parameter(tmp_path):
     labels = [axes.get_ylabel() for axes in figure.axes]
     assert labels[:5] == ["difficulty", "difficulty", "difficulty", "mass", "wind"]
     figure.savefig(tmp_path / "figure.png")
+
+
+def test_a_teacher_that_needs_advantages_gets_those_of_whole_episodes():
+    """An episode is 50 steps and an iteration 16: the sum goes on from one to the next."""
+    spec = tasks.get("toy-reach")
+    teacher = curricula.make(
+        OmegaConf.merge(curricula.config.load("plr"), {"score": "advantage"}), spec, "r0", 8, "cpu", 0
+    )
+    cfg = OmegaConf.merge(config.load("ppo", "toy-reach", "smoke"), {"num_envs": 8, "horizon": 16})
+    learner = make_learner("ppo", spec.build(8, "cpu", "torch"), cfg, 0, teacher)
+    steps, done, found = [], [], []
+    for _ in range(8):
+        _, episodes = learner.iterate()
+        steps.append(learner.algorithm.advantage.abs())
+        done.append(learner.buffer.terminated | learner.buffer.truncated)
+        found.append(episodes.advantage)
+    steps, done = torch.cat(steps), torch.cat(done)
+    expected = []
+    for t, env in done.nonzero().tolist():
+        begun = max([s + 1 for s in range(t) if done[s, env]], default=0)
+        expected.append(steps[begun : t + 1, env].mean().item())
+    assert len(expected) >= 16
+    assert torch.cat(found).tolist() == pytest.approx(expected, rel=1e-4)
+    cfg = OmegaConf.merge(config.load("sac", "toy-reach", "smoke"), {"num_envs": 8})
+    with pytest.raises(ValueError, match="from advantages, which sac does not compute"):
+        make_learner("sac", spec.build(8, "cpu", "torch"), cfg, 0, teacher)
+
+
+def test_a_score_that_an_algorithm_does_not_have_is_refused_before_training(tmp_path):
+    with pytest.raises(UserError, match=r"curriculum\.score=advantage: sac computes no advantages"):
+        prepared(tmp_path, "plr", "curriculum.score=advantage", "--algo", "ppo,sac")
 
 
 @pytest.mark.parametrize("algo", ["ppo", "a2c", "sac", "td3", "dqn"])
