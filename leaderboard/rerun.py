@@ -92,7 +92,7 @@ def repeat(s: Submitted, engine: str, device: str, here: Mapping[str, Any], work
     """
     record = next(e for e in (s.run.evaluation, *s.run.others) if e.engine == engine).record
     names = (_device_name(record), here["cpu"] if device == "cpu" else device)
-    why = compare.different_stack(record["provenance"], here, names)
+    why = compare.why_not_bitwise(s.run.task, engine, record["provenance"], here, names)
     start = time.monotonic()
     then, now = s.episodes[engine], _evaluate(s, engine, device, work)
     cells = [_cell(name, then, now) for name in dict.fromkeys(cells_of(then))]

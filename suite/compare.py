@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import binom
 
+import tasks
+
 ALPHA = 0.001
 """Probability with which evaluations of the same policy are said to differ, over all cells together."""
 
@@ -40,6 +42,13 @@ class Test:
     measure: str
     p: float
     adjusted: float
+
+
+def why_not_bitwise(
+    task: str, engine: str, one: Mapping[str, Any], two: Mapping[str, Any], devices: Sequence[str]
+) -> str | None:
+    """Why a repetition may differ in its bits, or None where it must not: see `TaskSpec.inexact`, `different_stack`."""
+    return tasks.get(task).inexact.get(engine) or different_stack(one, two, devices)
 
 
 def different_stack(one: Mapping[str, Any], two: Mapping[str, Any], devices: Sequence[str]) -> str | None:

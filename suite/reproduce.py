@@ -46,7 +46,7 @@ def config_of(result: Mapping[str, Any]) -> DictConfig:
     try:
         default = configs.defaults(tasks.get(trained_on), result["algo"], result["budget"], result["curriculum"])
     except (KeyError, ValueError, OSError) as error:
-        raise UserError(f"unknown tasks, algorithm, budget or teacher: {first_line(error)}") from None
+        raise UserError(f"unknown algorithm, tasks, budget or teacher: {first_line(error)}") from None
     init = changes.pop("train.init", "")
     items = [f"{key}={_yaml(value)}" for key, value in changes.items()]
     config, unused = configs.override(default, items)
@@ -135,9 +135,10 @@ def judge(recorded: Mapping[str, Any], again: Mapping[str, Any], seeds: Sequence
     seeds that is not known, and the two policies themselves are compared, at `compare.ALPHA`.
     """
     stacks = [r["provenance"] for r in (recorded, again)]
-    why = compare.different_stack(*stacks, [recorded.get("device"), again.get("device")])
+    devices = [recorded.get("device"), again.get("device")]
+    why = compare.why_not_bitwise(recorded["task"], recorded["engine"], *stacks, devices)
     equal = all(recorded[key] == again[key] for key in ("policy_sha256", "episodes_sha256"))
-    found = {"bitwise": equal, "different_stack": why, "recorded_seeds": len(seeds)}
+    found = {"bitwise": equal, "not_bitwise_because": why, "recorded_seeds": len(seeds)}
     if equal:
         return found | {"verdict": "reproduced", "reason": "policy and episodes are equal in every bit"}
     if why is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks import factors, panda
-from tasks.spec import GradeParam, TaskSpec, Term, View
+from tasks.spec import PARTING_CONTACTS, GradeParam, TaskSpec, Term, View
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +49,7 @@ SPEC = TaskSpec(
     safety=panda.HANDLING_SAFETY,
     factors=factors.arm("panda_link7", "cabinet"),
     assets=("panda",),
+    inexact=PARTING_CONTACTS,
 )
 
 DRAWERS = ("centre", "left", "right")  # in the order in which the grades bring them

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks import go2_velocity, velocity
-from tasks.spec import GradeParam, TaskSpec, Term, View, axis_actions
+from tasks.spec import PARTING_CONTACTS, GradeParam, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +47,7 @@ SPEC = TaskSpec(
     safety=go2_velocity.SPEC.safety,
     factors=go2_velocity.SPEC.factors,
     assets=("go2",),
+    inexact=PARTING_CONTACTS,
 )
 
 FALLEN_BELOW = 0.15  # [m] over the ground around the robot

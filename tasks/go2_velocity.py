@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tasks import factors, velocity
-from tasks.spec import GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
+from tasks.spec import PARTING_CONTACTS, GradeParam, SafetyLimit, TaskSpec, Term, View, axis_actions
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +48,7 @@ SPEC = TaskSpec(
     ),
     factors=factors.legged("base", weight=15.0, length=0.4, torque=23.7),
     assets=("go2",),
+    inexact=PARTING_CONTACTS,
 )
 
 JOINTS = tuple(f"{leg}_{joint}_joint" for joint in ("hip", "thigh", "calf") for leg in ("FL", "FR", "RL", "RR"))

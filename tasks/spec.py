@@ -117,6 +117,12 @@ class View:
     size: tuple[int, int] | None = None  # width and height [px] of an env that takes pictures; see `TaskSpec.pictured`
 
 
+PARTING_CONTACTS = dict.fromkeys(
+    ("ovphysx", "isaacsim_physx"), "PhysX does not repeat this task's contacts bit for bit, on a CPU either"
+)
+"""`TaskSpec.inexact` of tasks on which two simulations from one seed were seen to part at a contact."""
+
+
 @dataclass(frozen=True)
 class TaskSpec:
     """A task: robot, scene, MDP and one success criterion. Actions are in [-1, 1] for every task.
@@ -147,6 +153,7 @@ class TaskSpec:
     factors: tuple[Factor, ...] = ()
     discrete_actions: tuple[tuple[float, ...], ...] = ()  # the action set that a discrete agent chooses from
     assets: tuple[str, ...] = field(default=())
+    inexact: Mapping[str, str] = field(default_factory=dict)  # engine: why even a CPU may not repeat a simulation on it
 
     def __post_init__(self) -> None:
         """Refuse declarations that contradict themselves, at import."""

@@ -85,6 +85,15 @@ def test_first_difference():
     assert "episodes" in compare.first_difference(one, other.slice(1))
 
 
+def test_where_bits_must_be_equal():
+    """A simulator that does not repeat itself must not make an honest submission look forged."""
+    one = {"packages": {"torch": "2"}, "python": "3.12.1", "cpu": "A", "cpu_features": "0f", "cores": 2, "os": "O"}
+    assert compare.why_not_bitwise("cartpole-balance", "ovphysx", one, one, ["A", "A"]) is None
+    assert compare.why_not_bitwise("go2-velocity", "newton_mjwarp", one, one, ["A", "A"]) is None
+    assert "contacts" in compare.why_not_bitwise("go2-velocity", "ovphysx", one, one, ["A", "A"])
+    assert "CPU" in compare.why_not_bitwise("cartpole-balance", "ovphysx", one, one, ["A", "NVIDIA H100"])
+
+
 def test_the_same_stack():
     one = {"packages": {"torch": "2"}, "python": "3.12.1", "cpu": "A", "cpu_features": "0f", "cores": 2, "os": "O"}
     assert compare.different_stack(one, dict(one), ["A", "A"]) is None
@@ -98,6 +107,8 @@ def result(success=0.9, policy="a", **fields):
     grades = ("g1", "g2", "g3", "g4", "g5")
     machine = {"packages": {"torch": "2"}, "python": "3.12.1", "cpu": "A", "cpu_features": "0f", "cores": 2, "os": "O"}
     return {
+        "task": "cartpole-balance",
+        "engine": "ovphysx",
         "success": dict.fromkeys(grades, success),
         "episodes": dict.fromkeys(grades, 64),
         "policy_sha256": policy,
