@@ -151,9 +151,11 @@ def override(config: DictConfig, items: Sequence[str]) -> tuple[DictConfig, set[
     """
     unused = set()
     for item in items:
-        key, equals, _ = item.partition("=")
+        key, equals, value = item.partition("=")
         if not equals or not key:
             raise UserError(f"expected key=value, got {item!r} (for instance train.num_envs=1024)")
+        if "???" in value or "${" in value:  # OmegaConf's marks for what is missing, or stands elsewhere
+            raise UserError(f"{item}: expected a plain value")
         if key in _SET_BY_FLAG:
             raise UserError(f"{key} cannot be overridden; set it with {_SET_BY_FLAG[key]}")
         if key not in settable(config):

@@ -15,7 +15,7 @@ import suite
 import tasks
 from suite.cli import Parser
 from suite.config import BUDGETS
-from suite.errors import exit_code
+from suite.errors import UserError, exit_code
 from suite.matrix import algorithms, levels
 from suite.preflight import check_writable
 from suite.rundir import atomic
@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page of the tasks (docs/tasks.md)")
     args = parser.parse_args(argv)
     if args.markdown:
+        if args.markdown.is_dir():
+            raise UserError(f"--markdown {args.markdown} is a folder; name a file")
         check_writable(args.markdown.parent)
         page = markdown([tasks.get(name) for name in tasks.names()])
         atomic(args.markdown, lambda path: path.write_text(page))

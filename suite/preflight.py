@@ -38,10 +38,10 @@ def check_writable(out: Path) -> None:
         if not os.access(out, os.W_OK | os.X_OK):
             raise PermissionError("permission denied")
     except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from None
+        raise UserError(f"the folder {out} cannot be written: {error.strerror or error}") from None
     if missing:
         raise UserError(
-            f"--out {out} is on a file system without {missing}, so a crash could leave half-written results there;"
+            f"the folder {out} is on a file system without {missing}: a crash could leave half-written results there;"
             " use a local disk, NFS or Lustre (and --store URL for an object store)"
         )
 

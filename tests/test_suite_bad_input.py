@@ -59,6 +59,8 @@ def outcome(capsys, argv, command=run, name="suite.run"):
         ({}, ("train",), "expected key=value, got 'train'"),
         ({}, ("train.num_envs=abc",), "train.num_envs=abc: Value 'abc'"),
         ({}, ("train.num_envs=[",), "train.num_envs=["),
+        ({}, ("agent.gamma=???",), "agent.gamma=???: expected a plain value"),
+        ({}, ("agent.gamma=${agent.none}",), "expected a plain value"),
         ({}, ("train.num_envs=0",), "train.num_envs must be 1 or more, got 0"),
         ({}, ("train.num_envs=-4",), "train.num_envs must be 1 or more, got -4"),
         ({}, ("train.env_steps=0",), "train.env_steps must be 1 or more"),

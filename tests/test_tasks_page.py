@@ -6,6 +6,7 @@ import pytest
 
 import tasks
 from suite import list as command
+from suite.errors import UserError
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -15,6 +16,11 @@ def test_page_is_what_the_declarations_say(tmp_path):
     assert (tmp_path / "tasks.md").read_text() == (DOCS / "tasks.md").read_text(), (
         "run `python -m suite.list --markdown docs/tasks.md`"
     )
+
+
+def test_a_folder_is_no_page(tmp_path):
+    with pytest.raises(UserError, match="name a file"):
+        command.main(["--markdown", str(tmp_path)])
 
 
 @pytest.mark.parametrize("name", tasks.names())
