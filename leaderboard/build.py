@@ -8,6 +8,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 
+from leaderboard import table
 from leaderboard.board import Board, load
 from suite.errors import UserError, exit_code
 
@@ -80,8 +81,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m leaderboard.build", description="Build the leaderboard page.")
     parser.add_argument("runs", type=Path, metavar="RUNS", help="the folder that suite.run wrote")
     parser.add_argument("--out", type=Path, metavar="SITE", required=True, help="the folder for the page")
+    parser.add_argument("--table", action="store_true", help="print the results, too")
     arguments = parser.parse_args()
     board = read(arguments.runs)
+    if arguments.table:
+        from rich.console import Console
+
+        Console().print(table.render(board))
     print(write(board, arguments.runs, arguments.out))
     print(f"runs: {len(board.runs)}; left out: {len(board.skipped)}" + (", the page says why" if board.skipped else ""))
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,9 +14,9 @@ from suite.scheduler import Tracked
 
 
 def show(tracked: Sequence[Tracked], out: Path) -> int:
-    """Print what failed, and the table and the page of all complete runs in `out`.
+    """Print what failed, and let the leaderboard print the table of all complete runs in `out` and build its page.
 
-    Returns 0 if no run of this command failed or had to be left.
+    Returns 0 if no run of this command failed or had to be left, and the page was built.
     """
     console = Console()
     for t in tracked:
@@ -27,13 +29,10 @@ def show(tracked: Sequence[Tracked], out: Path) -> int:
         # The last command to finish builds the page.
         console.print(f"{elsewhere} runs are left to other commands", highlight=False)
     elif any(t.state in ("complete", "skipped") for t in tracked):
-        # Here, because it imports plotting; the page reads run directories like anyone else's.
-        from leaderboard import board, build, table
-
-        found = board.load(out)
-        console.print(table.render(found))
-        page = build.write(found, out, out / "site")
-        console.print(f"leaderboard: {page}", markup=False, highlight=False, soft_wrap=True)
+        # A command like anyone else's: the leaderboard stands above the suite, and nothing here imports it.
+        site = [str(out), "--out", str(out / "site"), "--table"]
+        if subprocess.run([sys.executable, "-m", "leaderboard.build", *site]).returncode:
+            return 1
     return 1 if any(t.state in ("failed", "queued") for t in tracked) else 0
 
 

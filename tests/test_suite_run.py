@@ -64,8 +64,9 @@ def first(tmp_path_factory):
 
 def test_the_command_ends_with_the_table_and_the_page(first):
     _, _, text = first
-    page = Path(text.splitlines()[-1].removeprefix("leaderboard: "))
+    page = Path(text.splitlines()[-2])
     assert page.is_file()
+    assert text.endswith("runs: 2; left out: 0\n")
     assert "toy-reach" in page.read_text()
     assert re.search(r"toy-reach +ppo +\d+ ", text)
     assert re.search(r"2/2 toy-reach random \S+ seed 0: complete", text)
