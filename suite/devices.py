@@ -79,8 +79,8 @@ def memory() -> int:
 def slots(device: str, jobs_per_gpu: int = 1, workers: int | None = None) -> list[str]:
     """Where runs go that are under way at the same time: `jobs_per_gpu` a GPU, or `workers` on the CPU.
 
-    `device` is `auto` (every GPU, else the CPU), `cpu` or `cuda:K`. Without `workers` there is one a pair of cores, as
-    far as the memory goes.
+    `device` is `auto` (every GPU, else the CPU), `cpu` or `cuda:K`. Without `workers` there is one a core, as far as
+    the memory goes: a run keeps little more than one core busy (docs/clusters.md has the measurement).
 
     Raises:
         UserError: for another name, or a GPU that is not there.
@@ -89,7 +89,7 @@ def slots(device: str, jobs_per_gpu: int = 1, workers: int | None = None) -> lis
     if device == "auto" and gpus:
         return [f"cuda:{k}" for k in range(gpus)] * jobs_per_gpu
     if device in ("auto", "cpu"):
-        return ["cpu"] * (workers or max(1, min(cores() // 2, memory() // WORKER_BYTES)))
+        return ["cpu"] * (workers or max(1, min(cores(), memory() // WORKER_BYTES)))
     kind, _, index = device.partition(":")
     if kind != "cuda" or not (index.isdecimal() or device == "cuda"):
         raise UserError(f"unknown device {device!r}; expected auto, cpu or cuda:K with K from 0")

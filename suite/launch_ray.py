@@ -1,4 +1,4 @@
-"""The launcher over Ray Core: workers on every machine of a cluster, in slots of a (part of a) GPU or of two CPU cores.
+"""The launcher over Ray Core: workers on every machine of a cluster, in slots of a (part of a) GPU or of a CPU core.
 
 A slot is an actor that keeps its share of a machine and runs one worker process after the other. The run directories
 are on a file system that all machines see, or, with a store, in a scratch folder that is exchanged through an URL.
@@ -26,7 +26,6 @@ from suite.lease import Lease
 from suite.rundir import RunDir, read_json, write_status
 from suite.store import Store
 
-CPUS = 2  # of a slot on the CPU, as for workers of this machine
 CONNECT_S = 5.0  # [s] in which a cluster has to answer
 _SCRATCH = "SCRATCH"  # stands in arguments for a folder that the slot makes
 LOOK_S = 2.0  # [s] between two looks at the cluster's machines, and between two exchanges with a store
@@ -85,7 +84,7 @@ def _room(ray: Any, jobs_per_gpu: int) -> tuple[int, int]:
     """How many runs fit on the GPUs of the cluster, and how many on its CPUs."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = sum(int(node.get("GPU", 0)) for node in nodes)
-    return gpus * jobs_per_gpu, sum(int(node.get("CPU", 0)) // CPUS for node in nodes)
+    return gpus * jobs_per_gpu, sum(int(node.get("CPU", 0)) for node in nodes)
 
 
 class Ray:
@@ -130,8 +129,9 @@ class Ray:
         if not self._gpu:
             room = min(room, self._limit)
         for _ in range(room - len(self._idle) - len(self._pending) - len(self._busy)):
-            resources = {"num_gpus": 1 / self._jobs_per_gpu, "num_cpus": 1} if self._gpu else {"num_cpus": CPUS}
-            actor = self._ray.remote(Slot).options(max_concurrency=4, scheduling_strategy="SPREAD", **resources)
+            gpu = 1 / self._jobs_per_gpu if self._gpu else 0
+            options = {"num_cpus": 1, "num_gpus": gpu, "max_concurrency": 4, "scheduling_strategy": "SPREAD"}
+            actor = self._ray.remote(Slot).options(**options)
             slot = actor.remote(os.path.dirname(os.path.dirname(suite.__file__)))
             self._pending[slot.ready.remote()] = slot
 
