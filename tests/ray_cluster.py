@@ -18,16 +18,28 @@ ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.faults
 
 
+SETTINGS = {
+    "USAGE_STATS_ENABLED": "0",
+    # A machine that is busy or full is no dead node, and a dead one, which refuses connections, is found in 10 s.
+    "health_check_period_ms": "1000",
+    "health_check_timeout_ms": "60000",
+    "health_check_failure_threshold": "10",
+    "worker_register_timeout_seconds": "300",
+    "memory_monitor_refresh_ms": "0",
+}
+
+
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("VIOLATIONS", str(tmp_path / "violations"))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(f"RAY_{name}", value)
     monkeypatch.setattr(launch, "WORKER", "tests.suite_training")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     # While there is one node: of several on one address Ray takes any, and the driver goes down with the node it took.
-    assert launch_ray.slots(cluster.address, "cpu", 1, None, None) == ["cpu"] * 2  # two CPUs each
+    assert launch_ray.slots(cluster.address, "cpu", 1, None, None) == ["cpu"] * 2
     yield cluster
     ray.shutdown()
     cluster.shutdown()
@@ -38,10 +50,10 @@ def arguments(cluster, out, seeds, *argv):
     return [*base, "--ray-address", cluster.address, "--seeds", str(seeds), "--out", str(out), *argv]
 
 
-def execute(cluster, out, seeds, display, *argv):
+def execute(cluster, out, seeds, display, *argv, retries=20):
     request, execution, _ = cli.parse(arguments(cluster, out, seeds, *argv))
     launcher = cli.launcher_of(execution, out)
-    return scheduler.execute(plan(request), launcher, display, retries=20), execution
+    return scheduler.execute(plan(request), launcher, display, retries), execution
 
 
 class LoseNode(Display):
@@ -58,8 +70,7 @@ class LoseNode(Display):
 
 
 def test_a_node_is_lost_half_way(cluster, tmp_path):
-    second = cluster.add_node(num_cpus=4)
-    cluster.wait_for_nodes()
+    second = cluster.add_node(num_cpus=2)
     out = tmp_path / "runs"
     display = LoseNode(cluster, second)
     tracked, execution = execute(cluster, out, 200, display)
@@ -84,6 +95,12 @@ def test_files_through_a_store(cluster, tmp_path):
     stored[0].with_name("policy.safetensors").write_text("cut off")
     again, _ = execute(cluster, tmp_path / "other" / "runs", 4, Display(), "--store", url)
     assert [t.state for t in again] == ["complete", "skipped", "skipped", "skipped"]
+
+
+def test_a_store_that_cannot_be_written_fails_the_runs_and_no_slot(cluster, tmp_path):
+    tracked, _ = execute(cluster, tmp_path / "runs", 5, Display(), "--store", "file:///proc/gradus", retries=0)
+    assert [t.state for t in tracked] == ["failed"] * 5
+    assert all("No such file" in t.message for t in tracked)
 
 
 def test_a_cluster_that_does_not_answer(tmp_path):
