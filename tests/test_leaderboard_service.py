@@ -388,6 +388,7 @@ def listed(port):
     return json.loads(request(port, "/api/submissions")[1])["submissions"][::-1]
 
 
+@pytest.mark.faults
 def test_a_killed_service_loses_no_submission(verified):
     data, port = verified
     good, forged = listed(port)
