@@ -152,7 +152,7 @@ def test_reproduce_refuses_what_it_cannot_do(tmp_path):
     for change, why in (
         ({"suite_version": "0.0.1"}, "suite version"),
         ({"task": "no"}, "unknown task"),
-        ({"algo": "no"}, "unknown algorithm"),
+        ({"algo": "no"}, "unknown learner 'no'"),
         ({"overrides": {"agent.no": 1}}, "no setting"),
         ({"overrides": {"agent.gamma": "high"}}, "gamma"),
         ({"overrides": {"train.init": "0" * 64}}, "another run's policy"),
