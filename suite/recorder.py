@@ -31,8 +31,8 @@ class Progress:
         self._stride = 1
 
     def total(self, column: str) -> float:
-        """A total that only grows, such as `wall_time_s`, at the last row."""
-        return self.rows[-1][column] if self.rows else 0.0
+        """A total that only grows, such as `wall_time_s`, at the last row; NaN if that did not have it."""
+        return self.rows[-1].get(column, math.nan) if self.rows else 0.0
 
     def add(self, row: Row) -> Row | None:
         """Take in an iteration; returns the row of the table that it completed, if it did."""
@@ -128,7 +128,7 @@ def pool(rows: Sequence[Row]) -> Row:
     pooled: Row = {}
     for key in dict.fromkeys(key for row in rows for key in row):
         values = [row.get(key, math.nan) for row in rows]
-        if key in ("env_steps", "wall_time_s", "teacher_time_s"):
+        if key in ("env_steps", "wall_time_s", "teacher_time_s", "energy_j"):
             pooled[key] = values[-1]
         elif key in ("episodes", "overflows"):
             pooled[key] = sum(values)

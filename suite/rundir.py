@@ -159,7 +159,8 @@ def now() -> str:
 
 def sha256(path: Path) -> str:
     """Hash of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def versions_in(out: Path) -> list[str]:

@@ -108,6 +108,7 @@ def _build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler])
 def _loop(
     config: DictConfig, run: RunDir, report: Reporter, learner: Learner, teacher: Teacher | Mix, clock: Clock
 ) -> bool:
+    from suite.energy import Meter
     from suite.probe import Curve
     from suite.recorder import Records
 
@@ -122,6 +123,7 @@ def _loop(
     rate = Rate(learner.env_steps)
     start, before = time.monotonic(), records.progress.total("wall_time_s")
     last_save = start
+    meter = Meter(learner.env.device, records.progress.total("energy_j"))
     stop = StopRequest()
     while learner.env_steps < total:
         saved = learner.env_steps * checkpoints // total
@@ -131,6 +133,8 @@ def _loop(
         wall, speed = before + time.monotonic() - start, rate.update(learner.env_steps)
         row = {"env_steps": learner.env_steps, "wall_time_s": wall, "teacher_time_s": clock.seconds}
         row |= {"steps_per_s": speed, **metrics}
+        if (joules := meter.lap()) is not None:
+            row["energy_j"] = joules
         if whole := records.add(row, episodes):
             report.row(whole)
         report.status(
@@ -152,6 +156,7 @@ def _loop(
             pause = time.monotonic()
             curve.add(wall, clock.seconds)
             start += time.monotonic() - pause  # not part of the training's time
+            meter.skip()
             rate = Rate(learner.env_steps)
         if due:
             learner.checkpoint(file)

@@ -172,6 +172,7 @@ def _common(
         "overrides": _overrides(config, tasks.get(config.task)),
         "env_steps": curve[-1]["env_steps"] if curve else 0,
         "wall_time_s": curve[-1]["wall_time_s"] if curve else 0.0,
+        "energy_j": curve[-1].get("energy_j") if curve else None,
         "device": _device_name(config.device, provenance),
         "policy_sha256": sha256(run.policy),
         "num_envs": _num_envs(config, run),
@@ -207,6 +208,7 @@ def _evaluated(config: DictConfig, run: RunDir, common: Mapping[str, Any], repor
         "protocol": protocols.identity(tasks.get(config.task), protocol),
         **evaluation.summary(rows),
         "episodes_sha256": evaluation.write(run.episodes, rows, protocol, config.algo),
+        **{f"{file.stem}_sha256": sha256(file) for file in (run.progress, run.curve) if file.exists()},
     }
     if config.eval.protocol != "nominal":
         _on_the_other_engine(protocol, run, common, report)

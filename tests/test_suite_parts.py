@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 import curricula
 import tasks
 from curricula.teacher import Episodes
-from suite import cli, evaluation, launch, process, scheduler
+from suite import cli, energy, evaluation, launch, process, scheduler
 from suite.display import Display, Plain, table
 from suite.launch import Local
 from suite.matrix import plan
@@ -63,7 +64,43 @@ def test_progress_is_bounded_and_continues(tmp_path):
     again = Progress(run, middle)
     assert again.rows == rows[:101]
     assert again.total("wall_time_s") == pytest.approx(middle / 100)
+    assert math.isnan(again.total("energy_j"))  # was not counted
     assert Progress(run, 0).rows == []
+
+
+class Nvml:
+    """The driver's library, of a GPU that has used so many millijoules."""
+
+    millijoules = 5_000
+    found = 0
+
+    def nvmlInit_v2(self):
+        return 0
+
+    def nvmlDeviceGetHandleByUUID(self, uuid, handle):
+        assert uuid == b"GPU-12-ab"
+        return self.found
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle, value):
+        value._obj.value = self.millijoules
+        return 0
+
+
+def test_the_energy_of_a_gpu_is_its_own_counters(monkeypatch):
+    nvml = Nvml()
+    monkeypatch.setattr(energy.ctypes, "CDLL", lambda name: nvml)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="12-ab"))
+    meter = energy.Meter(torch.device("cuda:0"), before=2.0)
+    nvml.millijoules = 8_000
+    assert meter.lap() == 5.0
+    nvml.millijoules = 9_000
+    meter.skip()  # an evaluation between
+    nvml.millijoules = 9_500
+    assert meter.lap() == 5.5
+    assert energy.Meter(torch.device("cuda:0"), before=math.nan).lap() is None
+    assert energy.Meter(torch.device("cpu"), before=0.0).lap() is None
+    nvml.found = 6  # a slice of a GPU is not counted by itself
+    assert energy.Meter(torch.device("cuda:0"), before=0.0).lap() is None
 
 
 def test_what_a_teacher_did_is_recorded(tmp_path):
