@@ -9,9 +9,7 @@ unpacking, and what is not a plain file is refused.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import shutil
 import stat
@@ -26,6 +24,7 @@ from typing import Any
 
 import suite
 from leaderboard.schema import MAX_JSON_BYTES, SHA256, Unusable, read_json
+from suite.rundir import atomic, sha256
 
 FORMAT = 1
 DIVISIONS = ("closed", "open")
@@ -77,24 +76,21 @@ def write(out: Path, texts: Mapping[str, str], division: str, runs: Mapping[str,
         for name in (*RUN_FILES, *OPTIONAL_FILES, *_evaluations(path))
         if name in RUN_FILES or (path / name).is_file()
     }
-    hashes = {name: {"sha256": file_hash(path), "size": path.stat().st_size} for name, path in sorted(files.items())}
+    hashes = {name: {"sha256": sha256(path), "size": path.stat().st_size} for name, path in sorted(files.items())}
     manifest = {"format": FORMAT, "suite_version": suite.__version__, "division": division, **texts, "files": hashes}
     check_manifest(manifest)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
+
+    def fill(temporary: Path) -> None:
         with zipfile.ZipFile(temporary, "x", allowZip64=False) as archive:
             _add(archive, "manifest.json", (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
             for name in hashes:
                 _add(archive, name, files[name].read_bytes())
-        digest = file_hash(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, out)
+
+    try:
+        atomic(out, fill)
     except zipfile.LargeZipFile:
         raise Unusable("the runs do not fit into one bundle; submit fewer at a time") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return digest
+    return sha256(out)
 
 
 def _evaluations(run: Path) -> list[str]:
@@ -146,7 +142,7 @@ def _unpack(path: Path, folder: Path, limits: Limits) -> str:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error) as error:
         raise Unusable(f"damaged zip: {' '.join(str(error).split())[:120]}") from None
-    return file_hash(path)
+    return sha256(path)
 
 
 def _check_end(path: Path, size: int) -> None:
@@ -262,7 +258,7 @@ def _check_files(folder: Path, files: Mapping[str, Any]) -> None:
     if extra := found - set(files):
         raise Unusable(f"{sorted(extra)[0]} is in the bundle, but not in the manifest")
     for name, entry in files.items():
-        if (folder / name).stat().st_size != entry["size"] or file_hash(folder / name) != entry["sha256"]:
+        if (folder / name).stat().st_size != entry["size"] or sha256(folder / name) != entry["sha256"]:
             raise Unusable(f"{name} is not the file whose SHA-256 the manifest has")
 
 
@@ -273,9 +269,3 @@ def _runs(files: Iterable[str]) -> tuple[str, ...]:
             if f"{run}/{name}" not in files:
                 raise Unusable(f"{run} has no {name}")
     return tuple(runs)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -113,9 +113,9 @@ def read_config(path: Path) -> dict[str, Any]:
             if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
                 raise Unusable("config.yaml has aliases or tags, which a run's configuration never has")
         content = yaml.load(text, yaml.CSafeLoader)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        if isinstance(error, Unusable):
-            raise
+    except Unusable:
+        raise
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
         raise Unusable("config.yaml is damaged: not YAML") from None
     if not isinstance(content, dict) or "${" in text:
         raise Unusable("config.yaml is not a resolved configuration")
@@ -191,7 +191,7 @@ def _check_closed(config: Mapping[str, Any], run: Run, spec: tasks.TaskSpec, kin
     longest = total + config["train"]["num_envs"] * config["agent"]["horizon"]  # an iteration is never cut
     if not total <= steps < longest:
         raise Unusable(f"it was trained for {steps} env steps; budget {run.entry.budget} has {total}")
-    if run.curve is None or int(run.curve["env_steps"][-1]) != steps:
+    if run.curve is None or int(run.curve.env_steps[-1]) != steps:
         raise Unusable(f"progress.parquet does not end at the {steps} env steps of result.json")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from leaderboard import build
 from leaderboard.board import Board, TaskRow
+from leaderboard.runs import Entry
 from leaderboard.schema import GRADES
 from suite.errors import UserError, exit_code, first_line
 from suite.tracking import login
@@ -78,9 +79,8 @@ def _ranking(board: Board) -> str:
     for row in board.ranking:
         e = row.entry
         rank = str(row.rank) if row.rank is not None else f"({_cell(row.unranked)})"
-        setting = f"{_cell(e.curriculum)} {_cell(e.randomization)} {_cell(e.engine)}{_overrides(e.overrides)}"
         score = f"{100 * row.score.value:.1f} | {100 * row.score.low:.1f} to {100 * row.score.high:.1f}"
-        lines.append(f"| {rank} | {_cell(e.algo)} | {setting} | {_cell(e.budget)} | {score} | {row.seeds} |")
+        lines.append(f"| {rank} | {_cell(e.algo)} | {_setting(e)} | {_cell(e.budget)} | {score} | {row.seeds} |")
     return "\n".join(lines)
 
 
@@ -88,13 +88,11 @@ def _results(rows: Sequence[TaskRow]) -> str:
     lines = ["| Algorithm | Setting | Budget | Mean | " + " | ".join(GRADES) + " |", "|---" * (4 + len(GRADES)) + "|"]
     for row in rows:
         e = row.entry
-        setting = f"{_cell(e.curriculum)} {_cell(e.randomization)} {_cell(e.engine)}{_overrides(e.overrides)}"
         cells = [
             f"{100 * c.success.value:.1f} ({100 * c.success.low:.1f}–{100 * c.success.high:.1f})" for c in row.cells
         ]
-        lines.append(
-            f"| {_cell(e.algo)} | {setting} | {_cell(e.budget)} | {100 * row.mean.value:.1f} | {' | '.join(cells)} |"
-        )
+        mean = f"{100 * row.mean.value:.1f}"
+        lines.append("| " + " | ".join([_cell(e.algo), _setting(e), _cell(e.budget), mean, *cells]) + " |")
     return "\n".join(lines)
 
 
@@ -108,8 +106,9 @@ def _method(board: Board) -> str:
     return text
 
 
-def _overrides(text: str) -> str:
-    return "".join(f" {_cell(f'{key}={value}')}" for key, value in json.loads(text).items())
+def _setting(entry: Entry) -> str:
+    changed = (f"{key}={value}" for key, value in json.loads(entry.overrides).items())
+    return " ".join(map(_cell, (entry.curriculum, entry.randomization, entry.engine, *changed)))
 
 
 def _cell(text: str) -> str:
@@ -119,7 +118,7 @@ def _cell(text: str) -> str:
 
 
 def spec(report: Report) -> dict[str, Any]:
-    """What W&B would be sent, as plain data; the network is not asked."""
+    """What W&B would be sent, as plain data; the network is not asked. The library has no public way to it."""
     model = report._to_model()
     return {
         "title": model.display_name,

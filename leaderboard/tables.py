@@ -64,9 +64,9 @@ def read_table(path: Path) -> pa.Table:
         with path.open("rb") as file:
             _check_layout(path.name, file)
             table = pq.ParquetFile(file).read(use_threads=False)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        if isinstance(error, Unusable):
-            raise
+    except Unusable:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError):
         raise Unusable(f"{path.name} is damaged: not a Parquet file of the suite") from None
     except MemoryError:
         raise Unusable(f"{path.name} needs more memory than a submission may take") from None

@@ -17,6 +17,7 @@ from leaderboard.isolation import environment, limited_memory
 from leaderboard.schema import Unusable
 from suite import provenance
 from suite.errors import UserError
+from suite.rundir import sha256
 from tasks import get
 from tests.toy_runs import copy_run, edit_episodes, rehash, spring_run, win
 
@@ -133,7 +134,7 @@ def test_columns(run, tmp_path):
         (table.set_column(9, "length", table["length"].cast(pa.float64())), '"length"'),
     ):
         pq.write_table(changed, file)
-        edit_json(run / "result.json", episodes_sha256=bundle.file_hash(file))
+        edit_json(run / "result.json", episodes_sha256=sha256(file))
         assert why in reason(tmp_path, run)
 
 
