@@ -16,15 +16,15 @@ import numpy as np
 import suite
 from leaderboard import curricula, intervals, parallel, statistics
 from leaderboard import runs as runs_module
+from leaderboard.evaluations import Evaluation
 from leaderboard.intervals import Difference, Spread
-from leaderboard.runs import Entry, Evaluation, Run, Skipped
+from leaderboard.runs import Entry, Run, Skipped
 from leaderboard.schema import GRADES
 from leaderboard.statistics import Strata
 
 SEEDS_TO_RANK = 5
 BUDGETS = ("full", "quick", "smoke")  # in the order of the page; any others follow
 PARALLEL_FROM = 100  # ranking rows
-SIGNIFICANT = 0.05
 THRESHOLD = 0.5  # success that a curriculum has to reach
 
 
@@ -79,11 +79,6 @@ class Versus:
     difference: Difference  # of scores; its p-value allows for all such tests within the budget (Holm)
     improvement: Estimate  # probability that a run of this row beats one of the next
 
-    @property
-    def significant(self) -> bool:
-        """True where the difference is not explained by the seeds that were drawn."""
-        return self.difference.p < SIGNIFICANT
-
 
 @dataclass(frozen=True)
 class RankRow:
@@ -107,6 +102,11 @@ class RankRow:
         """All runs behind the row."""
         return [run for row in self.rows for run in row.runs]
 
+    @property
+    def by_task(self) -> dict[str, TaskRow]:
+        """Its rows by their task."""
+        return {row.task: row for row in self.rows}
+
 
 @dataclass(frozen=True)
 class Board:
@@ -119,7 +119,7 @@ class Board:
     engines: tuple[EngineRow, ...]
     runs: tuple[Run, ...]
     skipped: tuple[Skipped, ...]
-    curricula: tuple[curricula.Comparison, ...] = ()  # of the runs with a curve by grade
+    curricula: tuple[curricula.Comparison, ...]  # of the runs with a curve by grade
 
     @property
     def newest(self) -> datetime:
@@ -130,8 +130,7 @@ class Board:
 def load(root: Path) -> Board:
     """Read all run directories under `root` and compute their board, which may be empty. Raises `OSError`."""
     found = runs_module.find(root)
-    curves = [(run, curve) for run in found.runs if (curve := curricula.read_curve(root / run.path)) is not None]
-    return replace(make(found.runs, found.skipped), curricula=tuple(curricula.compare(curves, THRESHOLD)))
+    return make(found.runs, found.skipped)
 
 
 def make(runs: Iterable[Run], skipped: Iterable[Skipped] = ()) -> Board:
@@ -140,7 +139,7 @@ def make(runs: Iterable[Run], skipped: Iterable[Skipped] = ()) -> Board:
     groups: dict[tuple[str, Entry], list[Run]] = defaultdict(list)
     for run in runs:
         groups[run.task, run.entry].append(run)
-    results = [_task_row(group, group[0].entry.engine) for group in groups.values()]
+    results = _task_rows([(group, group[0].entry.engine) for group in groups.values()])
     results.sort(key=lambda row: (row.task, budget_order(row.entry.budget), -row.mean.value, row.entry))
     tasks = tuple(sorted({row.task for row in results}))
     return Board(
@@ -151,6 +150,7 @@ def make(runs: Iterable[Run], skipped: Iterable[Skipped] = ()) -> Board:
         engines=tuple(_engine_rows(results)),
         runs=tuple(runs),
         skipped=tuple(sorted(skipped)),
+        curricula=tuple(curricula.compare(runs, THRESHOLD)),
     )
 
 
@@ -191,17 +191,25 @@ def estimate(value: float, low: float, high: float) -> Estimate:
     return Estimate(float(value), float(max(0.0, min(low, value))), float(min(1.0, max(high, value))))
 
 
-def _task_row(runs: Sequence[Run], engine: str) -> TaskRow:
-    successes, episodes = counts(runs, engine)
-    returns = np.mean([evaluation_on(run, engine).returns for run in runs], axis=0)
-    success = (successes / episodes).mean(axis=0)
-    low, high = intervals.success_interval(successes, episodes)
-    cells = [
-        Cell(estimate(success[i], low[i], high[i]), int(k), int(n), float(returns[i]))
-        for i, (k, n) in enumerate(zip(successes.sum(axis=0), episodes.sum(axis=0), strict=True))
-    ]
-    mean = estimate(success.mean(), *intervals.success_interval(successes, episodes, axis=-1))
-    return TaskRow(runs[0].task, runs[0].entry, engine, tuple(cells), mean, tuple(runs))
+def _task_rows(groups: Sequence[tuple[Sequence[Run], str]]) -> list[TaskRow]:
+    """A row for each group: runs of one entry on one task, by seed, and the engine that they are evaluated on."""
+    by_seeds: dict[int, list[int]] = defaultdict(list)
+    for i, (runs, _) in enumerate(groups):
+        by_seeds[len(runs)].append(i)
+    rows: dict[int, TaskRow] = {}
+    for same in by_seeds.values():  # all rows of as many seeds at once: there may be thousands
+        found = [counts(*groups[i]) for i in same]
+        k, n = (np.stack(arrays) for arrays in zip(*found, strict=True))  # [rows, seeds, grades]
+        rates = (k / n).mean(axis=1)
+        limits = np.stack([rates, *intervals.success_interval(k, n)], axis=-1)
+        means = np.stack([rates.mean(axis=1), *intervals.success_interval(k, n, axis=-1)], axis=-1)
+        totals = np.stack([k.sum(axis=1), n.sum(axis=1)], axis=-1).tolist()
+        for i, cells, counted, mean in zip(same, limits.tolist(), totals, means.tolist(), strict=True):
+            runs, engine = groups[i]
+            returns = np.mean([evaluation_on(run, engine).returns for run in runs], axis=0).tolist()
+            row = [Cell(estimate(*c), *t, r) for c, t, r in zip(cells, counted, returns, strict=True)]
+            rows[i] = TaskRow(runs[0].task, runs[0].entry, engine, tuple(row), estimate(*mean), tuple(runs))
+    return [rows[i] for i in range(len(groups))]
 
 
 def _rank(results: Sequence[TaskRow], tasks: Sequence[str]) -> list[RankRow]:
@@ -269,28 +277,36 @@ def _numbered(rows: Sequence[RankRow]) -> list[RankRow]:
     pairs = list(pairwise(rows))
     differences = [intervals.difference(a.score.value, b.score.value, a.spread, b.spread) for a, b in pairs]
     adjusted = intervals.holm([d.p for d in differences])
-    versus: list[Versus | None] = [
-        Versus(replace(d, p=p), improvement(a, b)) for (a, b), d, p in zip(pairs, differences, adjusted, strict=True)
-    ]
+    versus = [_versus(a, b, replace(d, p=p)) for (a, b), d, p in zip(pairs, differences, adjusted, strict=True)]
     return [
         replace(row, rank=values.index(row.score.value) + 1, versus=v)
         for row, v in zip(rows, [*versus, None], strict=True)
     ]
 
 
-def improvement(better: RankRow, other: RankRow) -> Estimate:
+def improvement(better: RankRow, other: RankRow) -> float:
     """Probability that a run of one row beats a run of the other, over tasks and grades that both have."""
-    by_task = {row.task: row for row in other.rows}
-    pairs = [(row, by_task[row.task]) for row in better.rows if row.task in by_task]
-    x, y = rates([a for a, _ in pairs]), rates([b for _, b in pairs])
+    return statistics.probability_of_improvement(*_on_common_tasks(better, other))
+
+
+def _versus(better: RankRow, other: RankRow, difference: Difference) -> Versus:
+    scores = _on_common_tasks(better, other)
     rng = generator("improvement", better.entry, other.entry)
-    return estimate(statistics.probability_of_improvement(x, y), *intervals.improvement_interval(x, y, rng, 1000))
+    limits = intervals.improvement_interval(*scores, rng, 1000)
+    return Versus(difference, estimate(statistics.probability_of_improvement(*scores), *limits))
+
+
+def _on_common_tasks(a: RankRow, b: RankRow) -> tuple[Strata, Strata]:
+    x, y = a.by_task, b.by_task
+    common = [task for task in x if task in y]
+    return rates([x[task] for task in common]), rates([y[task] for task in common])
 
 
 def _engine_rows(results: Sequence[TaskRow]) -> list[EngineRow]:
-    rows = []
+    sides = []
     for row in results:
         for engine in sorted({e.engine for run in row.runs for e in run.others}):
             both = [run for run in row.runs if evaluation_on(run, engine)]
-            rows.append(EngineRow(own=_task_row(both, row.entry.engine), other=_task_row(both, engine)))
-    return rows
+            sides += [(both, row.entry.engine), (both, engine)]
+    rows = _task_rows(sides)
+    return [EngineRow(own, other) for own, other in zip(rows[::2], rows[1::2], strict=True)]

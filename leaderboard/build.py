@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from itertools import chain
 from pathlib import Path
 
 from leaderboard import table
@@ -30,24 +29,27 @@ def read(runs: Path) -> Board:
         raise UserError(f"cannot read runs from {runs}: {error.strerror}; give suite.run's --out") from None
 
 
-def write(board: Board, runs: Path, out: Path) -> Path:
-    """Write the files of a board that was loaded from `runs`. See `build`."""
+def write(board: Board, runs: Path, out: Path, submissions: str = "") -> Path:
+    """Write the files of a board that was loaded from `runs`, see `build`.
+
+    `submissions` is the address of the submission service, for a link from every page.
+    """
     if not board.runs:
         raise UserError(_no_runs(board, runs))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return _write(board, out)
+        return _write(board, out, submissions)
     except FileExistsError:
         raise UserError(f"cannot write the leaderboard to {out}: it is not a folder; choose another --out") from None
     except OSError as error:
         raise UserError(f"cannot write the leaderboard to {out}: {error.strerror}; choose another --out") from None
 
 
-def _write(board: Board, out: Path) -> Path:
-    from leaderboard import export, page  # seaborn takes seconds to import: not before the input is known to be good
+def _write(board: Board, out: Path, submissions: str) -> Path:
+    from leaderboard import page  # seaborn takes seconds to import: not before the input is known to be good
 
     written = set()
-    for name, content in chain(export.files(board), page.pages(board)):  # index.html last: where it is, all else is
+    for name, content in page.files(board, submissions):  # index.html last: where it is, all else is
         path = out / name
         path.parent.mkdir(exist_ok=True)
         _write_atomically(path, content)
@@ -82,13 +84,16 @@ def main() -> int:
     parser.add_argument("runs", type=Path, metavar="RUNS", help="the folder that suite.run wrote")
     parser.add_argument("--out", type=Path, metavar="SITE", required=True, help="the folder for the page")
     parser.add_argument("--table", action="store_true", help="print the results, too")
+    parser.add_argument("--submissions", default="", metavar="URL", help="link to this submission service")
     arguments = parser.parse_args()
+    if arguments.submissions and not arguments.submissions.startswith(("https://", "http://", "/")):
+        raise UserError(f"--submissions has to be an http address or a path from /, got {arguments.submissions!r}")
     board = read(arguments.runs)
     if arguments.table:
         from rich.console import Console
 
         Console().print(table.render(board))
-    print(write(board, arguments.runs, arguments.out))
+    print(write(board, arguments.runs, arguments.out, arguments.submissions))
     print(f"runs: {len(board.runs)}; left out: {len(board.skipped)}" + (", the page says why" if board.skipped else ""))
     return 0
 

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from leaderboard import curve_metrics
 from leaderboard import runs as runs_module
+from leaderboard.curves import GradeCurve
 from leaderboard.runs import Run
 from leaderboard.schema import GRADES
 from suite.errors import UserError, exit_code
@@ -24,16 +23,6 @@ from suite.rundir import atomic
 
 REFERENCES = ("none", "uniform")
 """Curricula that all others are compared with."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """`curve.parquet` of a run; arrays [P], and success [P, 5]."""
-
-    steps: np.ndarray
-    seconds: np.ndarray  # of training, the teacher's included
-    teacher_seconds: np.ndarray
-    success: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class Row:
     curriculum: str  # with its changed settings
     seeds: tuple[int, ...]
     metrics: tuple[Metrics, ...]  # by seed
-    curves: tuple[Curve, ...]  # by seed
+    curves: tuple[GradeCurve, ...]  # by seed
     differences: Mapping[str, Metrics]
 
 
@@ -73,33 +62,20 @@ class Comparison:
 
 def load(root: Path, threshold: float) -> list[Comparison]:
     """Compare all complete runs under `root` that have a curve. Raises `OSError` if `root` cannot be read."""
-    found = [(run, curve) for run in runs_module.find(root).runs if (curve := read_curve(root / run.path)) is not None]
-    return compare(found, threshold)
+    return compare(runs_module.find(root).runs, threshold)
 
 
-def read_curve(folder: Path) -> Curve | None:
-    """The curve of a run directory; None where it has none, or not one point for every grade."""
-    try:
-        table = pq.read_table(folder / "curve.parquet").to_pydict()
-        steps, seconds, teacher, success = (
-            np.array(table[name], float).reshape(-1, len(GRADES))
-            for name in ("env_steps", "wall_time_s", "teacher_time_s", "success")
-        )
-        whole = len(steps) > 1 and table["grade"] == list(GRADES) * len(steps)
-    except (OSError, KeyError, ValueError, pa.ArrowException):
-        return None
-    return Curve(steps[:, 0], seconds[:, 0], teacher[:, 0], success) if whole else None
-
-
-def compare(found: Iterable[tuple[Run, Curve]], threshold: float) -> list[Comparison]:
-    """Compare runs that differ in curriculum and seed alone, against those with a curriculum of `REFERENCES`."""
-    groups: dict[tuple[str, str], dict[str, dict[int, Curve]]] = defaultdict(lambda: defaultdict(dict))
-    for run, curve in found:
+def compare(runs: Iterable[Run], threshold: float) -> list[Comparison]:
+    """Compare runs with a curve by grade that differ in curriculum and seed alone, `REFERENCES` before the others."""
+    groups: dict[tuple[str, str], dict[str, dict[int, GradeCurve]]] = defaultdict(lambda: defaultdict(dict))
+    for run in runs:
+        if run.by_grade is None:
+            continue
         entry, changed = run.entry, json.loads(run.entry.overrides)
         own = [f"{key}={value}" for key, value in changed.items() if key.startswith("curriculum.")]
         other = [f"{key}={value}" for key, value in changed.items() if not key.startswith("curriculum.")]
         setting = " ".join([entry.algo, entry.randomization, entry.engine, entry.budget, *other])
-        groups[run.task, setting][" ".join([entry.curriculum, *own])][run.seed] = curve
+        groups[run.task, setting][" ".join([entry.curriculum, *own])][run.seed] = run.by_grade
     comparisons = []
     for (task, setting), curricula in sorted(groups.items()):
         by_seed = {
@@ -126,7 +102,7 @@ def compare(found: Iterable[tuple[Run, Curve]], threshold: float) -> list[Compar
     return comparisons
 
 
-def measure(curve: Curve, threshold: float) -> Metrics:
+def measure(curve: GradeCurve, threshold: float) -> Metrics:
     """All metrics of one run."""
     return Metrics(
         steps_to_threshold=curve_metrics.to_threshold(curve.steps, curve.success, threshold),

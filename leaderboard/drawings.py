@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from leaderboard import figures
@@ -98,22 +97,6 @@ def panels(rows: Sequence[RobustRow], spec: Any) -> list[Drawing]:
             )
         )
     return drawn
-
-
-def sparkline(curve: Mapping[str, np.ndarray]) -> str:
-    """A run's learning curve as small SVG, made without a plotting library since there may be thousands."""
-    known = np.isfinite(curve["success_mean"])
-    x = 600 * curve["env_steps"][known] / curve["env_steps"][-1] if known.any() else np.zeros(0)
-    y = 120 * (1 - curve["success_mean"][known])
-    line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    last = f"{100 * curve['success_mean'][known][-1]:.0f}" if known.any() else "no"
-    return (
-        '<svg class="sparkline" viewBox="0 -4 636 128" role="img" '
-        f'aria-label="Training success, {last} percent at the end">'
-        '<path d="M0 0H600M0 60H600M0 120H600" class="rule"/>'
-        '<text x="606" y="4">100</text><text x="606" y="64">50</text><text x="606" y="124">0</text>'
-        f'<polyline points="{line}"/></svg>'
-    )
 
 
 def _overall(budget: str, rows: list[RankRow], series: Mapping[Entry, int], number: str) -> list[Drawing]:

@@ -144,7 +144,7 @@ def _versus(versus: Versus) -> ROW:
     return {
         "difference": {"value": _number(d.value), "low": _number(d.low), "high": _number(d.high)},
         "p": _number(d.p),
-        "significant": versus.significant,
+        "significant": d.significant,
         "probability_of_improvement": _estimate(versus.improvement),
     }
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,7 +51,7 @@ STYLE = {
 
 def has_curve(row: TaskRow) -> bool:
     """True if a learning curve can be drawn: some run was trained, and some episode of its training ended."""
-    return any(run.curve is not None and np.isfinite(run.curve["success_mean"]).any() for run in row.runs)
+    return any(run.curve is not None and np.isfinite(run.curve.success).any() for run in row.runs)
 
 
 def learning_curves(rows: Sequence[TaskRow], series: Sequence[int], name: str) -> str:
@@ -64,9 +63,12 @@ def learning_curves(rows: Sequence[TaskRow], series: Sequence[int], name: str) -
 
     def draw(axes: Axes) -> None:
         for i, (row, number) in enumerate(zip(rows, series, strict=True)):
-            before = len(axes.collections)
-            sns.lineplot(_tidy(row), x="env_steps", y="success", ax=axes, errorbar=("pi", 100), **_line(number), **BAND)
-            _name(axes, before, i)
+            curves = [run.curve for run in row.runs if run.curve is not None]
+            success = np.stack([curve.success for curve in curves])
+            known = np.isfinite(success).any(axis=0)
+            steps, success = np.mean([curve.env_steps for curve in curves], axis=0)[known], success[:, known]
+            limits = np.nanmin(success, axis=0), np.nanmax(success, axis=0)
+            _band(axes, steps, np.nanmean(success, axis=0), limits, number, i)
         axes.set(xlabel="env steps", ylabel="")
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(6))
@@ -83,7 +85,7 @@ def performance_profile(rows: Sequence[RankRow], series: Sequence[int], name: st
             drawn = intervals.resample_seeds(rates(row.rows), generator("profile", row.entry), BAND_RESAMPLES)
             point = statistics.performance_profile(rates(row.rows), THRESHOLDS)
             bands = np.concatenate([_profiles([d[a : a + 50] for d in drawn]) for a in range(0, BAND_RESAMPLES, 50)])
-            _band(axes, THRESHOLDS, point, bands, number, i)
+            _band(axes, THRESHOLDS, point, _limits(bands), number, i)
         axes.set(xlabel="success above", ylabel="", xlim=(0, 1))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
 
@@ -99,13 +101,15 @@ def sample_efficiency(rows: Sequence[RankRow], series: Sequence[int], name: str)
 
     def draw(axes: Axes) -> None:
         for i, (row, number) in enumerate(zip(rows, series, strict=True)):
-            curves = [np.stack(c) for r in row.rows if (c := [_filled(run.curve) for run in r.runs if run.curve])]
+            curves = [
+                np.stack(c) for r in row.rows if (c := [_filled(run.curve.success) for run in r.runs if run.curve])
+            ]
             if not curves:
                 continue
             share = np.arange(1, curves[0].shape[-1] + 1) / curves[0].shape[-1]
             drawn = intervals.resample_seeds(curves, generator("efficiency", row.entry), BAND_RESAMPLES)
             bands = statistics.sample_efficiency(drawn)
-            _band(axes, share, statistics.sample_efficiency(curves), bands, number, i)
+            _band(axes, share, statistics.sample_efficiency(curves), _limits(bands), number, i)
         axes.set(xlabel="share of the training's env steps", ylabel="", xlim=(0, 1))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
 
@@ -138,7 +142,7 @@ def grades(rows: Sequence[RankRow], series: Sequence[int], name: str) -> str:
 
 def improvement_matrix(rows: Sequence[RankRow], labels: Sequence[str], name: str) -> str:
     """SVG of the probability that a run of the row beats one of the column, in percent."""
-    chances = np.array([[np.nan if a is b else improvement(a, b).value for b in rows] for a in rows])
+    chances = np.array([[np.nan if a is b else improvement(a, b) for b in rows] for a in rows])
 
     def draw(axes: Axes) -> None:
         shown = np.vectorize(lambda p: "" if np.isnan(p) else f"{100 * p:.0f}")(chances)
@@ -175,12 +179,8 @@ def magnitudes(
                 axes.axvspan(*shades[factor], color=SHADE, linewidth=0)
             for i, (row, number) in enumerate(zip(rows, series, strict=True)):
                 for found in (f for f in row.factors if f.name == factor and f.values):
-                    x = found.values
-                    before = len(axes.collections)
-                    sns.lineplot(x=x, y=[e.value for e in found.success], ax=axes, **_line(number))
-                    limits = [e.low for e in found.success], [e.high for e in found.success]
-                    axes.fill_between(x, *limits, color=_stand_in(number), **BAND["err_kws"])
-                    _name(axes, before, i)
+                    value, low, high = np.transpose([(e.value, e.low, e.high) for e in found.success])
+                    _band(axes, found.values, value, (low, high), number, i)
             axes.set(title=factor, ylim=(-0.03, 1.03))
             axes.xaxis.set_major_locator(MaxNLocator(4))
             _percent(axes)
@@ -189,7 +189,6 @@ def magnitudes(
         return _svg(figure, name)
 
 
-BAND = {"err_kws": {"linewidth": 0, "alpha": 0.16}}
 HEAT = matplotlib.colors.ListedColormap([f"#0103{level:02x}" for level in range(101)])
 
 
@@ -202,32 +201,20 @@ def _stand_in(number: int) -> str:
     return f"#0102{0x10 + number % SERIES_COLOURS:02x}"
 
 
-def _name(axes: Axes, before: int, i: int) -> None:
+def _limits(draws: np.ndarray) -> np.ndarray:
+    """Pointwise 95 % limits [2, points] from bootstrap draws [resamples, points]."""
+    return np.quantile(draws, (0.025, 0.975), axis=0)
+
+
+def _band(axes: Axes, x: Sequence[float], y: np.ndarray, limits: Sequence[np.ndarray], number: int, i: int) -> None:
+    """Line i in the colour of that number, and the shade between its limits."""
+    sns.lineplot(x=x, y=y, ax=axes, estimator=None, **_line(number))
     axes.lines[-1].set_gid(f"line-{i}")
-    for band in axes.collections[before:]:
-        band.set_gid(f"band-{i}")
+    axes.fill_between(x, *limits, color=_stand_in(number), linewidth=0, alpha=0.16).set_gid(f"band-{i}")
 
 
-def _band(axes: Axes, x: np.ndarray, y: np.ndarray, draws: np.ndarray, number: int, i: int) -> None:
-    before = len(axes.collections)
-    sns.lineplot(x=x, y=y, ax=axes, **_line(number))
-    low, high = np.quantile(draws, (0.025, 0.975), axis=0)
-    axes.fill_between(x, low, high, color=_stand_in(number), **BAND["err_kws"])
-    _name(axes, before, i)
-
-
-def _tidy(row: TaskRow) -> pd.DataFrame:
-    parts = []
-    for run in row.runs:
-        if run.curve is not None:
-            known = np.isfinite(run.curve["success_mean"])
-            parts.append({"env_steps": run.curve["env_steps"][known], "success": run.curve["success_mean"][known]})
-    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
-
-
-def _filled(curve: dict[str, np.ndarray]) -> np.ndarray:
-    """Training success without gaps: the last known value, and 0 before an episode has ended."""
-    success = curve["success_mean"]
+def _filled(success: np.ndarray) -> np.ndarray:
+    """Training success [points] without gaps: the last known value, and 0 before an episode has ended."""
     last = np.maximum.accumulate(np.where(np.isfinite(success), np.arange(len(success)), -1))
     return np.where(last >= 0, success[last], 0.0)
 

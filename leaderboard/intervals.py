@@ -18,6 +18,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from leaderboard.statistics import Strata, improvements
 
 CONFIDENCE = 0.95
+SIGNIFICANT = 0.05
 RESAMPLES = 2000
 
 
@@ -131,12 +132,21 @@ def resample(
     """
     drawn = []
     for k, n in zip(successes, episodes, strict=True):
-        rates = (k / n).astype(np.float32)  # sorting 32 bits is several times faster, and 1e-7 is no matter here
         if len(k) == 1:
-            drawn.append((rng.binomial(n, k / n, size=(resamples, *k.shape)) / n).astype(np.float32))
+            rates = resample_episodes(k[0], n[0], rng, resamples)[:, None]
         else:
-            drawn.append(rates[rng.integers(len(k), size=(resamples, len(k)))])
+            rates = (k / n)[rng.integers(len(k), size=(resamples, len(k)))]
+        drawn.append(rates.astype(np.float32))  # sorting 32 bits is several times faster, and 1e-7 is no matter here
     return drawn
+
+
+def resample_episodes(
+    successes: np.ndarray, episodes: np.ndarray, rng: np.random.Generator, resamples: int
+) -> np.ndarray:
+    """Bootstrap of the episodes behind counts [n]: success rates [resamples, n]."""
+    k, n = successes[:, None], episodes[:, None]
+    # All draws of one probability in a row, which numpy prepares once.
+    return (rng.binomial(n, k / n, (len(k), resamples)) / n).T
 
 
 def resample_seeds(values: Strata, rng: np.random.Generator, resamples: int = RESAMPLES) -> list[np.ndarray]:
@@ -184,6 +194,11 @@ class Difference:
     low: float
     high: float
     p: float
+
+    @property
+    def significant(self) -> bool:
+        """True where the seeds that were drawn do not explain the difference."""
+        return self.p < SIGNIFICANT
 
 
 def difference(x: float, y: float, spread_x: Spread, spread_y: Spread) -> Difference:

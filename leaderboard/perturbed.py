@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from leaderboard import robustness
 from leaderboard.board import EngineRow, Estimate, TaskRow, estimate, generator
 from leaderboard.intervals import success_interval
 from leaderboard.robustness import Counts
+from leaderboard.runs import Entry
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,14 @@ class RobustRow:
     cvar: Estimate
     violations: tuple[Violations, ...]
 
+    @property
+    def all_violations(self) -> Estimate:
+        """Steps over any limit per episode, perturbed, without an interval where there are several limits; or NaN."""
+        if len(self.violations) == 1:
+            return self.violations[0].perturbed
+        total = sum(v.perturbed.value for v in self.violations) if self.violations else math.nan
+        return Estimate(total, math.nan, math.nan)
+
 
 def counts(row: TaskRow) -> Counts | None:
     """Counts by cell of a row's runs, in the cells that all of them have; None where no perturbed cells are."""
@@ -70,12 +80,18 @@ def counts(row: TaskRow) -> Counts | None:
 
 def robust_rows(results: Sequence[TaskRow], engines: Sequence[EngineRow]) -> list[RobustRow]:
     """A row for each result that has perturbed cells, in the same order."""
-    rows = []
-    for row in results:
-        if (found := counts(row)) is not None:
-            others = [e for e in engines if (e.own.task, e.own.entry) == (row.task, row.entry)]
-            rows.append(_robust_row(row, found, others))
-    return rows
+    others: dict[tuple[str, Entry], list[EngineRow]] = defaultdict(list)
+    for engine in engines:
+        others[engine.own.task, engine.own.entry].append(engine)
+    found = [(row, counts(row)) for row in results]
+    return [_robust_row(row, c, others[row.task, row.entry]) for row, c in found if c is not None]
+
+
+def groups(rows: Sequence[RobustRow]) -> list[tuple[str, str]]:
+    """Keys of the rows' `retention` and their headings: categories, all mixed, held out, other engines."""
+    kinds = {"category": "", "all": "all ", "held_out": "held out ", "engine": ""}
+    names = [name.partition("/") for name in sorted({name for r in rows for name in r.retention})]
+    return [(f"{k}/{rest}", kinds[k] + rest) for k in kinds for kind, _, rest in names if kind == k]
 
 
 def _robust_row(row: TaskRow, c: Counts, others: Sequence[EngineRow]) -> RobustRow:

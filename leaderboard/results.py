@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from leaderboard import perturbed
 from leaderboard.board import Board, TaskRow
 from leaderboard.build import read
+from leaderboard.render import render
 from leaderboard.schema import GRADES
 from suite.errors import UserError, exit_code
 from suite.rundir import atomic
@@ -49,16 +51,16 @@ def _by_budget(board: Board) -> list[TaskRow]:
 
 
 def _text(board: Board, runs: Path, out: Path, budgets: list[tuple[str, list[TaskRow]]]) -> str:
-    from leaderboard import drawings, page, perturbed  # seaborn takes seconds to import
+    from leaderboard import drawings  # seaborn takes seconds to import
 
     entries = [list(dict.fromkeys(row.entry for row in rows)) for _, rows in budgets]
     robust = perturbed.robust_rows(board.results, board.engines)
-    return page.render(
+    return render(
         "results.md",
-        {"board": board, "grades": GRADES, "runs": runs, "page": out, "budgets": budgets},
+        **{"board": board, "grades": GRADES, "runs": runs, "page": out, "budgets": budgets},
         labels={e: label for some in entries for e, label in zip(some, drawings.entry_labels(some), strict=True)},
         robust={name: [r for r in robust if r.row.entry.budget == name] for name, _ in budgets},
-        groups=sorted({group for r in robust for group in r.retention}, key=page.group_order),
+        groups=perturbed.groups(robust),
         commands=sorted(Counter(" ".join(run.result["command"].split()) for run in board.runs).items()),
     )
 

@@ -75,7 +75,7 @@ def resample(counts: Counts, rng: np.random.Generator, resamples: int = RESAMPLE
     seeds = len(counts.successes)
     observed = counts.successes / counts.episodes
     if seeds == 1:
-        return rng.binomial(counts.episodes[0], observed[0], (resamples, observed.shape[1])) / counts.episodes[0]
+        return intervals.resample_episodes(counts.successes[0], counts.episodes[0], rng, resamples)
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) @ observed / seeds
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,15 +26,20 @@ class Unusable(ValueError):
     """A file or directory that the leaderboard cannot take in; the message is the reason, in one line."""
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of numbers that JSON can hold: no NaN, infinity or integers beyond 64 bits."""
+def read_bytes(path: Path, most: int) -> bytes:
+    """A file's content. Raises `Unusable` if it cannot be read or has more than `most` bytes."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_JSON_BYTES + 1)
+            if os.fstat(file.fileno()).st_size > most:
+                raise Unusable(f"{path.name} is larger than {most // 2**20} MiB")
+            return file.read(most)
     except OSError as error:
         raise Unusable(f"{path.name} cannot be read: {error.strerror}") from None
-    if len(data) > MAX_JSON_BYTES:
-        raise Unusable(f"{path.name} is larger than {MAX_JSON_BYTES // 2**20} MiB")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of numbers that JSON can hold: no NaN, infinity or integers beyond 64 bits."""
+    data = read_bytes(path, MAX_JSON_BYTES)
     try:
         value = json.loads(data.decode(), parse_constant=_finite, parse_float=_finite, parse_int=_int64)
     except _NotFinite as error:
@@ -107,7 +113,9 @@ RESULT_FIELDS = {
     "device": (lambda v: isinstance(v, str), "a text"),
     **OUTCOME_FIELDS,
 }
-OPTIONAL_FIELDS = {"energy_j": (lambda v: _is_number(v) and v >= 0, "a number from 0")}  # of the GPU while training
+OPTIONAL_FIELDS = {
+    "energy_j": (lambda v: v is None or (_is_number(v) and v >= 0), "a number from 0, or null"),  # GPU, training
+}
 
 
 def check_result(result: Mapping[str, Any]) -> None:

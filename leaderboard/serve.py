@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -56,7 +57,7 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
 
 def _store(args: argparse.Namespace) -> Any:
     try:
-        from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+        from sqlalchemy.exc import SQLAlchemyError
 
         from leaderboard.service.store import Store
     except ModuleNotFoundError as error:
@@ -65,29 +66,35 @@ def _store(args: argparse.Namespace) -> Any:
     url = os.environ.get(DATABASE) or f"sqlite:///{(args.data / 'service.db').resolve()}"
     try:
         return Store(url)
-    except (ArgumentError, SQLAlchemyError, ModuleNotFoundError) as error:
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
         raise UserError(f"the database cannot be opened ({first_line(error)[:200]}); see {DATABASE}") from None
 
 
-def server_config(app: Any, host: str, port: int) -> Any:
-    """How uvicorn serves the application."""
+def make_server(app: Any) -> Any:
+    """The uvicorn server of the application; it gets its sockets when it is run."""
     import uvicorn
 
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         server_header=False,
         limit_concurrency=100,
         timeout_keep_alive=15,
         h11_max_incomplete_event_size=32 * 1024,
     )
+    return uvicorn.Server(config)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at that address; port 0 takes a free one. Raises `UserError`."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise UserError(f"cannot listen on {host} port {port}: {error}; choose another --host or --port") from None
 
 
 def _serve(args: argparse.Namespace) -> int:
-    import uvicorn
-
     from leaderboard.service.app import make_app
     from leaderboard.service.folders import Folders
     from leaderboard.service.queue import Queue, Settings
@@ -103,7 +110,9 @@ def _serve(args: argparse.Namespace) -> int:
     settings = Settings(args.workers, ("--device", device, "--cells", str(args.cells)))
     limits = Limits(bytes=args.max_mb * MIB, per_day=args.per_day)
     app = make_app(store, folders, Queue(store, folders, settings), limits)
-    uvicorn.Server(server_config(app, args.host, args.port)).run()
+    with listen(args.host, args.port) as held_port:
+        print(f"http://{args.host}:{held_port.getsockname()[1]}", flush=True)
+        make_server(app).run(sockets=[held_port])
     return 0
 
 

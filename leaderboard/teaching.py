@@ -12,10 +12,10 @@ from leaderboard import curricula, intervals
 from leaderboard.board import THRESHOLD, Board, TaskRow, counts, is_reference
 from leaderboard.intervals import Difference
 
-BASELINES = ("none", "uniform")
+AT = f"{100 * THRESHOLD:.0f}"
 MEASURES = (  # field of `curricula.Metrics`, heading, what it is, and factor to the unit that is shown
-    ("steps_to_threshold", "M steps to 50", "million env steps until success over all grades reaches 50 percent", 1e-6),
-    ("seconds_to_threshold", "s to 50", "seconds until then, the teacher's own included", 1.0),
+    ("steps_to_threshold", f"M steps to {AT}", f"million env steps until mean success reaches {AT} percent", 1e-6),
+    ("seconds_to_threshold", f"s to {AT}", "seconds until then, the teacher's own included", 1.0),
     ("jump_start", "Jump-start", "success early in the training, percent", 100.0),
     ("asymptote", "Asymptote", "success at its end, percent", 100.0),
     ("area", "Area", "mean success along the training, percent", 100.0),
@@ -57,7 +57,8 @@ def context(board: Board) -> dict[str, Any]:
     present = {c.row.entry.curriculum for _, _, rows in shown for c in rows}
     return {
         "groups": shown,
-        "baselines": [b for b in BASELINES if b in present],
+        "references": curricula.REFERENCES,
+        "baselines": [name for name in curricula.REFERENCES if name in present],
         "threshold": THRESHOLD,
         "measures": [(title, explained) for _, title, explained, _ in MEASURES],
         "comparisons": [(c, [_along(row) for row in c.rows]) for c in board.curricula if len(c.rows) > 1],
@@ -72,14 +73,12 @@ def _along(row: curricula.Row) -> Along:
         missed = f" ({len(known)} of {len(values)})" if 0 < len(known) < len(values) else ""
         mean = float(known.mean()) if len(known) else None
         cells.append((mean, "never" if mean is None else f"{mean * scale:.3g}{missed}"))
-    differences = {
-        name: float(d.area) for name, d in row.differences.items() if name in BASELINES and np.isfinite(d.area)
-    }
+    differences = {name: float(d.area) for name, d in row.differences.items() if np.isfinite(d.area)}
     return Along(row.curriculum, len(row.seeds), tuple(cells), differences)
 
 
 def _taught(row: TaskRow, rows: list[TaskRow]) -> Taught:
-    others = {r.entry.curriculum: r for r in rows if r is not row and r.entry.curriculum in BASELINES}
+    others = {r.entry.curriculum: r for r in rows if r is not row and r.entry.curriculum in curricula.REFERENCES}
     return Taught(row, {name: _difference(row, other) for name, other in others.items()})
 
 

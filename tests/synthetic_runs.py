@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import suite
+from suite.rundir import sha256
 
 GRADES = ("g1", "g2", "g3", "g4", "g5")
 ENV_STEPS = {"smoke": 100_000, "quick": 1_000_000, "full": 10_000_000}
 MAX_STEPS = 250
 REFERENCE = "g3"
+TABLES = ("episodes", "progress", "curve")
 FACTORS = {  # category, values at the five magnitudes, and the log-odds that the last one costs
     "mass": ("physical", (0.5, 0.8, 1.2, 1.6, 2.0), 2.0),
     "friction": ("physical", (0.2, 0.4, 0.6, 0.9, 1.2), 0.8),
@@ -58,6 +60,7 @@ def write_run(
     engines: tuple[str, ...] = (),
     perturbed: bool = False,
     curve: bool = False,
+    energy_j: float | None = None,
     provenance: dict | None = None,
 ) -> Path:
     """Write one run directory. `skill` is the log-odds of success at g1; each grade costs one.
@@ -106,10 +109,12 @@ def write_run(
         "overrides": overrides,
         "env_steps": env_steps,
         "wall_time_s": env_steps / 2500.0,
+        "energy_j": energy_j,
         "evaluation_time_s": 12.5,
         "device": "Example CPU",
-        **_outcome(folder, rows),
-        "policy_sha256": _sha256(folder / "policy.safetensors"),
+        **_outcome(rows),
+        "policy_sha256": sha256(folder / "policy.safetensors"),
+        **hashes(folder),
         "command": command,
         "provenance": whole,
     }
@@ -118,7 +123,8 @@ def write_run(
             **{key: result[key] for key in ("schema", "suite_version", "task", "algo", "seed", "policy_sha256")},
             "engine": other,
             "trained_on": engine,
-            **_outcome(further, its_rows),
+            **_outcome(its_rows),
+            **hashes(further),
             "evaluation_time_s": 14.0,
             "command": f"python -m suite.evaluate runs/.../seed{seed} --physics {other}",
             "provenance": whole,
@@ -128,15 +134,25 @@ def write_run(
     return folder
 
 
-def _outcome(folder: Path, rows: list[dict]) -> dict:
+def _outcome(rows: list[dict]) -> dict:
     nominal = [row for row in rows if row.get("cell", "nominal/").startswith("nominal/")]
     by_grade = {g: [row for row in nominal if row["grade"] == g] for g in GRADES}
     return {
         "success": {g: float(np.mean([row["success"] for row in by_grade[g]])) for g in GRADES},
         "episodes": {g: len(by_grade[g]) for g in GRADES},
         "return": {g: float(np.mean([row["return"] for row in by_grade[g]])) for g in GRADES},
-        "episodes_sha256": _sha256(folder / "episodes.parquet"),
     }
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """What result.json or evaluation.json says of the tables that the leaderboard reads."""
+    return {f"{name}_sha256": sha256(file) for name in TABLES if (file := folder / f"{name}.parquet").exists()}
+
+
+def rehash(folder: Path) -> None:
+    """Make result.json name the tables that lie in `folder` now."""
+    file = folder / "result.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | hashes(folder)))
 
 
 def write_status(folder: Path, state: str, env_steps: int, total: int, message: str = "") -> None:
@@ -283,7 +299,3 @@ def _write_curve(folder: Path, skill: float, env_steps: int) -> None:
                 }
             )
     pq.write_table(pa.Table.from_pylist(points), folder / "curve.parquet")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

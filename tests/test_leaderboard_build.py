@@ -1,5 +1,4 @@
 import csv
-import hashlib
 import io
 import json
 import random
@@ -16,7 +15,7 @@ from rich.console import Console
 from leaderboard import board, build, export, page, parallel, table, teaching
 from leaderboard.runs import find
 from suite.errors import exit_code
-from tests.synthetic_runs import write_run, write_unfinished
+from tests.synthetic_runs import rehash, write_run, write_unfinished
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +82,8 @@ def test_neighbours_in_the_ranking_are_compared(tmp_path):
         for algo, skill in (("a2c", 4), ("ppo", 4.1), ("sac", -1)):
             write_run(tmp_path, algo=algo, seed=seed, skill=skill)
     first, second, last = board.load(tmp_path).ranking
-    assert not first.versus.significant
-    assert second.versus.significant
+    assert not first.versus.difference.significant
+    assert second.versus.difference.significant
     assert second.versus.difference.value == pytest.approx(second.score.value - last.score.value)
     assert second.versus.improvement.value == 1
     assert last.versus is None
@@ -108,8 +107,7 @@ def test_the_order_of_runs_does_not_matter(out, made):
     runs = find(out).runs
     random.Random(0).shuffle(runs)
     again = board.make(runs, made.skipped)
-    assert list(page.pages(again)) == list(page.pages(made))
-    assert [content for _, content in export.files(again)] == [content for _, content in export.files(made)]
+    assert list(page.files(again)) == list(page.files(made))
 
 
 def test_another_process_writes_the_same_files_and_imports_no_torch(out, site, tmp_path):
@@ -210,6 +208,46 @@ def test_curricula_are_compared_with_none_and_uniform(tmp_path):
     assert along["staged"].against["none"] > 0
 
 
+def test_energy_is_shown_where_it_is_known(tmp_path):
+    for seed, joules in enumerate((3.6e6, 10.8e6)):
+        write_run(tmp_path, "cartpole-balance", "ppo", seed, energy_j=joules)
+        write_run(tmp_path, "cartpole-balance", "sac", seed, energy_j=joules if seed else None)
+    site = build.build(tmp_path, tmp_path / "site").parent
+    costs = (site / "cost.html").read_text()
+    assert "Energy a run" in costs
+    assert re.findall(r"[\d.]+ kWh", costs) == ["2 kWh"]  # mean of ppo's; of sac one run's is not known
+    assert "<dd>3 kWh</dd>" in next((site / "runs").glob("*ppo*seed1-*.html")).read_text()
+    assert "Energy" not in next((site / "runs").glob("*sac*seed0-*.html")).read_text()
+    shutil.rmtree(next(tmp_path.glob("*/*/ppo")))
+    build.build(tmp_path, site)
+    assert "No run has recorded its energy" not in (site / "cost.html").read_text()
+
+
+def test_every_page_links_to_the_submission_service(tmp_path, monkeypatch, capsys):
+    write_run(tmp_path / "runs", episodes=8)
+    for url in ("/submissions", "https://example.org/s?a=1&b"):
+        assert run_cli(monkeypatch, capsys, tmp_path / "runs", "--out", tmp_path / "site", "--submissions", url)[0] == 0
+        for file in (tmp_path / "site").rglob("*.html"):
+            assert Document(file.read_text()).urls.count(url) == 1, file
+    build.build(tmp_path / "runs", tmp_path / "site")
+    assert "Submissions" not in (tmp_path / "site" / "index.html").read_text()
+    code, error = run_cli(
+        monkeypatch, capsys, tmp_path / "runs", "--out", tmp_path / "site", "--submissions", "javascript:alert(1)"
+    )
+    assert (code, error.count("\n")) == (2, 1)
+    assert "--submissions" in error
+
+
+def test_rows_show_the_commands_that_made_them(site, made):
+    row = next(r for r in made.results if r.task == "franka-reach" and r.entry.algo == "sac")
+    task, index = (site / "tasks" / "franka-reach.html").read_text(), (site / "index.html").read_text()
+    for run in row.runs:
+        assert f"<code>{run.result['command']}</code>" in task
+    assert "<summary>4 commands</summary>" in index  # two seeds on two tasks
+    assert f"<code>{row.runs[1].result['command']}</code>" not in index  # three are shown
+    assert "runs.csv" in index
+
+
 def test_text_from_runs_cannot_become_markup(tmp_path):
     attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'$\\frac{\0\ud800"
     for seed in range(2):
@@ -224,9 +262,7 @@ def test_text_from_runs_cannot_become_markup(tmp_path):
     table = pq.read_table(folder / "episodes.parquet")
     names = [name.replace("joint_speed", "<script>alert(1)</script>") for name in table.column_names]
     pq.write_table(table.rename_columns(names), folder / "episodes.parquet")
-    result = json.loads((folder / "result.json").read_text())
-    hashed = hashlib.sha256((folder / "episodes.parquet").read_bytes()).hexdigest()
-    (folder / "result.json").write_text(json.dumps({**result, "episodes_sha256": hashed}))
+    rehash(folder)
     write_unfinished(tmp_path, "failed", attack.replace("\ud800", ""))
     for _ in range(2):  # a second time over the first
         site = build.build(tmp_path, tmp_path / "site").parent
@@ -271,8 +307,15 @@ def test_curves_take_their_colours_from_the_page(site):
         assert not re.search(r"(stroke|fill): #", figure)
 
 
-def test_processes_give_the_same_as_one(out, made, monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+@pytest.fixture
+def two_processes(monkeypatch):
+    monkeypatch.setattr("suite.devices.cores", lambda: 2)
+    yield
+    parallel._pool().shutdown()
+    parallel._pool.cache_clear()
+
+
+def test_processes_give_the_same_as_one(out, made, monkeypatch, two_processes):
     for module in ("runs", "board", "page"):
         monkeypatch.setattr(f"leaderboard.{module}.PARALLEL_FROM", 1)
     again = board.load(out)
@@ -281,8 +324,7 @@ def test_processes_give_the_same_as_one(out, made, monkeypatch):
     assert export.to_json(again) == export.to_json(made)
 
 
-def test_what_fails_in_a_process_fails_here(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+def test_what_fails_in_a_process_fails_here(two_processes):
     with pytest.raises(ValueError, match="invalid literal"):
         list(parallel.each(int, [("1",), ("x",)], 1))
 

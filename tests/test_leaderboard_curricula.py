@@ -13,7 +13,7 @@ import pytest
 from leaderboard import curricula, curve_metrics
 from leaderboard.schema import GRADES
 from suite.errors import UserError, exit_code
-from tests.synthetic_runs import write_run
+from tests.synthetic_runs import rehash, write_run
 
 STEPS = np.linspace(0, 1000, 11)
 
@@ -58,6 +58,7 @@ def write_curve(folder, success, seconds_per_step=0.01, teacher=0.02):
         "return_mean": np.zeros(rows * 5),
     }
     pq.write_table(pa.table(columns), folder / "curve.parquet")
+    rehash(folder)
 
 
 @pytest.fixture

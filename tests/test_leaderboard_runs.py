@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leaderboard import runs
-from tests.synthetic_runs import write_run, write_unfinished
+from leaderboard.schema import GRADES
+from tests.synthetic_runs import rehash, write_run, write_unfinished
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +34,12 @@ def edit(file, **fields):
     file.write_text(json.dumps(content))
 
 
-def edit_episodes(file, column, values):
+def edit_episodes(folder, column, values):
+    """Change a column of the episodes, and the hash."""
+    file = folder / "episodes.parquet"
     table = pq.read_table(file)
     pq.write_table(table.set_column(table.column_names.index(column), column, values(table[column])), file)
+    rehash(folder)
 
 
 def reason(root):
@@ -53,11 +57,11 @@ def test_a_sound_run_is_read(sound):
     assert run.path == "0.1.0/cartpole-balance/ppo/none-r0-ovphysx-smoke/seed0"
     assert run.key == ("cartpole-balance", runs.Entry("smoke", "ppo", "none", "r0", "ovphysx"), 0)
     assert run.evaluation.episodes.tolist() == [8] * 5
-    claimed = [run.result["success"][g] for g in runs.GRADES]
+    claimed = [run.result["success"][g] for g in GRADES]
     np.testing.assert_allclose(run.evaluation.successes / 8, claimed)
     assert [other.engine for other in run.others] == ["newton_mjwarp"]
-    assert run.curve["env_steps"].tolist() == np.linspace(0, 100_000, 81)[1:].tolist()
-    assert ((run.curve["success_mean"] >= 0) & (run.curve["success_mean"] <= 1)).all()
+    assert run.curve.env_steps.tolist() == np.linspace(0, 100_000, 81)[1:].tolist()
+    assert ((run.curve.success >= 0) & (run.curve.success <= 1)).all()
     assert run.config.startswith("task: cartpole-balance")
 
 
@@ -86,9 +90,9 @@ def test_reference_policies_have_no_curve(tmp_path):
         ({"wall_time_s": float("inf")}, "Infinity"),
         ({"env_steps": 10**30}, "not a finite number"),
         ({"success": {"g1": 1.0}}, '"success"'),
-        ({"success": dict.fromkeys(runs.GRADES, 1.5)}, '"success"'),
-        ({"success": dict.fromkeys(runs.GRADES, 0.123)}, "is claimed at g1"),
-        ({"episodes": dict.fromkeys(runs.GRADES, 9)}, "9 episodes are claimed at g1, there are 8"),
+        ({"success": dict.fromkeys(GRADES, 1.5)}, '"success"'),
+        ({"success": dict.fromkeys(GRADES, 0.123)}, "is claimed at g1"),
+        ({"episodes": dict.fromkeys(GRADES, 9)}, "9 episodes are claimed at g1, there are 8"),
         ({"policy_sha256": "abc"}, '"policy_sha256"'),
         ({"policy_sha256": "0" * 64}, "policy.safetensors"),
         ({"episodes_sha256": "0" * 64}, "episodes_sha256"),
@@ -140,7 +144,7 @@ def test_a_huge_result_is_not_read(copy, tmp_path):
     ],
 )
 def test_episodes_that_are_wrong_are_left_out(copy, tmp_path, column, values, expected):
-    edit_episodes(copy / "episodes.parquet", column, values)
+    edit_episodes(copy, column, values)
     assert expected in reason(tmp_path)
 
 
@@ -157,7 +161,7 @@ def with_cells(copy, cells, **columns):
         for i, row in enumerate(extra):
             row[name] = values[1 + i // 8]
     pq.write_table(pa.Table.from_pylist(nominal + extra), file)
-    edit(copy / "result.json", episodes_sha256=runs._sha256(file))
+    rehash(copy)
 
 
 def test_cells_of_the_protocol_are_counted_apart_from_grades(copy, tmp_path):
@@ -166,7 +170,7 @@ def test_cells_of_the_protocol_are_counted_apart_from_grades(copy, tmp_path):
     (run,) = runs.find(tmp_path).runs
     assert run.evaluation.episodes.tolist() == [8] * 5
     found = run.evaluation.cells
-    assert found.names == ("all/mixed", "factor/mass/0", "factor/mass/4", *(f"nominal/{g}" for g in runs.GRADES))
+    assert found.names == ("all/mixed", "factor/mass/0", "factor/mass/4", *(f"nominal/{g}" for g in GRADES))
     assert found.episodes.tolist() == [8] * 8
     assert found.points["mass"][:, 0].tolist() == [0.5, 2.0]
     assert found.points["mass"][:, 1].tolist() == [found.successes[1]] * 2
@@ -177,7 +181,7 @@ def test_cells_of_the_protocol_are_counted_apart_from_grades(copy, tmp_path):
 
 def test_a_file_without_cells_has_the_nominal_ones(sound):
     cells = runs.find(sound).runs[0].evaluation.cells
-    assert cells.names == tuple(f"nominal/{g}" for g in runs.GRADES)
+    assert cells.names == tuple(f"nominal/{g}" for g in GRADES)
     assert cells.violations == {}
 
 
@@ -198,6 +202,7 @@ def test_cells_that_are_wrong_are_left_out(copy, tmp_path, cells, columns, expec
 def test_a_missing_column_is_named(copy, tmp_path):
     table = pq.read_table(copy / "episodes.parquet").drop_columns(["success"])
     pq.write_table(table, copy / "episodes.parquet")
+    rehash(copy)
     assert reason(tmp_path) == 'episodes.parquet has no column "success"'
 
 
@@ -206,13 +211,30 @@ def test_damaged_or_missing_episodes_are_left_out(copy, tmp_path, content):
     file = copy / "episodes.parquet"
     file.write_bytes(content) if content is not None else file.unlink()
     assert "episodes.parquet" in reason(tmp_path)
+    if content is not None:
+        rehash(copy)
+        assert reason(tmp_path) == "episodes.parquet is damaged: not a parquet file"
+
+
+@pytest.mark.parametrize("name", ["episodes", "progress", "curve"])
+def test_damage_that_crashes_arrow_is_found_before(tmp_path, name):
+    """One byte of a footer is enough to end the process that reads the table."""
+    folder = write_run(tmp_path, episodes=8, curve=True)
+    write_run(tmp_path, "franka-reach", episodes=8)
+    file = folder / f"{name}.parquet"
+    data = bytearray(file.read_bytes())
+    data[-500] = 0
+    file.write_bytes(data)
+    found = runs.find(tmp_path)
+    assert [run.task for run in found.runs][-1] == "franka-reach"
+    assert len(found.runs) == (1 if name == "episodes" else 2)
+    (left_out,) = found.skipped
+    assert f"{name}.parquet is damaged, or not the run's" in left_out.reason
 
 
 def test_a_return_may_be_missing_where_the_episode_failed(tmp_path):
     folder = write_run(tmp_path, skill=-50, episodes=8)
-    file = folder / "episodes.parquet"
-    edit_episodes(file, "return", lambda c: pa.array([float("nan"), *c.to_pylist()[1:]]))
-    edit(folder / "result.json", episodes_sha256=runs._sha256(file))
+    edit_episodes(folder, "return", lambda c: pa.array([float("nan"), *c.to_pylist()[1:]]))
     (run,) = runs.find(tmp_path).runs
     assert np.isfinite(run.evaluation.returns).all()
 

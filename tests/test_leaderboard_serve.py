@@ -38,6 +38,8 @@ def test_tokens(tmp_path, capsys):
         (("requeue", "7"), "submission 7"),
         (("--workers", "0"), "--workers"),
         (("--device", "tpu"), "tpu"),
+        (("--host", "192.0.2.1"), "cannot listen on 192.0.2.1 port 8000"),
+        (("--port", "70000"), "cannot listen on 127.0.0.1 port 70000"),
     ],
 )
 def test_bad_input(tmp_path, argv, why):

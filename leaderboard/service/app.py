@@ -7,19 +7,18 @@ import sys
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 import suite
+from leaderboard.render import NAV, render, source
 from leaderboard.service.folders import Folders
 from leaderboard.service.queue import Queue
 from leaderboard.service.store import STATES, Store
@@ -62,11 +61,12 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
         store.close()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    templates = _templates()
     uploads = Uploads(store, folders, limits)
 
-    def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
-        return HTMLResponse(templates.get_template(f"service/{template}").render(**values), status)
+    def page(template: str, status: int = 200, here: str = "", **values: Any) -> HTMLResponse:
+        parts = NAV if (folders.site / "index.html").is_file() else NAV[:1]  # before the first site: its first page
+        where = {"root": "/", "nav": parts, "submissions": "/submissions", "here": here}
+        return HTMLResponse(render(f"service/{template}", **where, **values), status)
 
     def failure(request: Request, status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
         if request.url.path.startswith("/api/"):
@@ -112,9 +112,7 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
 
     @app.get("/service.css")
     def style() -> Response:
-        source = templates.loader.get_source
-        text = source(templates, "style.css")[0] + source(templates, "service/service.css")[0]
-        return Response(text, media_type="text/css")
+        return Response(source("style.css") + source("service/service.css"), media_type="text/css")
 
     @app.post("/api/submissions", status_code=202)
     async def upload(request: Request) -> dict[str, Any]:
@@ -155,9 +153,8 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
     def submissions(state: State = None, submitter: Submitter = None, number: PageNumber = 1) -> Response:
         rows, total = store.list(state, submitter, PAGE, (number - 1) * PAGE)
         shown = {"state": state, "submitter": submitter}
-        return page(
-            "list.html", rows=rows, total=total, page=number, pages=-(-total // PAGE), shown=shown, states=STATES
-        )
+        found = {"rows": rows, "total": total, "page": number, "pages": -(-total // PAGE)}
+        return page("list.html", here="/submissions", shown=shown, states=STATES, **found)
 
     @app.get("/submissions/{number}")
     def status(number: Number) -> Response:
@@ -172,10 +169,11 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
         return row
 
     @app.get("/")
+    @app.get("/index.html")
     def home() -> Response:
         index = folders.site / "index.html"
         if not index.is_file():
-            return page("empty.html")
+            return page("empty.html", here="index.html")
         return FileResponse(index, headers={"Content-Security-Policy": SITE, "Cache-Control": "no-cache"})
 
     app.mount("/", _Site(folders))
@@ -201,16 +199,3 @@ class _Site(StaticFiles):
 def _public(row: Any) -> dict[str, Any]:
     keys = ("id", "sha256", "size", "submitter", "title", "division", "state", "reason", "created", "decided")
     return {key: getattr(row, key) for key in keys}
-
-
-def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["time"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
-    environment.globals["suite_version"] = suite.__version__
-    return environment

@@ -24,7 +24,7 @@ from suite.rundir import read_json
 
 TICK_S = 0.25
 TRIES = 3
-STATES = {"accepted": "accepted", "refused": "refused", "undecided": "failed"}
+STATE_AFTER = {"accepted": "accepted", "refused": "refused", "undecided": "failed"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Queue:
             else:
                 self._store.decide(number, "failed", f"the verification ended {TRIES} times without a verdict", {})
             return
-        state = self._store.decide(number, STATES[verdict["decision"]], verdict["reason"], verdict)
+        state = self._store.decide(number, STATE_AFTER[verdict["decision"]], verdict["reason"], verdict)
         if state != "accepted":
             shutil.rmtree(self._folders.verified(number), ignore_errors=True)
 
@@ -125,7 +125,8 @@ class Queue:
         draft = wanted.with_name(f".{wanted.name}")
         shutil.rmtree(draft, ignore_errors=True)
         log = self._folders.root / "build.log"
-        child = self._start("leaderboard.build", str(self._folders.accepted), "--out", str(draft), log=log)
+        options = ("--out", str(draft), "--submissions", "/submissions")
+        child = self._start("leaderboard.build", str(self._folders.accepted), *options, log=log)
         self._building = wanted, child
 
     @staticmethod
