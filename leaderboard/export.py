@@ -17,6 +17,7 @@ from leaderboard.runs import Entry, Run
 from leaderboard.schema import GRADES
 
 SCHEMA = 2
+_dump = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 ROW = dict[str, Any]
 ENTRY = {
     name: pa.string() for name in ("algo", "curriculum", "randomization", "engine", "budget", "overrides", "submitter")
@@ -64,7 +65,7 @@ def files(board: Board) -> Iterator[tuple[str, str | bytes]]:
     for name, make in rows.items():
         columns = TABLES[name]
         found = list(make(board))
-        table = pa.table({key: pa.array([_whole(r[key]) for r in found], kind) for key, kind in columns.items()})
+        table = pa.table({key: _column([row[key] for row in found], kind) for key, kind in columns.items()})
         text, data = io.BytesIO(), io.BytesIO()
         pyarrow.csv.write_csv(table, text)
         pq.write_table(table, data)
@@ -94,13 +95,11 @@ def to_json(board: Board) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _whole(value: Any) -> Any:
-    """Texts of JSON may hold half characters, which these files cannot."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # texts of JSON may hold half characters, which these files cannot
+        return pa.array([value and value.encode(errors="replace").decode() for value in values], kind)
 
 
 def _number(value: float) -> float | None:
@@ -221,18 +220,10 @@ def _cell_rows(board: Board) -> Iterator[ROW]:
     for run in board.runs:
         for e in (run.evaluation, *run.others):
             c = e.cells
-            for i, name in enumerate(c.names):
+            common = {"task": run.task, **vars(run.entry), "seed": run.seed, "evaluation_engine": e.engine}
+            for i, (name, n, k) in enumerate(zip(c.names, c.episodes.tolist(), c.successes.tolist(), strict=True)):
                 over = {limit: int(steps[i]) for limit, steps in c.violations.items()}
-                yield {
-                    "task": run.task,
-                    **vars(run.entry),
-                    "seed": run.seed,
-                    "evaluation_engine": e.engine,
-                    "cell": name,
-                    "episodes": int(c.episodes[i]),
-                    "successes": int(c.successes[i]),
-                    "violations": _dump(over),
-                }
+                yield common | {"cell": name, "episodes": n, "successes": k, "violations": _dump(over)}
 
 
 def _run_rows(board: Board) -> Iterator[ROW]:

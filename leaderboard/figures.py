@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -62,14 +63,16 @@ def learning_curves(rows: Sequence[TaskRow], series: Sequence[int], name: str) -
     """
 
     def draw(axes: Axes) -> None:
-        for i, (row, number) in enumerate(zip(rows, series, strict=True)):
+        lines = {}
+        for i, row in enumerate(rows):
             curves = [run.curve for run in row.runs if run.curve is not None]
             success = np.stack([curve.success for curve in curves])
             known = np.isfinite(success).any(axis=0)
             steps, success = np.mean([curve.env_steps for curve in curves], axis=0)[known], success[:, known]
             limits = np.nanmin(success, axis=0), np.nanmax(success, axis=0)
-            _band(axes, steps, np.nanmean(success, axis=0), limits, number, i)
-        axes.set(xlabel="env steps", ylabel="")
+            lines[i] = steps, np.nanmean(success, axis=0), limits
+        _draw_lines(axes, lines, series)
+        axes.set(xlabel="env steps")
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.xaxis.set_major_formatter(EngFormatter(sep="\u2009"))
@@ -81,12 +84,14 @@ def performance_profile(rows: Sequence[RankRow], series: Sequence[int], name: st
     """SVG of the share of runs and grades above each success, with pointwise 95 % bands."""
 
     def draw(axes: Axes) -> None:
-        for i, (row, number) in enumerate(zip(rows, series, strict=True)):
+        lines = {}
+        for i, row in enumerate(rows):
             drawn = intervals.resample_seeds(rates(row.rows), generator("profile", row.entry), BAND_RESAMPLES)
             point = statistics.performance_profile(rates(row.rows), THRESHOLDS)
             bands = np.concatenate([_profiles([d[a : a + 50] for d in drawn]) for a in range(0, BAND_RESAMPLES, 50)])
-            _band(axes, THRESHOLDS, point, _limits(bands), number, i)
-        axes.set(xlabel="success above", ylabel="", xlim=(0, 1))
+            lines[i] = THRESHOLDS, point, _limits(bands)
+        _draw_lines(axes, lines, series)
+        axes.set(xlabel="success above", xlim=(0, 1))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
 
     return _figure(draw, name)
@@ -100,7 +105,8 @@ def sample_efficiency(rows: Sequence[RankRow], series: Sequence[int], name: str)
     """SVG of the IQM of training success over the share of the training that is done, with pointwise 95 % bands."""
 
     def draw(axes: Axes) -> None:
-        for i, (row, number) in enumerate(zip(rows, series, strict=True)):
+        lines = {}
+        for i, row in enumerate(rows):
             curves = [
                 np.stack(c) for r in row.rows if (c := [_filled(run.curve.success) for run in r.runs if run.curve])
             ]
@@ -109,8 +115,9 @@ def sample_efficiency(rows: Sequence[RankRow], series: Sequence[int], name: str)
             share = np.arange(1, curves[0].shape[-1] + 1) / curves[0].shape[-1]
             drawn = intervals.resample_seeds(curves, generator("efficiency", row.entry), BAND_RESAMPLES)
             bands = statistics.sample_efficiency(drawn)
-            _band(axes, share, statistics.sample_efficiency(curves), _limits(bands), number, i)
-        axes.set(xlabel="share of the training's env steps", ylabel="", xlim=(0, 1))
+            lines[i] = share, statistics.sample_efficiency(curves), _limits(bands)
+        _draw_lines(axes, lines, series)
+        axes.set(xlabel="share of the training's env steps", xlim=(0, 1))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
 
     return _figure(draw, name)
@@ -177,10 +184,12 @@ def magnitudes(
         for axes, factor in zip(panels, factors, strict=False):
             if factor in shades:
                 axes.axvspan(*shades[factor], color=SHADE, linewidth=0)
-            for i, (row, number) in enumerate(zip(rows, series, strict=True)):
+            lines = {}
+            for i, row in enumerate(rows):
                 for found in (f for f in row.factors if f.name == factor and f.values):
-                    value, low, high = np.transpose([(e.value, e.low, e.high) for e in found.success])
-                    _band(axes, found.values, value, (low, high), number, i)
+                    value, *limits = np.transpose([(e.value, e.low, e.high) for e in found.success])
+                    lines[i] = found.values, value, limits
+            _draw_lines(axes, lines, series)
             axes.set(title=factor, ylim=(-0.03, 1.03))
             axes.xaxis.set_major_locator(MaxNLocator(4))
             _percent(axes)
@@ -206,11 +215,19 @@ def _limits(draws: np.ndarray) -> np.ndarray:
     return np.quantile(draws, (0.025, 0.975), axis=0)
 
 
-def _band(axes: Axes, x: Sequence[float], y: np.ndarray, limits: Sequence[np.ndarray], number: int, i: int) -> None:
-    """Line i in the colour of that number, and the shade between its limits."""
-    sns.lineplot(x=x, y=y, ax=axes, estimator=None, **_line(number))
-    axes.lines[-1].set_gid(f"line-{i}")
-    axes.fill_between(x, *limits, color=_stand_in(number), linewidth=0, alpha=0.16).set_gid(f"band-{i}")
+def _draw_lines(
+    axes: Axes, lines: Mapping[int, tuple[Sequence[float], np.ndarray, Sequence[np.ndarray]]], series: Sequence[int]
+) -> None:
+    """Lines (x, y, limits) and the shades between their limits, line i in the colour that `series[i]` numbers."""
+    data = [pd.DataFrame({"x": x, "y": y, "line": i}) for i, (x, y, _) in lines.items()]
+    colours = {i: _stand_in(series[i]) for i in lines}
+    if data:
+        whole = pd.concat(data, ignore_index=True)
+        sns.lineplot(whole, x="x", y="y", hue="line", palette=colours, estimator=None, legend=False, ax=axes)
+    for drawn, (i, (x, _, limits)) in zip(axes.lines, lines.items(), strict=True):
+        drawn.set(gid=f"line-{i}", **_line(series[i]))
+        axes.fill_between(x, *limits, color=colours[i], linewidth=0, alpha=0.16).set_gid(f"band-{i}")
+    axes.set(xlabel="", ylabel="")
 
 
 def _filled(success: np.ndarray) -> np.ndarray:

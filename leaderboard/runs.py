@@ -84,7 +84,7 @@ def find(root: Path) -> Found:
     os.scandir(root).close()
     found = Found()
     seen: dict[tuple, str] = {}
-    for path, run, skipped in parallel.each(_try_run, [(f, root) for f in _run_folders(root)], PARALLEL_FROM):
+    for path, run, skipped in parallel.each(_try_run, [(*f, root) for f in _run_folders(root)], PARALLEL_FROM):
         if run is not None and run.key in seen:
             found.skipped.append(Skipped(path, f"the same run as {seen[run.key]}"))
             continue
@@ -97,11 +97,12 @@ def find(root: Path) -> Found:
     return found
 
 
-def _try_run(folder: Path, root: Path) -> tuple[str, Run | None, list[Skipped]]:
-    path = os.fsencode(folder.relative_to(root).as_posix()).decode(errors="replace")  # names may be any bytes
+def _try_run(folder: str, manifest: str, root: Path) -> tuple[str, Run | None, list[Skipped]]:
+    path = os.fsencode(Path(folder).relative_to(root).as_posix()).decode(errors="replace")  # names may be any bytes
     try:
-        run, notes = read_run(folder, path)
-        run = _of_submission(run, folder, root)
+        run, notes = read_run(Path(folder), path)
+        if manifest:
+            run = _of_submission(run, read_json(Path(manifest)))
     except Unusable as error:
         return path, None, [Skipped(path, str(error))]
     except OSError as error:
@@ -109,30 +110,27 @@ def _try_run(folder: Path, root: Path) -> tuple[str, Run | None, list[Skipped]]:
     return path, run, notes
 
 
-def _of_submission(run: Run, folder: Path, root: Path) -> Run:
-    """The run with its submitter and division: beside runs that were accepted lies the manifest of their bundle."""
-    for above in folder.parents:
-        if not above.is_relative_to(root):
-            return run
-        if (above / "manifest.json").is_file():
-            manifest = read_json(above / "manifest.json")
-            budget = run.entry.budget + ("-open" if manifest.get("division") == "open" else "")
-            return replace(run, entry=replace(run.entry, budget=budget, submitter=str(manifest.get("submitter"))))
-    return run
+def _of_submission(run: Run, manifest: Mapping[str, Any]) -> Run:
+    """The run with its submitter and division: above runs that were accepted lies the manifest of their bundle."""
+    budget = run.entry.budget + ("-open" if manifest.get("division") == "open" else "")
+    return replace(run, entry=replace(run.entry, budget=budget, submitter=str(manifest.get("submitter"))))
 
 
-def _run_folders(root: Path) -> list[Path]:
-    """Folders that a run has begun to fill, sorted; nothing is searched below one.
+def _run_folders(root: Path) -> list[tuple[str, str]]:
+    """Folders that a run has begun to fill, sorted, each with the nearest manifest above it, or `""`.
 
-    A complete run of a policy for several tasks stands for the runs of its tasks, which lie in `tasks/`.
+    Nothing is searched below a run. A complete run of a policy for several tasks stands for the runs of its tasks,
+    which lie in `tasks/`.
     """
-    folders = []
+    found, above = [], {}
     for folder, below, files in os.walk(root):
-        if RUN_FILES & set(files):
+        manifest = os.path.join(folder, "manifest.json") if "manifest.json" in files else above.get(folder, "")
+        if not RUN_FILES.isdisjoint(files):
             of_several = "tasks" in below and "result.json" in files
             below[:] = ["tasks"] if of_several else []
-            folders += [] if of_several else [Path(folder)]
-    return sorted(folders)
+            found += [] if of_several else [(folder, manifest)]
+        above |= {os.path.join(folder, name): manifest for name in below}
+    return sorted(found)
 
 
 def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
