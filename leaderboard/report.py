@@ -50,7 +50,7 @@ def _panels(wr: Any, version: str, task: str) -> Any:
 
     runs = wr.Runset(
         name=task,
-        filters=[expr.Config("suite_version") == version, expr.Config("task") == task],
+        filters=expr.And(expr.Config("suite_version") == version, expr.Config("task") == task),
         groupby=["config.algo", "config.variant"],
     )
     lines = [
