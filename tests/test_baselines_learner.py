@@ -143,6 +143,8 @@ def file_hash(agent, path):
 class Wandering:
     """A teacher with a state and a generator, so that a forgotten one shows."""
 
+    needs_advantage = False
+
     def __init__(self):
         self.count, self.draw = 0, torch.Generator().manual_seed(1)
 
