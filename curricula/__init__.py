@@ -49,8 +49,8 @@ _TEACHERS = {
     ),
     "plr": About(
         "replays the levels from which most can be learned",
-        "prioritised level replay, Jiang et al. 2021, arXiv:2010.03934; learnability, Rutherford et al. 2024,"
-        " arXiv:2408.15099",
+        "prioritised level replay, Jiang et al. 2021, arXiv:2010.03934; scored by learnability, Rutherford et al. 2024,"
+        " arXiv:2408.15099, or by advantage",
         "curricula.plr:LevelReplay",
     ),
     "alp_gmm": About(
