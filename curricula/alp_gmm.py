@@ -98,7 +98,8 @@ def fit(
     rows = torch.rand(len(sizes), components, generator=generator, device=data.device) * n
     means = data[rows.long().clamp_(max=n - 1)]  # [C, K, d]
     floor = FLOOR * torch.eye(dim, device=data.device)
-    covariances = (data.T.cov().reshape(dim, dim) + floor).expand(len(sizes), components, dim, dim)
+    spread = data.T @ data / (n - 1)  # torch.cov would wait for the device
+    covariances = (spread + floor).expand(len(sizes), components, dim, dim)
     log_weights = (-sizes.float().log()[:, None]).expand_as(absent).masked_fill(absent, -math.inf)
     for _ in range(iterations):
         joint, scales = _log_joint(data, log_weights, means, covariances)
