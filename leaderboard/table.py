@@ -20,7 +20,7 @@ def render(board: Board) -> Table:
     What all entries have in common (curriculum, level, engine, budget) is said once, above.
     """
     values = {name: sorted({getattr(row.entry, name) for row in board.results}) for name in VARIANT}
-    common = [found[0] for found in values.values() if len(found) == 1]
+    common = [found[0] for found in values.values() if len(found) == 1 and found[0]]
     title = "success in percent, 95 % intervals below" + (f" ({', '.join(common)})" if common else "")
     table = Table(title=title, title_justify="left", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
     table.add_column("task", no_wrap=True)

@@ -333,7 +333,7 @@ def test_the_terminal_table_has_every_row(made):
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(table.render(made))
     text = console.export_text()
-    assert "none, r0, ovphysx" in text
+    assert "(none, r0, ovphysx)" in text
     assert text.count("cartpole-balance") == text.count("franka-reach") == 1
     assert "agent.gamma=0.9" in text
     row = next(r for r in made.results if r.entry.algo == "random")
