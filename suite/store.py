@@ -62,7 +62,7 @@ class Store:
             found = [path for path in self._fs.find(root) if not path.endswith(".part")]
         except FileNotFoundError:
             return
-        for path in sorted(found, key=lambda path: path.endswith(f"/{RESULT}")):
+        for path in sorted(found, key=lambda path: path.endswith(f"{name}/{RESULT}")):
             target = folder / path[path.index(name) + len(name) + 1 :]
             target.parent.mkdir(parents=True, exist_ok=True)
             atomic(target, lambda temporary, path=path: self._fs.get_file(path, str(temporary)))
