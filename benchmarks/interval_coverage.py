@@ -72,7 +72,7 @@ def aggregate(rng, statistic, truth, spread, seeds, tasks, repetitions):
         k, n = draw(rng, GRADES, spread, seeds, tasks)
         spreads = intervals.combine([intervals.seed_spread(a, b, axis=-1) for a, b in zip(k, n, strict=True)])
         point = float(statistic([a / b for a, b in zip(k, n, strict=True)]))
-        draws = statistic(intervals.resample(k, n, rng, 1000))
+        draws = statistic(intervals.resample(k, n, rng))
         low, high = intervals.bootstrap_interval(point, draws, spreads)
         hits += low <= truth <= high
     return hits / repetitions

@@ -292,7 +292,7 @@ def improvement(better: RankRow, other: RankRow) -> float:
 def _versus(better: RankRow, other: RankRow, difference: Difference) -> Versus:
     scores = _on_common_tasks(better, other)
     rng = generator("improvement", better.entry, other.entry)
-    limits = intervals.improvement_interval(*scores, rng, 1000)
+    limits = intervals.improvement_interval(*scores, rng)
     return Versus(difference, estimate(statistics.probability_of_improvement(*scores), *limits))
 
 

@@ -19,7 +19,7 @@ from leaderboard.statistics import Strata, improvements
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
-RESAMPLES = 2000
+RESAMPLES = 1000
 
 
 def wilson_interval(

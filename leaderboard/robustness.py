@@ -15,7 +15,6 @@ import numpy as np
 from leaderboard import intervals
 from leaderboard.statistics import cvar
 
-RESAMPLES = 1000
 FRACTION = 0.1  # of the cells, for CVaR
 
 
@@ -70,7 +69,7 @@ def cvar_of_cells(rates: np.ndarray) -> np.ndarray:
     return cvar(rates, FRACTION)
 
 
-def resample(counts: Counts, rng: np.random.Generator, resamples: int = RESAMPLES) -> np.ndarray:
+def resample(counts: Counts, rng: np.random.Generator, resamples: int = intervals.RESAMPLES) -> np.ndarray:
     """Bootstrap of success by cell, [resamples, cells]: seeds are drawn; of a single seed, its episodes."""
     seeds = len(counts.successes)
     observed = counts.successes / counts.episodes
