@@ -161,7 +161,7 @@ SETTINGS = ["train.env_steps=32768", "train.checkpoints=8", "eval.episodes_per_g
 def real(out, *argv):
     command = ["--task", "toy-reach", "--algo", "ppo", "--budget", "smoke", "--device", "cpu", "--wandb", "disabled"]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.suite_driver", *command, "--out", str(out), *argv, *SETTINGS],
+        [sys.executable, "-m", "tests.suite_driver", *command, "--workers", "1", "--out", str(out), *argv, *SETTINGS],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
