@@ -22,6 +22,7 @@ class ObsNormalizer(nn.Module):
         self.register_buffer("mean", torch.zeros(obs_dim, dtype=torch.float64))
         self.register_buffer("var", torch.ones(obs_dim, dtype=torch.float64))
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self._applied: tuple[object, ...] = ()  # the statistics as `forward` needs them, after what they are good for
 
     @torch.no_grad()
     def update(self, obs: torch.Tensor) -> None:
@@ -41,4 +42,8 @@ class ObsNormalizer(nn.Module):
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Standardise obs [..., obs_dim]."""
-        return ((obs - self.mean.to(obs.dtype)) * self.scale().to(obs.dtype)).clamp(-CLIP, CLIP)
+        state = (obs.dtype, id(self.mean), self.mean._version, id(self.var), self.var._version)
+        if self._applied[:1] != (state,):
+            self._applied = state, self.mean.to(obs.dtype), self.scale().to(obs.dtype)
+        _, mean, scale = self._applied
+        return ((obs - mean) * scale).clamp(-CLIP, CLIP)

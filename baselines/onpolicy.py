@@ -10,6 +10,7 @@ from tianshou.algorithm.modelfree.a2c import A2CTrainingStats
 from tianshou.data import SequenceSummaryStats
 
 from baselines.batch import AlwaysTraining, TensorBatch
+from baselines.later import fetch_later
 from baselines.normalizer import ObsNormalizer
 from baselines.returns import gae
 from baselines.rollout import RolloutBuffer
@@ -71,10 +72,12 @@ class TensorPPO(TensorAdvantages, PPO):
 
     def _update_with_batch(self, batch: TensorBatch, batch_size: int | None, repeat: int) -> A2CTrainingStats:
         if self.desired_kl is None:
-            return super()._update_with_batch(batch, batch_size, repeat)
+            with fetch_later():
+                return super()._update_with_batch(batch, batch_size, repeat)
         passes = []
         for _ in range(repeat):
-            passes.append(super()._update_with_batch(batch, batch_size, 1))
+            with fetch_later():
+                passes.append(super()._update_with_batch(batch, batch_size, 1))
             self._adapt_learning_rate(self._kl(batch))
         return A2CTrainingStats(
             **{

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from stock import fill, transitions
@@ -11,6 +12,7 @@ from baselines import exploration, replay
 from baselines.batch import tensor_batch
 from baselines.episodes import EpisodeLog, summary
 from baselines.errors import BufferTooLargeError
+from baselines.later import fetch_later
 from baselines.normalizer import ObsNormalizer
 from baselines.replay import ReplayBuffer
 from baselines.returns import gae, nstep
@@ -200,3 +202,12 @@ def test_random_actions_cover_the_action_set():
     assert draws.shape == (500, 2)
     assert -1 <= draws.min() < -0.95
     assert 0.95 < draws.max() <= 1
+
+
+def test_losses_are_fetched_together_and_are_what_item_gives():
+    weight = torch.tensor(3.0, requires_grad=True)
+    with fetch_later():
+        losses = [(weight * k).item() for k in range(1, 4)]
+        assert torch.tensor(5.0).item() == 5.0  # without a gradient: at once
+    assert [float(np.mean(losses)), float(np.max(losses))] == [6.0, 9.0]
+    assert isinstance((weight * 2).item(), float)
