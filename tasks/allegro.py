@@ -11,8 +11,7 @@ import isaaclab.sim as sim_utils
 import torch
 from isaaclab.actuators import ImplicitActuatorCfg
 from isaaclab.assets import ArticulationCfg
-from isaaclab.managers import CommandTerm, CommandTermCfg
-from isaaclab.utils import configclass
+from isaaclab.utils import configclass, index_fill_
 from isaaclab.utils.math import quat_apply, quat_from_angle_axis, quat_mul
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
@@ -74,11 +73,21 @@ def hand(height: float) -> ArticulationCfg:
 
 def tip_positions(env: GradedEnv) -> torch.Tensor:
     """Centres of the four finger tips in the frame of the env [N, 4, 3] [m]."""
-    robot = env.scene["robot"]
-    links = robot.find_bodies(list(TIPS), preserve_order=True)[0]
-    offset = torch.tensor(TIP_OFFSETS, device=env.device).expand(env.num_envs, 4, 3)
+    robot, (links, offset) = env.scene["robot"], env.once(_tips)
     position = robot.data.body_pos_w.torch[:, links] + quat_apply(robot.data.body_quat_w.torch[:, links], offset)
     return position - env.scene.env_origins[:, None]
+
+
+def _tips(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
+    links = env.scene["robot"].find_bodies(list(TIPS), preserve_order=True)[0]
+    offset = torch.tensor(TIP_OFFSETS, device=env.device).expand(env.num_envs, 4, 3)
+    return torch.tensor(links, device=env.device), offset
+
+
+def joint_ids(env: GradedEnv) -> torch.Tensor:
+    """Indices of `JOINTS` [16], on the device."""
+    ids = env.scene["robot"].find_joints(list(JOINTS), preserve_order=True)[0]
+    return torch.tensor(ids, device=env.device)
 
 
 class TargetChange(mdp.JointPositionAction):
@@ -114,7 +123,7 @@ class TargetChangeCfg(mdp.JointPositionActionCfg):
     class_type: type = TargetChange
 
 
-class Orientations(CommandTerm):
+class Orientations(terms.EpisodeCommand):
     """Orientations to reach one after the other: the next one is set when one has been held for the task's hold time.
 
     Each is the one before, turned by an angle between `smallest` and the grade's `rotation`, about an axis that leans
@@ -145,9 +154,8 @@ class Orientations(CommandTerm):
     def begin(self, env_ids: torch.Tensor, orientation: torch.Tensor) -> None:
         """Set the first goal of rows `env_ids` [k], in which the thing starts with `orientation` [k, 4]."""
         self._goal[env_ids] = self._turned(env_ids, orientation)
-        self._held[env_ids] = 0
-        self.reached[env_ids] = 0
-        self.just_reached[env_ids] = False
+        for state in (self._held, self.reached, self.just_reached):
+            index_fill_(state, env_ids, 0)
 
     def _turned(self, env_ids: torch.Tensor, orientation: torch.Tensor) -> torch.Tensor:
         draw = torch.rand(4, len(env_ids), device=self.device)
@@ -174,10 +182,9 @@ class Orientations(CommandTerm):
 
 
 @configclass
-class OrientationsCfg(CommandTermCfg):
+class OrientationsCfg(terms.EpisodeCommandCfg):
     """See `Orientations`; `error` gives the angle from the goal [N] [rad]."""
 
     class_type: type = Orientations
-    resampling_time_range: tuple[float, float] = (1e6, 1e6)  # [s]: only where one was reached
     error: object = MISSING
     smallest: float = MISSING  # [rad]

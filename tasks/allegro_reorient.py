@@ -167,20 +167,23 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
 
 def cube_from_middle(env: GradedEnv) -> torch.Tensor:
     """From the middle of the palm to the cube [N, 3] [m]."""
-    import torch
-
     from tasks import objects
 
-    return objects.position(env) - torch.tensor(MIDDLE, device=env.device)
+    return objects.position(env) - env.once(_middle)
+
+
+def _middle(env: GradedEnv) -> torch.Tensor:
+    import torch
+
+    return torch.tensor(MIDDLE, device=env.device)
 
 
 def joint_target(env: GradedEnv) -> torch.Tensor:
     """From the joints' positions to their targets [N, 16] [rad]."""
     from tasks import allegro
 
-    robot = env.scene["robot"]
-    ids = robot.find_joints(list(allegro.JOINTS), preserve_order=True)[0]
-    return env.action_manager.get_term("joint_target_change").processed_actions - robot.data.joint_pos.torch[:, ids]
+    position = env.scene["robot"].data.joint_pos.torch[:, env.once(allegro.joint_ids)]
+    return env.action_manager.get_term("joint_target_change").processed_actions - position
 
 
 def tips_from_cube(env: GradedEnv) -> torch.Tensor:

@@ -138,14 +138,8 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
         },
         events={
             "grip": locomotion.grip(),
-            "stand": EventTermCfg(
-                func=mdp.reset_root_state_uniform, mode="reset", params={"pose_range": {}, "velocity_range": {}}
-            ),
-            "joints": EventTermCfg(
-                func=mdp.reset_joints_by_offset,
-                mode="reset",
-                params={**joints, "position_range": (-0.2, 0.2), "velocity_range": (0.0, 0.0)},
-            ),
+            "stand": EventTermCfg(func=terms.stand, mode="reset"),
+            "joints": EventTermCfg(func=terms.bend, mode="reset", params={"joints": JOINTS, "offset": 0.2}),
         },
         rewards={
             "progress": RewardTermCfg(func=progress, weight=1.0),
@@ -182,9 +176,14 @@ def straight(env: GradedEnv) -> torch.Tensor:
 
 def power(env: GradedEnv) -> torch.Tensor:
     """Sum over joints of |action · joint velocity| [N] [rad/s]."""
-    robot = env.scene["robot"]
-    velocity = robot.data.joint_vel.torch[:, robot.find_joints(list(JOINTS), preserve_order=True)[0]]
+    velocity = env.scene["robot"].data.joint_vel.torch[:, env.once(_joint_ids)]
     return (env.action_manager.action * velocity).abs().sum(dim=-1)
+
+
+def _joint_ids(env: GradedEnv) -> torch.Tensor:
+    import torch
+
+    return torch.tensor(env.scene["robot"].find_joints(list(JOINTS), preserve_order=True)[0], device=env.device)
 
 
 def success(env: GradedEnv) -> torch.Tensor:

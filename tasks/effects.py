@@ -277,6 +277,7 @@ class TorqueStep(LabEffect):
         """Find the joints."""
         super().__init__(env, factor)
         self._joints = self.joints()
+        env.force_joints(self.asset)
         self._torque = torch.zeros(env.num_envs, len(self._joints), device=env.device)
         self._countdown = torch.zeros(env.num_envs, device=env.device)
 

@@ -20,6 +20,8 @@ unless there was a pair before."""
 
 Step = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]
 
+BAD_ACTION = "an action has NaN or infinite values"
+
 
 class TensorEnv(ABC):
     """A batch of envs that step together; everything is a tensor on the env's device, batch first.
@@ -63,6 +65,7 @@ class TensorEnv(ABC):
         self._generator = torch.Generator(self.device)
         self.check_at_once = self.device.type == "cpu"
         self._invalid: dict[str, torch.Tensor] = {}  # what `check` has to look at
+        self._actions = torch.zeros((), device=self.device)  # and the sum of all since: not finite if one was not
 
     def set_sampler(self, sampler: Sampler, moving: Collection[str] | None = None) -> None:
         """Let `sampler` assign difficulty and factors of every episode that starts from now on.
@@ -91,9 +94,13 @@ class TensorEnv(ABC):
         drawn = self._sampler(env_ids)
         difficulty, factors = drawn if isinstance(drawn, tuple) else (drawn, None)
         self._require((difficulty >= 0.0) & (difficulty <= 1.0), "the sampler gave a difficulty outside [0, 1]")
-        self.difficulty[env_ids] = difficulty.to(self.difficulty)
-        self._held[env_ids] = 0
-        self._fresh[env_ids] = True
+        rows = env_ids.long()  # other integers would be converted by each of the operations
+        # New tensors: what the step returned of the episodes that end now is not changed.
+        self.difficulty = self.difficulty.index_copy(0, rows, difficulty.to(self.difficulty))
+        if self.spec.success_hold_steps > 1:
+            self._held.index_fill_(0, rows, 0)  # an assignment would copy the number to a GPU, and wait
+        if self._sensing:
+            self._fresh.index_fill_(0, rows, True)
         if factors is None:
             return
         if self._effects is None:
@@ -105,10 +112,10 @@ class TensorEnv(ABC):
                 if type(effect).measure is not signals.Effect.measure:
                     self._sensing.append(effect)
         if self._since_rewrite < self.rewrite_every and len(env_ids) < self.num_envs:
-            factors = torch.where(self._slow, self.factors[env_ids], factors)
+            factors = torch.where(self._slow, self.factors[rows], factors)
         else:
             self._since_rewrite = 0
-        self.factors[env_ids] = factors.to(self.factors)
+        self.factors = self.factors.index_copy(0, rows, factors.to(self.factors))
 
     def _start(self, env_ids: torch.Tensor) -> None:
         """Called by implementations at the reset of `env_ids` [k], when their state is that of the new episode."""
@@ -118,7 +125,9 @@ class TensorEnv(ABC):
 
     def _hold(self, condition: torch.Tensor) -> torch.Tensor:
         """Success now [N]: `condition` has held for the declared time without a break. Call once a step."""
-        self._held = torch.where(condition, self._held + 1, 0)
+        if self.spec.success_hold_steps == 1:
+            return condition
+        self._held = (self._held + 1) * condition
         return self._held >= self.spec.success_hold_steps
 
     def _require(self, valid: torch.Tensor, else_what: str) -> None:
@@ -132,6 +141,8 @@ class TensorEnv(ABC):
     def check(self) -> None:
         """Raise `ValueError` for actions with NaN or difficulties outside [0, 1] since the last call. Waits."""
         invalid, self._invalid = self._invalid, {}
+        invalid[BAD_ACTION] = ~self._actions.isfinite()
+        self._actions.zero_()
         for what, came in invalid.items():
             if came:
                 raise ValueError(f"{self.spec.name}: {what}")
@@ -161,24 +172,27 @@ class TensorEnv(ABC):
         if action.shape != expected or action.dtype != torch.float32:
             found = f"{tuple(action.shape)} {action.dtype}"
             raise ValueError(f"{self.spec.name}: the action is {found}, expected {expected} torch.float32")
-        self._require(action.isfinite(), "an action has NaN or infinite values")
+        if self.check_at_once:
+            self._require(action.isfinite(), BAD_ACTION)
+        else:
+            self._actions += action.sum()
         self._since_rewrite += 1
         for effect in self._acting:
             action = effect.act(action)
-        before = {"difficulty": self.difficulty.clone(), "factors": self.factors.clone()}
+        before = {"difficulty": self.difficulty, "factors": self.factors}
         obs, reward, terminated, truncated, extras = self._step(action)
-        final = self._seen(extras["final_obs"], lambda effect, seen: effect.measure_final(seen))
-        return self._measure(obs), reward, terminated, truncated, extras | before | {"final_obs": final}
+        if self._sensing:
+            before["final_obs"] = self._seen(extras["final_obs"], lambda effect, seen: effect.measure_final(seen))
+        return self._measure(obs), reward, terminated, truncated, extras | before
 
     def _measure(self, obs: torch.Tensor) -> torch.Tensor:
-        obs = self._seen(obs, lambda effect, seen: effect.measure(seen, self._fresh))
-        self._fresh.zero_()
+        if self._sensing:
+            obs = self._seen(obs, lambda effect, seen: effect.measure(seen, self._fresh))
+            self._fresh.zero_()
         return obs
 
     def _seen(self, obs: torch.Tensor, through: Callable[[signals.Effect, torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """`obs` with what the policy sees of it passed through the sensors' effects; a critic sees the truth."""
-        if not self._sensing:
-            return obs
         seen = obs[:, : self.spec.policy_dim]
         for effect in self._sensing:
             seen = through(effect, seen)

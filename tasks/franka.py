@@ -14,7 +14,7 @@ from isaaclab.assets import ArticulationCfg
 from isaaclab.managers import ActionTerm, ActionTermCfg, EventTermCfg, ObservationTermCfg, SceneEntityCfg
 from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sensors import ContactSensorCfg
-from isaaclab.utils import configclass
+from isaaclab.utils import configclass, index_fill_
 from isaaclab.utils.math import (
     axis_angle_from_quat,
     combine_frame_transforms,
@@ -175,7 +175,7 @@ def _tcp(device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 def tcp_position(env: GradedEnv) -> torch.Tensor:
     """Tool centre point in the frame of the env [N, 3] [m]."""
-    return tcp_pose(env)[0]
+    return env.now(tcp_pose)[0]
 
 
 def object_from_tcp(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
@@ -220,17 +220,20 @@ class HandAction(ActionTerm):
     """
 
     cfg: HandActionCfg
+    constant = True  # see `tasks.physics.make`
 
     def __init__(self, cfg: HandActionCfg, env: GradedEnv) -> None:
         """Look up joints and links."""
         super().__init__(cfg, env)
         robot = env.scene[cfg.asset_name]
-        self._arm, self._fingers = robot.find_joints(ARM)[0], robot.find_joints(FINGERS)[0]
-        self._links = [robot.body_names.index(f"panda_link{k}") for k in range(1, 8)]
+        arm, fingers = robot.find_joints(ARM)[0], robot.find_joints(FINGERS)[0]
+        self._arm, self._joints = (torch.tensor(ids, device=self.device) for ids in (arm, arm + fingers))
+        links = [robot.body_names.index(f"panda_link{k}") for k in range(1, 8)]
+        self._links = torch.tensor(links, device=self.device)
         self._box = torch.tensor((cfg.low, cfg.high), device=self.device)
         self._hold = torch.tensor(cfg.hold, device=self.device).repeat(self.num_envs, 1)
         self._raw_actions = torch.zeros(self.num_envs, self.action_dim, device=self.device)
-        self._targets = robot.data.default_joint_pos.torch[:, self._arm + self._fingers].clone()
+        self._targets = robot.data.default_joint_pos.torch[:, self._joints].clone()
 
     @property
     def action_dim(self) -> int:
@@ -249,13 +252,13 @@ class HandAction(ActionTerm):
 
     def reset(self, env_ids: torch.Tensor | None = None) -> None:
         """Forget the last action of rows `env_ids`."""
-        self._raw_actions[slice(None) if env_ids is None else env_ids] = 0.0
+        index_fill_(self._raw_actions, env_ids, 0.0)
 
     def process_actions(self, actions: torch.Tensor) -> None:
         """Joint targets from actions [N, action_dim]."""
         self._raw_actions[:] = actions
         robot = self._asset
-        position, orientation = tcp_pose(self._env)
+        position, orientation = self._env.now(tcp_pose)
         goal = (position + self.cfg.reach * actions[:, :3]).clamp(*self._box)
         turned = self._hold
         if self.cfg.yaw:  # free to turn by a quarter to each side, which is all that two fingers need
@@ -280,7 +283,7 @@ class HandAction(ActionTerm):
 
     def apply_actions(self) -> None:
         """Hand the targets to the actuators, before every physics step."""
-        self._asset.set_joint_position_target_index(target=self._targets, joint_ids=self._arm + self._fingers)
+        self._asset.set_joint_position_target_index(target=self._targets, joint_ids=self._joints)
 
 
 @configclass

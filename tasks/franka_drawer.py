@@ -173,10 +173,15 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
 
 
 def _of_drawer(env: GradedEnv, data: torch.Tensor, names: list[str], suffix: str) -> torch.Tensor:
+    rows, columns = env.once(_columns, tuple(names), suffix)
+    return data[rows, columns[drawer(env)]]
+
+
+def _columns(env: GradedEnv, names: tuple[str, ...], suffix: str) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
 
-    columns = torch.tensor([names.index(name + suffix) for name in DRAWERS], device=env.device)
-    return data[torch.arange(env.num_envs, device=env.device), columns[drawer(env)]]
+    columns = [names.index(name + suffix) for name in DRAWERS]
+    return torch.arange(env.num_envs, device=env.device), torch.tensor(columns, device=env.device)
 
 
 def drawer_position(env: GradedEnv) -> torch.Tensor:

@@ -136,7 +136,7 @@ def position_error(env: GradedEnv) -> torch.Tensor:
     """Goal minus TCP in the base frame [N, 3] [m]."""
     from tasks import franka
 
-    return goal(env)[0] - franka.tcp_pose(env)[0]
+    return goal(env)[0] - env.now(franka.tcp_pose)[0]
 
 
 def rotation_error(env: GradedEnv) -> torch.Tensor:
@@ -145,17 +145,17 @@ def rotation_error(env: GradedEnv) -> torch.Tensor:
 
     from tasks import franka
 
-    return axis_angle_from_quat(quat_unique(quat_mul(goal(env)[1], quat_inv(franka.tcp_pose(env)[1]))))
+    return axis_angle_from_quat(quat_unique(quat_mul(goal(env)[1], quat_inv(env.now(franka.tcp_pose)[1]))))
 
 
 def position_distance(env: GradedEnv) -> torch.Tensor:
     """Distance of the TCP from the goal [N] [m]."""
-    return position_error(env).norm(dim=-1)
+    return env.now(position_error).norm(dim=-1)
 
 
 def rotation_distance(env: GradedEnv) -> torch.Tensor:
     """Angle between the TCP and the goal [N] [rad]."""
-    return rotation_error(env).norm(dim=-1)
+    return env.now(rotation_error).norm(dim=-1)
 
 
 def position_closeness(env: GradedEnv) -> torch.Tensor:

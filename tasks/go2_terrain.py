@@ -84,7 +84,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
         action_scale=0.5,
         command=terrain.GoalCommandCfg(pace=PACE, near=NEAR),
         goal={"goal": ObservationTermCfg(func=terrain.goal_in_base)},
-        exteroception={"height_scan": ObservationTermCfg(func=terrain.height_scan, clip=(-1.0, 1.0))},
+        exteroception={"height_scan": ObservationTermCfg(func=terrain.height_scan)},
         events={"stand": EventTermCfg(func=terrain.stand_on_tile, mode="reset")},
         rewards=locomotion.quadruped_rewards(tilt=-0.5, torque=-2e-4, steps=0.25)
         | {"velocity": RewardTermCfg(func=terrain.progress, weight=1.5)},

@@ -9,24 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
-from isaaclab.managers import TerminationManager
+from isaaclab.envs.common import VecEnvStepReturn
+from isaaclab.managers import ActionManager, CommandManager, CurriculumManager, RecorderManager
+from isaaclab.utils import index_fill_
 
-from tasks import camera, engines, overflow
+from tasks import camera, engines, managers, overflow, physics
 from tasks.env import Step, TensorEnv
+from tasks.grades import Grades
 from tasks.spec import TaskSpec
 
 Condition = Callable[["GradedEnv"], torch.Tensor]
 """A function of the env's momentary state: [N] bool."""
-
-
-class _JudgeFirst(TerminationManager):
-    """Evaluates success and safety where the terminations are: after the physics, before rewards and resets."""
-
-    def compute(self) -> torch.Tensor:
-        env = self._env
-        env.success = env.owner._hold(env.success_condition(env))
-        env.violations = {name: crossed(env) for name, crossed in env.safety_conditions.items()}
-        return super().compute()
 
 
 class GradedEnv(ManagerBasedRLEnv):
@@ -39,30 +32,105 @@ class GradedEnv(ManagerBasedRLEnv):
         self.owner, self.success_condition, self.safety_conditions = owner, success, safety
         self.success = torch.zeros(owner.num_envs, dtype=torch.bool, device=owner.device)
         self.violations: dict[str, torch.Tensor] = {}
-        self._joint_ids: dict[str, torch.Tensor] = {}
+        self._grades = Grades(owner.spec, owner.device)
+        self._params = self._grades.at(owner.difficulty)
+        self._now: dict[tuple[Any, ...], Any] = {}
+        self._kept: dict[tuple[Any, ...], Any] = {}
         super().__init__(cfg)
+        self._physics = physics.make(self, owner.engine)
 
     def param(self, name: str, env_ids: torch.Tensor | slice = slice(None)) -> torch.Tensor:
         """Value of the declared grade parameter at the difficulty of rows `env_ids`: [k]."""
-        return self.owner.spec.grades[name].at(self.owner.difficulty[env_ids])
+        return self._params[env_ids, self._grades.names.index(name)]
 
-    def joint_ids(self, pattern: str) -> torch.Tensor:
-        """Indices [k] of the joints that match `pattern`, on the device: a list would be copied there each step."""
-        if pattern not in self._joint_ids:
-            ids = self.scene["robot"].find_joints(pattern)[0]
-            self._joint_ids[pattern] = torch.tensor(ids, device=self.device)
-        return self._joint_ids[pattern]
+    def now(self, quantity: Callable[..., Any], *args: Any) -> Any:
+        """`quantity(self, *args)`, computed once for all who ask for it in one state of the simulation."""
+        key = quantity, *args
+        if key not in self._now:
+            self._now[key] = quantity(self, *args)
+        return self._now[key]
+
+    def once(self, constant: Callable[..., Any], *args: Any) -> Any:
+        """`constant(self, *args)`, computed at its first use and kept for good."""
+        key = constant, *args
+        if key not in self._kept:
+            self._kept[key] = constant(self, *args)
+        return self._kept[key]
+
+    def joint_ids(self, pattern: str) -> torch.Tensor | slice:
+        """What selects the joints that match `pattern`, on the device: a list would be copied there each step."""
+        return self.once(_joint_ids, pattern)
 
     def load_managers(self) -> None:
-        """Isaac Lab's managers, with success and safety evaluated first."""
-        super().load_managers()
-        self.termination_manager = _JudgeFirst(self.cfg.terminations, self)
+        """Isaac Lab's managers in its order, those that work in every step from `tasks.managers`."""
+        cfg = self.cfg
+        self.command_manager = CommandManager(cfg.commands, self)
+        self.recorder_manager = RecorderManager(cfg.recorders, self)
+        self.action_manager = ActionManager(cfg.actions, self)
+        self.observation_manager = managers.Observations(cfg.observations, self)
+        self.termination_manager = managers.Terminations(cfg.terminations, self)
+        self.reward_manager = managers.Rewards(cfg.rewards, self)
+        self.curriculum_manager = CurriculumManager(cfg.curriculum, self)
+        if "startup" in self.event_manager.available_modes:
+            self.event_manager.apply(mode="startup")
+
+    def step(self, action: torch.Tensor) -> VecEnvStepReturn:
+        """One control step, in the order of Isaac Lab's own and without its recorders, logs and user interface.
+
+        `extras["final_obs"]` is there where a row ended.
+        """
+        self.action_manager.process_action(action)
+        self._physics.advance()
+        if self.sim.is_rendering:
+            self.sim.render()
+        self._now.clear()
+        self.episode_length_buf += 1
+        self.common_step_counter += 1
+        ended = self.termination_manager.compute()
+        terminated, truncated = self.termination_manager.terminated, self.termination_manager.time_outs
+        reward = self.reward_manager.compute(dt=self.step_dt)
+        extras = {}
+        env_ids = ended.nonzero().squeeze(-1).int()  # waits for the device
+        if len(env_ids):
+            extras["final_obs"] = self.observation_manager.compute()
+            self._reset_idx(env_ids)
+        self.command_manager.compute(dt=self.step_dt)
+        if "interval" in self.event_manager.active_terms:
+            self.event_manager.apply(mode="interval", dt=self.step_dt)
+            self._now.clear()
+        return self.observation_manager.compute(), reward, terminated, truncated, extras
+
+    def _assign(self, env_ids: torch.Tensor | slice) -> torch.Tensor:
+        """Difficulty and factors of the episodes that start in `env_ids`; returns them as ids."""
+        if isinstance(env_ids, slice):  # where Isaac Lab means all; terms get ids always
+            env_ids = self.owner._all[env_ids]
+        self.owner._assign(env_ids)
+        self._params[env_ids] = self._grades.at(self.owner.difficulty[env_ids])
+        return env_ids
 
     def _reset_idx(self, env_ids: torch.Tensor | slice) -> None:
-        env_ids = self.owner._all[env_ids]  # Isaac Lab passes a slice where it means all: terms get ids always
-        self.owner._assign(env_ids)
-        super()._reset_idx(env_ids)
+        env_ids = self._assign(env_ids)
+        self.scene.reset(env_ids)
+        for term in self.event_manager._mode_term_cfgs.get("reset", ()):
+            self._now.clear()
+            term.func(self, env_ids, **term.params)
+        for manager in (
+            self.action_manager,
+            self.reward_manager,
+            self.command_manager,
+            self.event_manager,
+            self.termination_manager,
+        ):
+            manager.reset(env_ids)
+        index_fill_(self.episode_length_buf, env_ids, 0)
         self.owner._start(env_ids)
+        self._now.clear()
+
+
+def _joint_ids(env: GradedEnv, pattern: str) -> torch.Tensor | slice:
+    robot = env.scene["robot"]
+    ids = robot.find_joints(pattern)[0]
+    return slice(None) if ids == list(range(robot.num_joints)) else torch.tensor(ids, device=env.device)
 
 
 class LabEnv(TensorEnv):
@@ -143,6 +211,10 @@ class LabEnv(TensorEnv):
             self._shared[key] = kind(self, asset)
         return self._shared[key]
 
+    def force_joints(self, asset: Any) -> None:
+        """The joints of `asset` will be given forces: they are handed to the engine before every physics step."""
+        self._env._physics.forced.add(asset)
+
     def _obs(self, groups: dict[str, torch.Tensor]) -> torch.Tensor:
         return torch.cat((groups["policy"], groups["critic"]), dim=-1) if "critic" in groups else groups["policy"]
 
@@ -155,8 +227,7 @@ class LabEnv(TensorEnv):
         groups, reward, terminated, truncated, extras = self._env.step(action)
         self._overflow.note()
         obs = self._obs(groups)
-        terms = self._env.termination_manager
-        final = extras.get("final_obs")  # absent until the first row of the run has ended
+        final = extras.get("final_obs")
         return (
             obs,
             reward,
@@ -165,7 +236,7 @@ class LabEnv(TensorEnv):
             {
                 "final_obs": obs if final is None else self._obs(final),
                 "success": self._env.success,
-                "terminations": {name: terms.get_term(name) for name in terms.active_terms},
+                "terminations": self._env.termination_manager.fired,
                 "violations": self._env.violations,
             },
         )

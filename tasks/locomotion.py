@@ -13,7 +13,6 @@ import torch
 from isaaclab.assets import ArticulationCfg, AssetBaseCfg
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import (
-    CommandTerm,
     CommandTermCfg,
     EventTermCfg,
     ObservationTermCfg,
@@ -25,7 +24,7 @@ from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sensors import ContactSensorCfg
 from isaaclab.sim.spawners.materials import UsdPhysicsRigidBodyMaterialCfg
 from isaaclab.utils import configclass
-from isaaclab.utils.math import quat_apply, quat_apply_inverse, yaw_quat
+from isaaclab.utils.math import quat_apply, yaw_quat
 from isaaclab_newton.sim.spawners.materials import NewtonMaterialCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from isaaclab_physx.sim.spawners.materials.physics_materials_cfg import PhysxMaterialCfg
@@ -98,7 +97,7 @@ def ordered(joints: Sequence[str]) -> SceneEntityCfg:
     return SceneEntityCfg("robot", joint_names=list(joints), preserve_order=True)
 
 
-class TwistCommand(CommandTerm):
+class TwistCommand(terms.EpisodeCommand):
     """A velocity to follow: forward and left [m/s] and yaw rate [rad/s], one per episode.
 
     The planar speed is uniform between `slowest` and the grade's `speed`, its direction uniform within `direction` of
@@ -133,7 +132,7 @@ class TwistCommand(CommandTerm):
         )
 
     def _update_metrics(self) -> None:
-        planar, yaw = twist_error(self._env)
+        planar, yaw = self._env.now(twist_error)
         self.metrics["planar_error"] += planar
         self.metrics["yaw_error"] += yaw
 
@@ -142,11 +141,10 @@ class TwistCommand(CommandTerm):
 
 
 @configclass
-class TwistCommandCfg(CommandTermCfg):
+class TwistCommandCfg(terms.EpisodeCommandCfg):
     """See `TwistCommand`."""
 
     class_type: type = TwistCommand
-    resampling_time_range: tuple[float, float] = (1e6, 1e6)  # [s]: only at reset
     slowest: float = MISSING  # [m/s]
     direction: float = MISSING  # [rad]
 
@@ -154,19 +152,20 @@ class TwistCommandCfg(CommandTermCfg):
 def twist_error(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
     """Distance of the base's planar velocity [N] [m/s] and of its yaw rate [N] [rad/s] from the command, now."""
     robot, command = env.scene["robot"].data, env.command_manager.get_command("twist")
-    velocity = quat_apply_inverse(yaw_quat(robot.root_quat_w.torch), robot.root_lin_vel_w.torch)
-    planar = (command[:, :2] - velocity[:, :2]).norm(dim=-1)
+    yaw, (x, y, _) = robot.heading_w.torch, robot.root_lin_vel_w.torch.unbind(dim=-1)
+    cos, sin = yaw.cos(), yaw.sin()
+    planar = torch.hypot(command[:, 0] - (cos * x + sin * y), command[:, 1] - (cos * y - sin * x))
     return planar, (command[:, 2] - robot.root_ang_vel_w.torch[:, 2]).abs()
 
 
 def tracks_velocity(env: GradedEnv) -> torch.Tensor:
     """Nearness to the commanded planar velocity: 1 on it, 0.37 at 0.5 m/s from it [N]."""
-    return (-(twist_error(env)[0] / 0.5).square()).exp()
+    return (-(env.now(twist_error)[0] / 0.5).square()).exp()
 
 
 def tracks_yaw_rate(env: GradedEnv) -> torch.Tensor:
     """Nearness to the commanded yaw rate: 1 on it, 0.37 at 0.5 rad/s from it [N]."""
-    return (-(twist_error(env)[1] / 0.5).square()).exp()
+    return (-(env.now(twist_error)[1] / 0.5).square()).exp()
 
 
 def time_is_up(env: GradedEnv) -> torch.Tensor:
@@ -182,6 +181,10 @@ def followed(env: GradedEnv, planar: float, yaw: float) -> torch.Tensor:
 
 def fallen(env: GradedEnv, height: float, tilt: float = 1.0) -> torch.Tensor:
     """The base is lower than `height` [m] or leans by more than `tilt` [rad] [N] bool."""
+    return env.now(_is_down, height, tilt)
+
+
+def _is_down(env: GradedEnv, height: float, tilt: float) -> torch.Tensor:
     return mdp.root_height_below_minimum(env, height) | mdp.bad_orientation(env, tilt)
 
 
@@ -276,11 +279,7 @@ def velocity_env_cfg(
         command=command,
         goal={"command": ObservationTermCfg(func=mdp.generated_commands, params={"command_name": "twist"})},
         events={
-            "stand": EventTermCfg(
-                func=mdp.reset_root_state_uniform,
-                mode="reset",
-                params={"pose_range": {"yaw": (-3.14, 3.14)}, "velocity_range": {}},
-            ),
+            "stand": EventTermCfg(func=terms.stand, mode="reset", params={"yaw": 3.14}),
             "push": EventTermCfg(func=push, mode="interval", interval_range_s=(2.0, 4.0)),
         },
         rewards=rewards,
@@ -341,11 +340,7 @@ def walking_env_cfg(
         },
         events={
             "grip": grip(),
-            "joints": EventTermCfg(
-                func=mdp.reset_joints_by_offset,
-                mode="reset",
-                params={**by_joint, "position_range": (-0.1, 0.1), "velocity_range": (0.0, 0.0)},
-            ),
+            "joints": EventTermCfg(func=terms.bend, mode="reset", params={"joints": tuple(joints), "offset": 0.1}),
             **events,
         },
         rewards=rewards,

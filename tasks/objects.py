@@ -142,8 +142,12 @@ Part = int | torch.Tensor
 
 def _player(env: GradedEnv, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows, and the id of the object that plays the part in each of them: two of [N]."""
-    rows = torch.arange(env.num_envs, device=env.device)
-    return rows, _chosen(env)[rows, part]
+    rows = env.once(_rows)
+    return rows, _chosen(env)[:, part] if isinstance(part, int) else _chosen(env)[rows, part]
+
+
+def _rows(env: GradedEnv) -> torch.Tensor:
+    return torch.arange(env.num_envs, device=env.device)
 
 
 def chosen_height(env: GradedEnv, part: Part = 0) -> torch.Tensor:
@@ -156,12 +160,14 @@ def clearance(env: GradedEnv, part: Part = 0) -> torch.Tensor:
 
     A cylinder counts as the box around it.
     """
-    if not hasattr(env, "object_extents"):
-        spawners = [body.spawn for body in env.scene[OBJECTS].cfg.rigid_objects.values()]
-        env.object_extents = torch.tensor([_extents(spawner) for spawner in spawners], device=env.device)
-    extents = env.object_extents[_player(env, part)[1]]
+    extents = env.once(_all_extents)[_player(env, part)[1]]
     down = matrix_from_quat(orientation(env, part))[:, 2].abs()
     return position(env, part)[:, 2] - (down * extents[:, :3]).sum(dim=-1) - extents[:, 3]
+
+
+def _all_extents(env: GradedEnv) -> torch.Tensor:
+    spawners = [body.spawn for body in env.scene[OBJECTS].cfg.rigid_objects.values()]
+    return torch.tensor([_extents(spawner) for spawner in spawners], device=env.device)
 
 
 def _extents(spawner: Any) -> tuple[float, float, float, float]:
@@ -211,8 +217,12 @@ def upright(env: GradedEnv, name: str, env_ids: torch.Tensor) -> torch.Tensor:
     return torch.stack((zero, zero, half.sin(), half.cos()), dim=-1)
 
 
+def _corners(env: GradedEnv, arena: tuple[tuple[float, float], tuple[float, float]]) -> torch.Tensor:
+    return torch.tensor(arena, device=env.device)
+
+
 def left(env: GradedEnv, arena: tuple[tuple[float, float], tuple[float, float]], parts: int = 1) -> torch.Tensor:
     """One of the first `parts` objects in play is outside the rectangle with these corners [m] [N] bool."""
-    low, high = torch.tensor(arena, device=env.device)
+    low, high = env.once(_corners, arena)
     at = torch.stack([position(env, part)[:, :2] for part in range(parts)], dim=1)
     return ((at < low) | (at > high)).flatten(1).any(dim=-1)

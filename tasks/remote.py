@@ -89,8 +89,8 @@ class RemoteEnv(TensorEnv):
         return self._shared["obs"], self._shared["reward"], terminated, truncated, extras
 
     def _take_over(self) -> None:
-        self.difficulty.copy_(self._shared["difficulty"])
-        self.factors.copy_(self._shared["factors"])
+        # New tensors, as in `TensorEnv._assign`: what the step returns of the episodes that ended is not changed.
+        self.difficulty, self.factors = self._shared["difficulty"].clone(), self._shared["factors"].clone()
 
     def check(self) -> None:
         """See `TensorEnv.check`."""

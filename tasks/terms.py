@@ -10,9 +10,10 @@ import isaaclab.sim as sim_utils
 import torch
 from isaaclab.assets import AssetBaseCfg
 from isaaclab.envs import ManagerBasedRLEnvCfg
-from isaaclab.managers import ObservationGroupCfg
+from isaaclab.managers import CommandTerm, CommandTermCfg, ObservationGroupCfg
 from isaaclab.scene import InteractiveSceneCfg
-from isaaclab.utils import configclass
+from isaaclab.utils import configclass, index_fill_
+from isaaclab.utils.math import sample_uniform
 from isaaclab_newton.sim.schemas import NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
@@ -85,6 +86,82 @@ def env_cfg(scene: InteractiveSceneCfg, **managers: dict[str, Any]) -> ManagerBa
     return cfg
 
 
+def stand(env: GradedEnv, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
+    """Put robots that are upright by default where they start, at rest, facing up to `yaw` [rad] either way.
+
+    As many draws as Isaac Lab's `reset_root_state_uniform` makes, so that a seed keeps its episodes.
+    """
+    k, robot = len(env_ids), env.scene["robot"]
+    draw, _ = torch.rand(k, 6, device=env.device), torch.rand(k, 6, device=env.device)
+    start, rest = env.once(_start)
+    pose = start[env_ids]
+    if yaw:
+        pose = torch.cat((pose[:, :3], _turned(draw[:, 5] * (2.0 * yaw) - yaw)), dim=-1)
+    robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
+    robot.write_root_velocity_to_sim_index(root_velocity=rest[:k], env_ids=env_ids)
+
+
+def _turned(yaw: torch.Tensor) -> torch.Tensor:
+    """Upright and turned by `yaw` [k] [rad]: [k, 4] (x, y, z, w), to the last bit what Isaac Lab's `quat_mul` gives."""
+    cos, sin = (0.5 * yaw).cos(), (0.5 * yaw).sin()
+    w = 0.5 * ((cos + sin) + (cos - sin))
+    return torch.stack((cos - w, (w - (cos + sin)) + sin, w - (cos - sin), w), dim=-1)
+
+
+def _start(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
+    pose = env.scene["robot"].data.default_root_pose.torch.clone()
+    pose[:, :3] += env.scene.env_origins
+    return pose, torch.zeros(env.num_envs, 6, device=env.device)
+
+
+def bend(env: GradedEnv, env_ids: torch.Tensor, joints: tuple[str, ...], offset: float) -> None:
+    """Put `joints` at rest where they are by default, up to `offset` [rad] either way, within their limits.
+
+    As many draws as Isaac Lab's `reset_joints_by_offset` makes, so that a seed keeps its episodes.
+    """
+    robot = env.scene["robot"]
+    ids, default, (low, high), rest = env.once(_joint_start, joints)
+    shape = (len(env_ids), len(joints))
+    draw, _ = sample_uniform(-offset, offset, shape, env.device), torch.rand(shape, device=env.device)
+    position = (default + draw).clamp(low, high)
+    robot.write_joint_position_to_sim_index(position=position, joint_ids=ids, env_ids=env_ids)
+    robot.write_joint_velocity_to_sim_index(velocity=rest[: len(env_ids)], joint_ids=ids, env_ids=env_ids)
+
+
+def _joint_start(env: GradedEnv, joints: tuple[str, ...]) -> tuple[torch.Tensor, ...]:
+    data = env.scene["robot"].data
+    ids = torch.tensor(env.scene["robot"].find_joints(list(joints), preserve_order=True)[0], device=env.device)
+    limits = data.soft_joint_pos_limits.torch[0, ids].unbind(dim=-1)
+    return ids, data.default_joint_pos.torch[0, ids], limits, torch.zeros(env.num_envs, len(ids), device=env.device)
+
+
+class EpisodeCommand(CommandTerm):
+    """A command that is drawn at the start of an episode, and later on only by itself; no timer, no logs."""
+
+    def reset(self, env_ids: torch.Tensor | None = None) -> dict[str, float]:
+        """Draw the command of rows `env_ids` [k], and start their metrics at zero."""
+        for total in self.metrics.values():
+            index_fill_(total, env_ids, 0.0)
+        self._resample(env_ids)
+        return {}
+
+    def _resample(self, env_ids: torch.Tensor) -> None:
+        torch.rand(len(env_ids), device=self.device)  # Isaac Lab draws a time here: so a seed keeps its episodes
+        self._resample_command(env_ids)
+
+    def compute(self, dt: float) -> None:
+        """Once a control step, after the resets."""
+        self._update_metrics()
+        self._update_command()
+
+
+@configclass
+class EpisodeCommandCfg(CommandTermCfg):
+    """See `EpisodeCommand`."""
+
+    resampling_time_range: tuple[float, float] = (1e6, 1e6)  # [s]
+
+
 class GradedEffortAction(mdp.JointEffortAction):
     """Joint efforts whose full scale is a grade parameter, so that it may differ from env to env."""
 
@@ -112,10 +189,14 @@ def joint_velocity_over(env: GradedEnv, limit: float, joints: str = ".*") -> tor
 
 def joint_position_outside(env: GradedEnv, margin: float, joints: str = ".*") -> torch.Tensor:
     """Some joint matching `joints` is nearer than `margin` [rad] to a position limit, or beyond it: [N] bool."""
-    data, ids = env.scene["robot"].data, env.joint_ids(joints)
-    low, high = data.joint_pos_limits.torch[:, ids].unbind(dim=-1)
-    position = data.joint_pos.torch[:, ids]
-    return ((position < low + margin) | (position > high - margin)).any(dim=-1)
+    low, high = env.once(_joint_bounds, margin, joints)
+    position = env.scene["robot"].data.joint_pos.torch[:, env.joint_ids(joints)]
+    return ((position < low) | (position > high)).any(dim=-1)
+
+
+def _joint_bounds(env: GradedEnv, margin: float, joints: str) -> tuple[torch.Tensor, torch.Tensor]:
+    low, high = env.scene["robot"].data.joint_pos_limits.torch[:, env.joint_ids(joints)].unbind(dim=-1)
+    return low + margin, high - margin
 
 
 def joint_torque_over(env: GradedEnv, share: float, joints: str = ".*") -> torch.Tensor:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 import trimesh
 from isaaclab import terrains
-from isaaclab.managers import CommandTerm, CommandTermCfg
 from isaaclab.terrains.trimesh.mesh_terrains import gap_terrain
 from isaaclab.utils import configclass
 from isaaclab.utils.math import quat_apply, quat_apply_inverse, quat_from_euler_xyz, yaw_quat
 from isaaclab.utils.warp import convert_to_warp_mesh, raycast_mesh
 
+from tasks import terms
 from tasks.spec import GradeParam
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def importer(grades: Mapping[str, GradeParam], material: list[Any]) -> terrains.
     )
 
 
-class GoalCommand(CommandTerm):
+class GoalCommand(terms.EpisodeCommand):
     """A goal on the square `GOAL` around the middle of the robot's tile, one per episode, in a random direction.
 
     As a command it is the twist that leads there: towards it at `pace` [m/s], turning to face it, and slower from
@@ -163,12 +163,7 @@ class GoalCommand(CommandTerm):
     @property
     def command(self) -> torch.Tensor:
         """Velocity forward and left [m/s] and yaw rate [rad/s], in the base's horizontal frame [N, 3]."""
-        goal = goal_in_base(self._env)
-        distance = goal.norm(dim=-1, keepdim=True)
-        slower = (distance / (2.0 * self.cfg.near)).clamp(max=1.0)
-        velocity = self.cfg.pace * slower * goal / distance.clamp(min=1e-6)
-        yaw_rate = slower[:, 0] * torch.atan2(goal[:, 1], goal[:, 0]).clamp(-1.0, 1.0)
-        return torch.cat((velocity, yaw_rate[:, None]), dim=-1)
+        return self._env.now(_twist_to_goal, self.cfg.pace, self.cfg.near)
 
     def _resample_command(self, env_ids: torch.Tensor) -> None:
         angle = 2.0 * torch.pi * torch.rand(len(env_ids), device=self.device)
@@ -184,13 +179,25 @@ class GoalCommand(CommandTerm):
 
 
 @configclass
-class GoalCommandCfg(CommandTermCfg):
+class GoalCommandCfg(terms.EpisodeCommandCfg):
     """See `GoalCommand`."""
 
     class_type: type = GoalCommand
-    resampling_time_range: tuple[float, float] = (1e6, 1e6)  # [s]: only at reset
     pace: float = MISSING  # [m/s]
     near: float = MISSING  # [m]
+
+
+def _twist_to_goal(env: GradedEnv, pace: float, near: float) -> torch.Tensor:
+    goal = goal_in_base(env)
+    distance = goal.norm(dim=-1, keepdim=True)
+    slower = (distance / (2.0 * near)).clamp(max=1.0)
+    velocity = pace * slower * goal / distance.clamp(min=1e-6)
+    yaw_rate = slower[:, 0] * torch.atan2(goal[:, 1], goal[:, 0]).clamp(-1.0, 1.0)
+    return torch.cat((velocity, yaw_rate[:, None]), dim=-1)
+
+
+def _yaw(env: GradedEnv) -> torch.Tensor:
+    return yaw_quat(env.scene["robot"].data.root_quat_w.torch)
 
 
 def stand_on_tile(env: GradedEnv, env_ids: torch.Tensor) -> None:
@@ -216,7 +223,7 @@ def goal_in_base(env: GradedEnv) -> torch.Tensor:
     """Position of the goal in the base's horizontal frame, forward and left [N, 2] [m]."""
     robot, goal = env.scene["robot"].data, env.command_manager.get_term("twist").goal
     offset = torch.nn.functional.pad(goal - robot.root_pos_w.torch[:, :2], (0, 1))
-    return quat_apply_inverse(yaw_quat(robot.root_quat_w.torch), offset)[:, :2]
+    return quat_apply_inverse(env.now(_yaw), offset)[:, :2]
 
 
 def goal_distance(env: GradedEnv) -> torch.Tensor:
@@ -233,7 +240,7 @@ def progress(env: GradedEnv) -> torch.Tensor:
     """
     robot, twist = env.scene["robot"].data, env.command_manager.get_term("twist")
     wanted = twist.command[:, :2]
-    velocity = quat_apply_inverse(yaw_quat(robot.root_quat_w.torch), robot.root_lin_vel_w.torch)[:, :2]
+    velocity = quat_apply_inverse(env.now(_yaw), robot.root_lin_vel_w.torch)[:, :2]
     share = (velocity * wanted).sum(dim=-1) / wanted.square().sum(dim=-1).clamp(min=1e-6)
     return torch.where(goal_distance(env) < twist.cfg.near, 1.0, share.clamp(-1.0, 1.0))
 
@@ -243,18 +250,20 @@ def scan(env: GradedEnv) -> torch.Tensor:
 
     The grid is 1.6 m long and 1 m wide, a point every 0.1 m, first from right to left, then from back to front.
     """
-    robot = env.scene["robot"].data
-    position = robot.root_pos_w.torch
-    x = torch.linspace(-0.8, 0.8, 17, device=env.device)
-    y = torch.linspace(-0.5, 0.5, 11, device=env.device)
-    grid = torch.nn.functional.pad(torch.cartesian_prod(x, y), (0, 1)).expand(env.num_envs, -1, -1)
-    turned = quat_apply(yaw_quat(robot.root_quat_w.torch)[:, None].expand(-1, grid.shape[1], -1), grid)
+    position, grid = env.scene["robot"].data.root_pos_w.torch, env.once(_grid)
+    turned = quat_apply(env.now(_yaw)[:, None].expand(-1, grid.shape[1], -1), grid)
     return position[:, 2:3] - env.scene.terrain.height_at(position[:, None, :2] + turned[..., :2])
 
 
+def _grid(env: GradedEnv) -> torch.Tensor:
+    x = torch.linspace(-0.8, 0.8, 17, device=env.device)
+    y = torch.linspace(-0.5, 0.5, 11, device=env.device)
+    return torch.nn.functional.pad(torch.cartesian_prod(x, y), (0, 1)).expand(env.num_envs, -1, -1)
+
+
 def height_scan(env: GradedEnv) -> torch.Tensor:
-    """`scan` less 0.3 m, which is about the height of a standing Go2 [N, R] [m]."""
-    return scan(env) - 0.3
+    """`scan` less 0.3 m, which is about the height of a standing Go2, within ±1 m [N, R] [m]."""
+    return (env.now(scan) - 0.3).clamp(-1.0, 1.0)
 
 
 def fallen(env: GradedEnv, height: float, tilt: float = 1.2) -> torch.Tensor:
@@ -262,7 +271,11 @@ def fallen(env: GradedEnv, height: float, tilt: float = 1.2) -> torch.Tensor:
 
     The ground's height is its median in the scan, so that a gap below the robot does not count.
     """
-    return (scan(env).median(dim=-1).values < height) | mdp.bad_orientation(env, tilt)
+    return env.now(_is_down, height, tilt)
+
+
+def _is_down(env: GradedEnv, height: float, tilt: float) -> torch.Tensor:
+    return (env.now(scan).median(dim=-1).values < height) | mdp.bad_orientation(env, tilt)
 
 
 def marks(env: GradedEnv) -> list[Mark]:

@@ -1,0 +1,119 @@
+"""The physics of one control step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from isaaclab.envs.mdp import JointEffortAction, JointPositionAction, JointVelocityAction
+from isaaclab.sensors import BaseContactSensor
+
+if TYPE_CHECKING:
+    from tasks.lab_env import GradedEnv
+
+
+_CONSTANT = {term.apply_actions for term in (JointEffortAction, JointPositionAction, JointVelocityAction)}
+
+
+def make(env: GradedEnv, engine: str) -> StepByStep | Held:
+    """The faster of the two that is right for the env.
+
+    An action term of a task's own says by an attribute `constant` that its command is that of `process_actions` until
+    the next control step.
+    """
+    return Held(env) if engine == "ovphysx" and _holds(env) else StepByStep(env)
+
+
+def _terms(env: GradedEnv) -> list[Any]:
+    return [env.action_manager.get_term(name) for name in env.action_manager.active_terms]
+
+
+def _holds(env: GradedEnv) -> bool:
+    drives = [robot.actuators for robot in env.scene.articulations.values()]
+    inside = all(drive._implicit_executor and not drive._execution_actuators for drive in drives)
+    return inside and all(type(t).apply_actions in _CONSTANT or getattr(t, "constant", False) for t in _terms(env))
+
+
+class StepByStep:
+    """Isaac Lab's way: commands are written before, and the joints read after, every physics step."""
+
+    def __init__(self, env: GradedEnv) -> None:
+        """Ask the engine how many physics steps one call of it makes."""
+        self._env = env
+        self.forced: set[Any] = set()  # all commands are handed over in every step anyway
+        self._at_once = env.cfg.decimation if env.sim.physics_manager.handles_decimation() else 1
+
+    def advance(self) -> None:
+        """One control step, up to date in the scene's data."""
+        env = self._env
+        for _ in range(env.cfg.decimation // self._at_once):
+            env.action_manager.apply_action()
+            env.scene.write_data_to_sim()
+            env.sim.step(render=False)
+            env.scene.update(env.physics_dt * self._at_once)
+
+
+class Held:
+    """OVPhysX's drives hold what they are told, so a command is written once in a control step.
+
+    That takes actions whose commands are constant in a control step, and drives of the engine's own (implicit
+    actuators). Between two physics steps there remain forces, which PhysX need not remember; contact sensors, whose
+    readings it clears in the very step in which a contact is lost; and, for torques and accelerations, the joints just
+    before the last physics step.
+
+    Attributes:
+        forced: robots whose joints are given forces.
+    """
+
+    def __init__(self, env: GradedEnv) -> None:
+        """Sort the scene's parts."""
+        self._env, self._steps, self._dt = env, env.cfg.decimation, env.physics_dt
+        scene = env.scene
+        self._robots = list(scene.articulations.values())
+        self.forced = {term._asset for term in _terms(env) if isinstance(term, JointEffortAction)}
+        self._bodies = [*scene.rigid_objects.values(), *scene.rigid_object_collections.values()]
+        self._sensors = list(scene.sensors.values())
+        self._contacts = [sensor for sensor in self._sensors if isinstance(sensor, BaseContactSensor)]
+
+    def advance(self) -> None:
+        """See `StepByStep.advance`."""
+        self._env.action_manager.apply_action()
+        self._env.scene.write_data_to_sim()
+        for step in range(1, self._steps):
+            self._env.sim.step(render=False)
+            self._between(self._steps - step)
+        self._env.sim.step(render=False)
+        for asset in (*self._robots, *self._bodies):
+            asset.update(self._dt)
+        for sensor in self._sensors:
+            sensor.update(self._steps * self._dt)
+
+    def _between(self, left: int) -> None:
+        """What has to happen with `left` physics steps to go."""
+        for robot in self._robots:
+            if _pushed(robot):
+                robot.update(self._dt)
+                robot.write_data_to_sim()
+            else:
+                self._note(robot, left)
+                if robot in self.forced:
+                    robot.actuators.submit_commands()
+        for body in self._bodies:
+            body.data._sim_timestamp += self._dt
+            if _pushed(body):
+                body.write_data_to_sim()
+        for sensor in self._contacts:
+            sensor._fetch_ovphysx_buffers(include_pose=False)
+
+    def _note(self, robot: Any, left: int) -> None:
+        """Torques are from velocities before the last physics step, and from positions one before that."""
+        data = robot.data
+        data._sim_timestamp += self._dt
+        if left == 2:
+            data.joint_pos  # noqa: B018 (reads it from the engine)
+        elif left == 1:
+            data.joint_acc  # noqa: B018 (the difference to come is over one physics step)
+            robot.actuators._implicit_executor.launch(robot.actuators)
+
+
+def _pushed(asset: Any) -> bool:
+    return asset.permanent_wrench_composer.active or asset.instantaneous_wrench_composer.active
