@@ -1,17 +1,19 @@
 """Env steps per second of every task on every engine: physics alone, and the full env step with random actions.
 
     python -m benchmarks.env_throughput --num-envs 64 --device cpu --seconds 3 --out table.jsonl
-    python -m benchmarks.env_throughput --num-envs 4096 --device cuda:0 --seconds 20 --out table.jsonl
+    python -m benchmarks.env_throughput --num-envs 64 256 1024 4096 16384 --device cuda:0 --seconds 20 --out table.jsonl
 
 One process per measurement. "Env step" has all of it: actions, physics, observations, rewards, terminations, resets
 and the counting of lost contacts. "Physics" is the engine's part of the same steps alone: env steps by the seconds
-spent in it. Difficulties are spread over the envs. Prints a Markdown table; the file gets a JSON line per measurement
+spent in it. Difficulties are spread over the envs. "Start" is the time to the first steps, "memory" that of the
+process, on CUDA what is taken of the device. Prints a Markdown table; the file gets a JSON line per measurement
 as soon as it is taken.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -21,6 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 import tasks
@@ -35,24 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.env_throughput", description=__doc__.split("\n")[0])
     parser.add_argument("--task", nargs="+", default=tasks.names(), choices=tasks.names(), metavar="NAME")
     parser.add_argument("--engine", nargs="+", default=list(ENGINES), choices=engines.CONCRETE, metavar="ENGINE")
-    parser.add_argument("--num-envs", type=int, default=64)
+    parser.add_argument("--num-envs", type=int, nargs="+", default=[64], metavar="N")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a measurement (5)")
     parser.add_argument("--out", type=Path, help="file that a JSON line per measurement is added to")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.one:
-        result = measure(args.task[0], args.engine[0], args.num_envs, args.device, args.seconds)
+        result = measure(args.task[0], args.engine[0], args.num_envs[0], args.device, args.seconds)
         print("RESULT " + json.dumps(result), flush=True)
         os._exit(0)  # closing a simulator can hang
     results = []
-    for task in args.task:
-        for engine in args.engine:
-            results.append(in_a_process(task, engine, args.num_envs, args.device, args.seconds))
-            print(json.dumps(results[-1]), file=sys.stderr, flush=True)
-            if args.out:
-                with open(args.out, "a") as file:
-                    print(json.dumps(results[-1]), file=file)
+    for task, engine, num_envs in itertools.product(args.task, args.engine, args.num_envs):
+        results.append(in_a_process(task, engine, num_envs, args.device, args.seconds))
+        print(json.dumps(results[-1]), file=sys.stderr, flush=True)
+        if args.out:
+            with open(args.out, "a") as file:
+                print(json.dumps(results[-1]), file=file)
     print(table(results))
     return 0
 
@@ -102,6 +104,7 @@ def measure(task: str, engine: str, num_envs: int, device: str, seconds: float) 
         "physics_per_s": num_envs * (step - before) / watch.seconds,
         "decimation": spec.decimation,
         "start_s": started,
+        "memory_gib": memory(env.device) / 2**30,
         "overflows": env.overflows(),
     }
 
@@ -128,6 +131,14 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
+def memory(device: torch.device) -> int:
+    """Bytes in use: of the device by all, of the host by this process."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return total - free
+    return psutil.Process().memory_info().rss
+
+
 def rate(function: Callable[[], None], num_envs: int, seconds: float, device: torch.device) -> float:
     """Env steps per second of calls that step all envs once."""
     _wait(device)
@@ -142,17 +153,19 @@ def rate(function: Callable[[], None], num_envs: int, seconds: float, device: to
 
 def table(results: Sequence[dict[str, Any]]) -> str:
     lines = [
-        "| task | engine | envs | physics [env steps/s] | env step [env steps/s] | share of physics | lost contacts |",
-        "|---|---|---|---|---|---|---|",
+        "| task | engine | envs | physics [env steps/s] | env step [env steps/s] | share of physics | start | memory "
+        "| lost contacts |",
+        "|---" * 9 + "|",
     ]
     for r in results:
         name = f"| {r['task']} | {r['engine']} | {r['num_envs']} "
         if "error" in r:
-            lines.append(f"{name}| {r['error']} | | | |")
+            lines.append(f"{name}| {r['error']} | | | | | |")
             continue
         share = r["env_steps_per_s"] / r["physics_per_s"]
         rates = f"| {r['physics_per_s']:,.0f} | {r['env_steps_per_s']:,.0f} | {share:.0%} "
-        lines.append(f"{name}{rates}| {r['overflows'] or 'none'} |")
+        needs = f"| {r['start_s']:.0f} s | {r['memory_gib']:.1f} GiB "
+        lines.append(f"{name}{rates}{needs}| {r['overflows'] or 'none'} |")
     return "\n".join(lines)
 
 

@@ -1,12 +1,22 @@
-"""Env steps per second of PPO training: ours, stock Tianshou's collector, and rsl_rl, on the same env.
+"""Env steps per second of PPO training: ours, stock Tianshou's collector, and rsl_rl.
 
     python -m benchmarks.train_throughput --num-envs 64
     python -m benchmarks.train_throughput --env go2-velocity --num-envs 4096 --device cuda:0 --profile --out bench.json
+    python -m benchmarks.train_throughput --env go2-velocity --learners ours,isaaclab --num-envs 4096 --device cuda:0
+
+| learner | agent | env |
+|---|---|---|
+| `ours` | ours | ours |
+| `stock` | stock Tianshou | ours |
+| `rsl_rl` | rsl_rl | ours |
+| `isaaclab` | rsl_rl | the same scene, physics and MDP in Isaac Lab's own loop, see `benchmarks.isaaclab_loop` |
 
 One process each, with the same networks, batch and hyper-parameters: those of `baselines/configs/ppo.yaml` at the
-budget `smoke` on a CPU and `full` on a GPU, with a constant learning rate. The time of an iteration is split into env
-step, policy inference, update and the rest, which is the collector's and the buffer's overhead. On CUDA the split is
-measured on the device with events. `--profile` counts the copies from device to host that our step loop makes.
+budget `smoke` on a CPU and `full` on a GPU, with a constant learning rate. The time of an iteration is split into the
+engine's physics, the rest of the env step, policy inference, update and the overhead of collector and buffer. On CUDA
+the split is measured on the device with events. "Start" is from the start of the process to the end of its first
+iteration; kernels that are not in Warp's cache yet are compiled in that time. "Memory" is that of the process, on CUDA
+what is taken of the device. `--profile` counts the copies from device to host that our step loop makes.
 """
 
 from __future__ import annotations
@@ -23,18 +33,26 @@ from collections import defaultdict
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 import tasks
 from baselines import config
 from benchmarks import trivial_env
+from benchmarks.env_throughput import memory
+from tasks import engines
 from tasks.env import TensorEnv
 
-STAGES = ("env step", "inference", "update")
+if TYPE_CHECKING:
+    from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
+    from rsl_rl.env import VecEnv
+
+STAGES = ("physics", "rest of env step", "inference", "update")
 NAMES = ("ours", "stock", "rsl_rl")
+ISAACLAB = "isaaclab"  # needs a task with a simulator
 
 
 class Stopwatch:
@@ -70,12 +88,19 @@ class Stopwatch:
         self._marks.clear()
 
     def split(self) -> dict[str, float]:
-        return {stage: sum(self.seconds(*pair) for pair in self._marks[stage]) for stage in STAGES}
+        total = {stage: sum(self.seconds(*pair) for pair in marks) for stage, marks in self._marks.items()}
+        total["rest of env step"] = total["env step"] - total.get("physics", 0.0)
+        return {stage: total.get(stage, 0.0) for stage in STAGES}
 
 
-def build_env(args: argparse.Namespace) -> TensorEnv:
+def build_env(args: argparse.Namespace, name: str) -> TensorEnv | RslRlVecEnvWrapper:
     spec = trivial_env.SPEC if args.env == "trivial" else tasks.get(args.env)
-    return spec.build(args.num_envs, args.device, args.engine or spec.engines[0])
+    where = args.num_envs, args.device, engines.check(args.engine, spec)
+    if name == ISAACLAB:
+        from benchmarks import isaaclab_loop
+
+        return isaaclab_loop.build(spec, *where)
+    return spec.build(*where)
 
 
 def ppo_config(args: argparse.Namespace) -> DictConfig:
@@ -87,11 +112,17 @@ def ppo_config(args: argparse.Namespace) -> DictConfig:
 Iteration = Callable[[], Any]
 
 
+def watch_env(env: TensorEnv, watch: Stopwatch) -> None:
+    watch.wrap(env, "step", "env step")
+    if hasattr(env, "scene"):
+        watch.wrap(env._env.sim, "step", "physics")
+
+
 def ours(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
     from baselines.learner import make_learner
 
     learner = make_learner("ppo", env, cfg, seed=0, teacher=None)
-    watch.wrap(env, "step", "env step")
+    watch_env(env, watch)
     watch.wrap(learner, "_act", "inference")
     watch.wrap(learner, "_learn", "update")
     return learner.iterate
@@ -106,7 +137,7 @@ def stock(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
 
     algorithm = make_stock_agent("ppo", env, cfg)
     steps = cfg.num_envs * cfg.horizon
-    watch.wrap(env, "step", "env step")
+    watch_env(env, watch)
     watch.wrap(algorithm.policy, "forward", "inference")
     venv = StockVecEnv(env)
     collector = Collector(
@@ -133,9 +164,20 @@ def stock(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
 
 
 def rsl_rl(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
-    from rsl_rl.runners import OnPolicyRunner
-
     from benchmarks.rsl_rl_env import RslEnv
+
+    watch_env(env, watch)
+    return rsl_rl_runner(RslEnv(env), cfg, watch)
+
+
+def isaaclab(env: RslRlVecEnvWrapper, cfg: DictConfig, watch: Stopwatch) -> Iteration:
+    watch.wrap(env, "step", "env step")
+    watch.wrap(env.unwrapped.sim, "step", "physics")
+    return rsl_rl_runner(env, cfg, watch)
+
+
+def rsl_rl_runner(env: VecEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
+    from rsl_rl.runners import OnPolicyRunner
 
     net = {
         "class_name": "rsl_rl.models:MLPModel",
@@ -167,8 +209,7 @@ def rsl_rl(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
         "critic": net,
         "algorithm": algorithm,
     }
-    watch.wrap(env, "step", "env step")
-    runner = OnPolicyRunner(RslEnv(env), settings, log_dir=None, device=str(env.device))
+    runner = OnPolicyRunner(env, settings, log_dir=None, device=str(env.device))
     watch.wrap(runner.alg, "act", "inference")
     watch.wrap(runner.alg, "compute_returns", "update")
     watch.wrap(runner.alg, "update", "update")
@@ -181,10 +222,14 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     if args.threads:
         torch.set_num_threads(args.threads)
-    env, cfg = build_env(args), ppo_config(args)
+    env, cfg = build_env(args, name), ppo_config(args)
     watch = Stopwatch(device)
-    iterate = {"ours": ours, "stock": stock, "rsl_rl": rsl_rl}[name](env, cfg, watch)
-    for _ in range(args.warmup):
+    iterate = {"ours": ours, "stock": stock, "rsl_rl": rsl_rl, ISAACLAB: isaaclab}[name](env, cfg, watch)
+    iterate()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start_s = time.time() - psutil.Process().create_time()
+    for _ in range(args.warmup - 1):
         iterate()
     watch.clear()
     start = watch.mark()
@@ -202,6 +247,8 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         "wall_s": wall,
         "share": {stage: seconds / wall for stage, seconds in split.items()},
         "collect_steps_per_s": steps / (wall - split["update"]),
+        "start_s": start_s,
+        "memory_gib": memory(device) / 2**30,
     }
     if args.profile and name == "ours":
         result["device_to_host_copies"] = copies(env, iterate.__self__)
@@ -263,21 +310,20 @@ def in_a_process(name: str, argv: list[str]) -> dict[str, Any]:
 def table(results: list[dict[str, Any]]) -> str:
     stages = (*STAGES, "overhead")
     ours = results[0]["env_steps_per_s"]
-    lines = [
-        f"| learner | env steps/s | {results[0]['learner']} is | collect only | " + " | ".join(stages) + " |",
-        "|---|---|---|---|" + "---|" * len(stages),
-    ]
+    head = ("learner", "env steps/s", f"{results[0]['learner']} is", "collect only", *stages, "start", "memory")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for r in results:
-        shares = " | ".join(f"{r['share'][stage]:.1%}" for stage in stages)
+        shares = (f"{r['share'][stage]:.1%}" for stage in stages)
         rate, collect = r["env_steps_per_s"], r["collect_steps_per_s"]
-        lines.append(f"| {r['learner']} | {rate:,.0f} | {ours / rate:.2f} × | {collect:,.0f} | {shares} |")
+        cells = (r["learner"], f"{rate:,.0f}", f"{ours / rate:.2f} ×", f"{collect:,.0f}", *shares)
+        lines.append(f"| {' | '.join(cells)} | {r['start_s']:.0f} s | {r['memory_gib']:.1f} GiB |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="trivial", help="trivial, or a task")
-    parser.add_argument("--engine", help="of the task; default: its first")
+    parser.add_argument("--engine", default="physx", help="of the task (physx: Isaac Sim's where it is installed)")
     parser.add_argument("--num-envs", type=int, default=64)
     parser.add_argument("--horizon", type=int, default=24)
     parser.add_argument("--iterations", type=int, default=30)
@@ -288,7 +334,7 @@ def main() -> None:
     parser.add_argument("--learners", default=",".join(NAMES))
     parser.add_argument("--profile", action="store_true", help="count device-to-host copies of our step loop")
     parser.add_argument("--out", type=Path, help="write a JSON file")
-    parser.add_argument("--measure", choices=NAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=(*NAMES, ISAACLAB), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
         args.out.write_text(json.dumps(measure(args.measure, args)))

@@ -5,7 +5,7 @@ import argparse
 import pytest
 import torch
 
-from benchmarks import env_throughput
+from benchmarks import env_throughput, step_operations, time_to_success
 from benchmarks import train_throughput as benchmark
 
 
@@ -17,9 +17,11 @@ def test_a_learner_is_measured(name, obs_norm):
     result = benchmark.measure(name, args)
     assert result["env_steps_per_s"] > 0
     assert sum(result["share"].values()) == pytest.approx(1.0)
+    assert result["share"].pop("physics") == 0.0  # there is none
     assert all(0 < share < 1 for share in result["share"].values())
     if name == "ours":
         assert result["device_to_host_copies"] == {"env step": 0, "step loop": 0}
+    result["share"]["physics"] = 0.0
     assert name in benchmark.table([result])
 
 
@@ -38,15 +40,16 @@ def test_copies_are_told_apart_by_who_asked_for_them():
 
 def test_a_stopwatch_adds_up_by_stage():
     watch = benchmark.Stopwatch(torch.device("cpu"))
-    watch._marks = {"env step": [(0.0, 1.0), (3.0, 3.5)], "inference": [(1.0, 3.0)], "update": []}
-    assert watch.split() == {"env step": 1.5, "inference": 2.0, "update": 0.0}
+    watch._marks = {"env step": [(0.0, 1.0), (3.0, 3.5)], "physics": [(0.25, 0.75)], "inference": [(1.0, 3.0)]}
+    assert watch.split() == {"physics": 0.5, "rest of env step": 1.0, "inference": 2.0, "update": 0.0}
 
 
 def test_table_of_env_throughput():
     told = {"task": "ant-run", "engine": "ovphysx", "num_envs": 64, "device": "cpu"}
-    found = {"env_steps_per_s": 500.0, "physics_per_s": 2000.0, "decimation": 4, "start_s": 1.0, "overflows": 0}
+    found = {"env_steps_per_s": 500.0, "physics_per_s": 2000.0, "decimation": 4, "start_s": 1.4, "overflows": 0}
+    found["memory_gib"] = 0.5
     lines = env_throughput.table([told | found, told | {"error": "exit 1: no such thing"}]).splitlines()
-    assert lines[2] == "| ant-run | ovphysx | 64 | 2,000 | 500 | 25% | none |"
+    assert lines[2] == "| ant-run | ovphysx | 64 | 2,000 | 500 | 25% | 1 s | 0.5 GiB | none |"
     assert "no such thing" in lines[3]
 
 
@@ -55,3 +58,21 @@ def test_env_throughput_counts_whole_batches():
     rate = env_throughput.rate(lambda: calls.append(1), 8, 0.01, torch.device("cpu"))
     assert len(calls) % 4 == 0
     assert 0 < rate <= 8 * len(calls) / 0.01
+
+
+def test_operations_are_counted_without_views():
+    count, x = step_operations.Count(), torch.ones(4)
+    with count:
+        x + 1
+        count.active = True
+        (x[None] + 1 > 2).nonzero()
+        x[x > 2]
+    assert [sum(n for (kind, _), n in count.of.items() if kind == of) for of in ("torch", "waits")] == [5, 2]
+
+
+def test_time_to_success_takes_the_median_seed():
+    never = (float("nan"), float("nan"))
+    times = {("ant-run", "ppo", "fixed-r0-ovphysx"): [(30.0, 3e6), never, (10.0, 1e6)], ("x", "y", "z"): [never]}
+    lines = time_to_success.table(times, "g1", 0.9).splitlines()
+    assert lines[2] == "| ant-run | ppo | fixed-r0-ovphysx | 3 | 2 of 3 | 30 | 3,000,000 |"
+    assert lines[3] == "| x | y | z | 1 | 0 of 1 | never | never |"
