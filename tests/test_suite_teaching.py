@@ -198,6 +198,13 @@ def complete(run, env_steps=8192):
     return run
 
 
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A complete run, not to be changed."""
+    torch.set_num_threads(1)
+    return complete(train(tmp_path_factory.mktemp("source"), "none"))
+
+
 def test_warm_start_of_a_run(tmp_path):
     source = complete(train(tmp_path, "none", "train.curve=true"))
     warm = train(tmp_path, "none", "train.curve=true", "--init", str(source.path))
@@ -220,8 +227,7 @@ def test_warm_start_of_a_run(tmp_path):
         (("--algo", "sac", "agent.layer_norm=false", "agent.activation=elu"), "its squash is clip, expected tanh"),
     ],
 )
-def test_a_policy_that_does_not_fit_is_refused_before_training(tmp_path, rest, said):
-    source = complete(train(tmp_path / "source", "none"))
+def test_a_policy_that_does_not_fit_is_refused_before_training(tmp_path, source, rest, said):
     with pytest.raises(UserError, match=said) as error:
         prepared(tmp_path / "other", "none", "--init", str(source.path), *rest)
     assert "\n" not in str(error.value)
