@@ -54,10 +54,10 @@ class Collector:
         self.episodes = EpisodeLog(horizon, env.num_envs, len(env.spec.factors), env.device)
         self.obs: torch.Tensor | None = None  # of the step to come; None before the first reset
 
-    def reset(self, seed: int) -> None:
-        """Start new episodes everywhere."""
-        self.obs = self.env.reset(seed)
-        self.episodes.reset()
+    def reset(self, seed: int, staggered: bool) -> None:
+        """Start new episodes everywhere; see `TensorEnv.reset`."""
+        self.obs = self.env.reset(seed, staggered)
+        self.episodes.reset(cut_short=staggered)
 
     @torch.no_grad()
     def step(self, act: Act) -> None:

@@ -44,6 +44,7 @@ class OnPolicyConfig(AgentConfig):
     gae_lambda: float = MISSING
     init_std: float = MISSING  # of the Gaussian policy, at the start
     return_scaling: bool = MISSING  # critic learns returns divided by their running standard deviation
+    staggered: bool = MISSING  # envs are never all in the same part of an episode, see `TensorEnv.reset`
 
 
 @dataclass

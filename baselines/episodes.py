@@ -18,12 +18,14 @@ class EpisodeLog:
         self._rows = torch.zeros(horizon, 5, num_envs, device=device)  # the totals, success now, difficulty
         self._factors = torch.zeros(horizon, num_envs, num_factors, device=device)
         self._done = torch.zeros(horizon, num_envs, dtype=torch.bool, device=device)
+        self._whole = torch.ones(num_envs, dtype=torch.bool, device=device)  # false: cut short by a staggered reset
         self._t = 0
         self.ended: tuple[torch.Tensor, torch.Tensor] | None = None  # step and env of the episodes taken last
 
-    def reset(self) -> None:
-        """Every env starts a new episode; what ran is forgotten."""
+    def reset(self, cut_short: bool = False) -> None:
+        """Every env starts a new episode, which does not count if it will be `cut_short`. What ran is forgotten."""
         self._totals.zero_()
+        self._whole.fill_(not cut_short)
         self._t = 0
 
     def record(self, reward: torch.Tensor, done: torch.Tensor, extras: dict[str, Any]) -> None:
@@ -36,7 +38,8 @@ class EpisodeLog:
         row[3].copy_(extras["success"])
         row[4].copy_(extras["difficulty"])
         self._factors[self._t].copy_(extras["factors"])
-        self._done[self._t].copy_(done)
+        torch.logical_and(done, self._whole, out=self._done[self._t])
+        self._whole |= done
         self._totals.masked_fill_(done, 0.0)
         self._t += 1
 

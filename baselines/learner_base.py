@@ -115,7 +115,7 @@ class Learner(ABC):
 
     def _reset_envs(self) -> None:
         seed = np.random.SeedSequence((self.seed, self.env_steps)).generate_state(1)[0]
-        self.collector.reset(int(seed) & 0x7FFFFFFF)
+        self.collector.reset(int(seed) & 0x7FFFFFFF, self.cfg.get("staggered", False))
         self._check_rows({"first observation": self.collector.obs[None]})
 
     def _state(self) -> dict[str, Any]:

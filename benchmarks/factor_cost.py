@@ -30,9 +30,7 @@ def measure(args: argparse.Namespace) -> float:
     env = spec.build(args.num_envs, args.device, check(args.engine, spec))
     teacher = curricula.make(curricula.config.load("none"), spec, args.one, env.num_envs, env.device, 0)
     env.set_sampler(teacher.sample, [factor.name for factor in spec.factors if not factor.held_out])
-    env.reset(0)
-    if hasattr(env, "_env"):
-        env._env.episode_length_buf = torch.randint_like(env._env.episode_length_buf, spec.max_episode_steps)
+    env.reset(0, staggered=True)
     actions = torch.rand(args.warmup + args.steps, env.num_envs, spec.action_dim, device=env.device) * 2 - 1
     for step, action in enumerate(actions):
         if step == args.warmup:

@@ -51,6 +51,9 @@ class TrivialEnv(TensorEnv):
         self._obs.copy_(self._pool[0])
         return self._obs
 
+    def _set_age(self, age: torch.Tensor) -> None:
+        self._age.copy_(age)
+
     def _step(self, action: torch.Tensor):
         self._count += 1
         self._age += 1

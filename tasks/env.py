@@ -151,11 +151,19 @@ class TensorEnv(ABC):
         """Control steps so far in which the engine had no room for all contacts, and dropped some. Waits for it."""
         return 0
 
-    def reset(self, seed: int | None = None) -> torch.Tensor:
-        """Start a new episode in every row and return obs [N, obs_dim]. One seed, one sequence of episodes."""
+    def reset(self, seed: int | None = None, staggered: bool = False) -> torch.Tensor:
+        """Start a new episode in every row and return obs [N, obs_dim]. One seed, one sequence of episodes.
+
+        `staggered`: the first episodes are truncated at random times, so that the rows are not all in the same part
+        of an episode ever after. What such an episode says about success is void.
+        """
         if seed is not None:
             self._generator.manual_seed(seed)
-        return self._measure(self._reset(seed))
+        obs = self._reset(seed)
+        if staggered:
+            length = self.spec.max_episode_steps
+            self._set_age(torch.randint(length, (self.num_envs,), generator=self._generator, device=self.device))
+        return self._measure(obs)
 
     def step(self, action: torch.Tensor) -> Step:
         """Advance one control step with action [N, action_dim], within the action space.
@@ -201,6 +209,10 @@ class TensorEnv(ABC):
     @abstractmethod
     def _reset(self, seed: int | None) -> torch.Tensor:
         """See `reset`; observations without the factors' effects."""
+
+    @abstractmethod
+    def _set_age(self, age: torch.Tensor) -> None:
+        """Count the episodes that have just begun as `age` [N] long steps old; nothing else of them changes."""
 
     @abstractmethod
     def _step(self, action: torch.Tensor) -> Step:

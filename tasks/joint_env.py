@@ -71,6 +71,12 @@ class JointEnv(TensorEnv):
         self._describe()
         return self._joined(obs)
 
+    def _set_age(self, age: torch.Tensor) -> None:
+        every = torch.zeros(len(self._solved), dtype=torch.long, device=self.device)
+        every[self._rows] = age
+        for env, own in zip(self.envs, every.split([env.num_envs for env in self.envs]), strict=True):
+            env._set_age(own % env.spec.max_episode_steps)  # `age` goes up to the length of the longest task's
+
     def _step(self, action: torch.Tensor) -> Step:
         every = action
         if not isinstance(self._rows, slice):

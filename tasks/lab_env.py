@@ -221,6 +221,9 @@ class LabEnv(TensorEnv):
     def _reset(self, seed: int | None) -> torch.Tensor:
         return self._obs(self._env.reset(seed=seed)[0])  # Isaac Lab draws from the global generators: it seeds those
 
+    def _set_age(self, age: torch.Tensor) -> None:
+        self._env.episode_length_buf.copy_(age)
+
     def _step(self, action: torch.Tensor) -> Step:
         for write in self.before_physics:
             write()

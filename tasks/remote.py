@@ -73,6 +73,9 @@ class RemoteEnv(TensorEnv):
         self._take_over()
         return self._shared["obs"]
 
+    def _set_age(self, age: torch.Tensor) -> None:
+        self._ask("age", age.cpu().numpy())
+
     def _step(self, action: torch.Tensor) -> Step:
         if not self._begun:
             self.begin(action)
@@ -192,6 +195,8 @@ def _work(pipe: Connection, env: TensorEnv, shared: dict[str, torch.Tensor]) -> 
                 flag.copy_(now)
         elif what == "reset":
             obs = env.reset(value)
+        elif what == "age":
+            env._set_age(torch.from_numpy(value).to(env.device))
         elif what == "moving":
             env.set_sampler(sampler, value)
         elif what == "check":

@@ -43,6 +43,9 @@ class ToyReach(TensorEnv):
         self._reset_rows(torch.arange(self.num_envs, device=self.device))
         return self._obs()
 
+    def _set_age(self, age: torch.Tensor) -> None:
+        self._steps.copy_(age)
+
     def _step(self, action: torch.Tensor) -> Step:
         dt = self.spec.control_dt
         force = ACCELERATION * action.clamp(-1.0, 1.0) - self.factor("drag")[:, None] * self._velocity

@@ -117,7 +117,7 @@ def test_a_bad_number_stops_the_training_and_is_located(tmp_path, algo, what, va
 def test_a_bad_first_observation_stops_the_training():
     agent = learner("ppo")
     reset = agent.env.reset
-    agent.env.reset = lambda seed: reset(seed) * math.inf
+    agent.env.reset = lambda seed, staggered: reset(seed, staggered) * math.inf
     with pytest.raises(baselines.NonFiniteError, match="first observation is NaN or infinite at env step 0 in env 0"):
         agent.iterate()
 

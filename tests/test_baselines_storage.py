@@ -176,6 +176,17 @@ def test_episodes_are_counted_over_iterations():
     assert means["success_mean"] == pytest.approx(2 / 3)
 
 
+def test_episodes_that_a_staggered_reset_cuts_short_do_not_count():
+    log = EpisodeLog(3, 2, 0, CPU)
+    extras = {"success": torch.tensor([True, True]), "difficulty": torch.zeros(2), "factors": torch.zeros(2, 0)}
+    log.reset(cut_short=True)
+    for done in ([True, False], [True, False], [True, True]):
+        log.record(torch.ones(2), torch.tensor(done), extras)
+    episodes = log.take(6)
+    assert episodes.env_ids.tolist() == [0, 0]
+    assert episodes.lengths.tolist() == [1.0, 1.0]
+
+
 def test_a_summary_of_no_episodes_is_nan():
     log = EpisodeLog(1, 1, 0, CPU)
     extras = {"success": torch.tensor([False]), "difficulty": torch.zeros(1), "factors": torch.zeros(1, 0)}

@@ -104,7 +104,7 @@ while not (ended := env.step(push)[2]).any():
 env.reset(seed=3)
 for _ in range(last):
     env.step(push)
-env._env.episode_length_buf[:] = env.spec.max_episode_steps - 1
+env._set_age(torch.full((8,), env.spec.max_episode_steps - 1))
 _, _, terminated, truncated, extras = env.step(push)
 report(ended=ended.tolist(), terminated=terminated.tolist(), truncated=truncated.tolist())
 env.close()

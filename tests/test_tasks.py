@@ -60,6 +60,19 @@ def test_toy_reset_with_one_seed_is_identical_and_with_another_is_not():
     assert not torch.equal(first, other)
 
 
+def test_a_staggered_reset_starts_alike_and_truncates_each_first_episode_at_another_time():
+    env = toy()
+    start = env.reset(seed=1)
+    assert torch.equal(env.reset(seed=1, staggered=True), start)
+    still, length = torch.zeros(64, 2), env.spec.max_episode_steps
+    ends = torch.stack([env.step(still)[3] for _ in range(2 * length)])
+    first = ends.int().argmax(0)
+    assert len(first.unique()) > length / 2
+    assert (ends.sum(0) == 2).all(), "the episodes that follow are whole"
+    env.reset(seed=1, staggered=True)
+    assert torch.equal(torch.stack([env.step(still)[3] for _ in range(length)]), ends[:length])
+
+
 def test_toy_episode_ends_give_the_true_last_observation():
     env = toy(num_envs=2)
     env.reset(seed=0)

@@ -117,7 +117,7 @@ def test_shares_hold_from_the_next_reset_on():
     env.shares = lambda: [0.25, 0.75]
     env.step(torch.zeros(12, env.spec.action_dim))
     assert of_task() == [6, 6]
-    obs = env.reset(1)
+    obs = env.reset(1, staggered=True)
     assert of_task() == [3, 9]
     assert obs[:, -1].sum() == 9
     assert env.factors[:, 1].tolist() == [*range(3), *range(9)]
@@ -139,7 +139,7 @@ def test_an_env_in_its_own_process_is_the_env():
         there = JointEnv(spec, [spec.parts[0].build(4, "cpu", "torch"), remote], 8, "cpu")
         for env in (here, there):
             env.set_samplers([lambda env_ids: env_ids / 8.0, sampler])
-        assert here.reset(3).equal(there.reset(3))
+        assert here.reset(3, staggered=True).equal(there.reset(3, staggered=True))
         for step in range(60):
             action = torch.full((8, spec.action_dim), (-1.0) ** (step // 9))
             *ours, extras = here.step(action)
