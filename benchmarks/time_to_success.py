@@ -22,7 +22,6 @@ from statistics import median_high
 import numpy as np
 
 from leaderboard import runs as runs_module
-from leaderboard.curricula import read_curve
 from leaderboard.curve_metrics import to_threshold
 from leaderboard.schema import GRADES
 
@@ -35,9 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     times: dict[tuple[str, ...], list[tuple[float, float]]] = defaultdict(list)
     for run in runs_module.find(args.runs).runs:
-        curve = read_curve(args.runs / run.path)
+        curve, e = run.by_grade, run.entry
         if curve is not None:
-            e = run.entry
             success = curve.success[:, GRADES.index(args.grade)][:, None]
             reached = (to_threshold(x, success, args.success) for x in (curve.seconds, curve.steps))
             times[run.task, e.algo, f"{e.curriculum}-{e.randomization}-{e.engine}"].append(tuple(reached))
