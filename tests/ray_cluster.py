@@ -24,7 +24,6 @@ SETTINGS = {
     "health_check_period_ms": "1000",
     "health_check_timeout_ms": "60000",
     "health_check_failure_threshold": "10",
-    "worker_register_timeout_seconds": "300",
     "memory_monitor_refresh_ms": "0",
 }
 
