@@ -1,5 +1,6 @@
 """What several test modules share."""
 
+import os
 import shutil
 
 import pytest
@@ -11,11 +12,20 @@ FLAGS = (
 )
 
 
+@pytest.fixture
+def one_thread():
+    """torch on one core: equal sums everywhere, and faster for what is small."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """Headless Chromium, driven by selenium; its log has whatever a page did wrong."""
     if not (chromium := shutil.which("chromium")) or not (driver := shutil.which("chromedriver")):
-        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+        absent = pytest.fail if "CI" in os.environ else pytest.skip  # CI has to have it, or nobody tests the pages
+        absent("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()

@@ -18,13 +18,10 @@ from baselines.checkpoint import CheckpointError
 from baselines.learner import make_learner
 from benchmarks import trivial_env
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = {"num_envs": 8, "hidden_sizes": [16, 16]}
 OFF_POLICY = {"buffer_size": 256, "learning_starts": 64, "batch_size": 32, "n_step": 3}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 def small_config(algo, **overrides):

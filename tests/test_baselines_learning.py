@@ -11,16 +11,13 @@ from baselines.learner import make_learner
 from baselines.policy import export_reference, load_policy
 from tasks.spec import difficulty_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # Env steps, and changes to the config that make those few enough.
 STEPS = {"ppo": 32_768, "a2c": 65_536, "trpo": 40_960, "npg": 49_152, "dqn": 20_480}
 OFF_POLICY_STEPS = 20_480
 SEEDS = {"a2c": (1, 2, 3)}  # no trust region: of twelve seeds, one collapsed; most of these have to solve it
 CHANGES = {"redq": {"updates_per_step": 1, "actor_delay": 1}, "trpo": {"critic_iters": 10}, "npg": {"critic_iters": 10}}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 def at(grade):

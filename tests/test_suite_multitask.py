@@ -25,23 +25,12 @@ from suite.launch import Local
 from suite.matrix import plan
 from suite.rundir import RunDir, sha256
 from tasks.joint_env import make_env
+from tests.trainings import SMALL, Silent
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NAME = "toy-reach+toy-line"
-SMALL = ["train.num_envs=32", "train.env_steps=8192", "train.checkpoints=4", "agent.hidden_sizes=[16]"]
 TASKS = ("toy-reach", "toy-line")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
-class Silent:
-    def status(self, state, **fields):
-        pass
-
-    def row(self, row):
-        pass
 
 
 def planned(out, *rest, task="toy-line+toy-reach"):

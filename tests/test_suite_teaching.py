@@ -19,21 +19,9 @@ from suite.matrix import plan
 from suite.probe import first_episodes
 from suite.rundir import RESULT_KEYS, write_json
 from tasks.spec import GRADES
+from tests.trainings import SMALL, Silent
 
-SMALL = ["train.num_envs=32", "train.env_steps=8192", "train.checkpoints=4", "agent.hidden_sizes=[16]"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
-class Silent:
-    def status(self, state, **fields):
-        pass
-
-    def row(self, row):
-        pass
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def prepared(out, teacher, *rest):

@@ -11,12 +11,9 @@ from tasks.joint_env import JointEnv, allot, make_env
 from tasks.remote import RemoteEnv
 from tasks.spec import Term
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NAME = "toy-reach+toy-line"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 def test_terms_of_the_same_name_and_width_share_columns():
