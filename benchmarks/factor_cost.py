@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
-import subprocess
 import sys
 import time
+
+from benchmarks import turns
 
 
 def measure(args: argparse.Namespace) -> float:
@@ -35,6 +37,7 @@ def measure(args: argparse.Namespace) -> float:
     for step, action in enumerate(actions):
         if step == args.warmup:
             _wait(env.device)
+            turns.wait()
             start = time.perf_counter()
         env.step(action)
     _wait(env.device)
@@ -58,17 +61,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--warmup", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--together", type=int, default=1, metavar="K", help="start K at a time; they measure in turn")
     parser.add_argument("--one", metavar="LEVEL", help="measure this level in this process")
     args = parser.parse_args()
     if args.one:
         print("RATE", measure(args), flush=True)
-        return
+        os._exit(0)  # closing a simulator can hang
+    levels = ["r0", args.level] * args.repeats
+    commands = [["benchmarks.factor_cost", *sys.argv[1:], "--one", level] for level in levels]
     rates: dict[str, list[float]] = {"r0": [], args.level: []}
-    for _ in range(args.repeats):
-        for level, found in rates.items():
-            command = [sys.executable, "-m", "benchmarks.factor_cost", *sys.argv[1:], "--one", level]
-            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            found.append(float(output.rpartition("RATE ")[2].split()[0]))
+    for level, (printed, error) in zip(levels, turns.run(commands, args.together), strict=True):
+        if error:
+            sys.exit(f"{level}: {error}")
+        rates[level].append(float(printed.rpartition("RATE ")[2].split()[0]))
     medians = {level: statistics.median(found) for level, found in rates.items()}
     share = medians[args.level] / medians["r0"]
     print(json.dumps({"task": args.task, "num_envs": args.num_envs, "device": args.device, **rates, "share": share}))

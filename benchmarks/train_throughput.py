@@ -16,7 +16,8 @@ budget `smoke` on a CPU and `full` on a GPU, with a constant learning rate. The 
 engine's physics, the rest of the env step, policy inference, update and the overhead of collector and buffer. On CUDA
 the split is measured on the device with events. "Start" is from the start of the process to the end of its first
 iteration; kernels that are not in Warp's cache yet are compiled in that time. "Memory" is that of the process, on CUDA
-what is taken of the device. `--profile` counts the copies from device to host that our step loop makes.
+what is taken of the device. `--profile` counts the copies from device to host that our step loop makes. A learner may
+be named several times, to see how much a measurement varies.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -41,7 +42,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import tasks
 from baselines import config
-from benchmarks import trivial_env
+from benchmarks import trivial_env, turns
 from benchmarks.env_throughput import memory
 from tasks import engines
 from tasks.env import TensorEnv
@@ -229,6 +230,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start_s = time.time() - psutil.Process().create_time()
+    turns.wait()
     for _ in range(args.warmup - 1):
         iterate()
     watch.clear()
@@ -252,7 +254,6 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     }
     if args.profile and name == "ours":
         result["device_to_host_copies"] = copies(env, iterate.__self__)
-    env.close()
     return result
 
 
@@ -295,18 +296,6 @@ def count_copies(events: list[dict[str, Any]]) -> dict[str, int]:
     return counts
 
 
-def in_a_process(name: str, argv: list[str]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "result.json")
-        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train_throughput", *argv]
-        done = subprocess.run(
-            [*command, "--measure", name, "--out", str(file)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise SystemExit(f"{name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-        return json.loads(file.read_text())
-
-
 def table(results: list[dict[str, Any]]) -> str:
     stages = (*STAGES, "overhead")
     ours = results[0]["env_steps_per_s"]
@@ -334,22 +323,35 @@ def main() -> None:
     parser.add_argument("--learners", default=",".join(NAMES))
     parser.add_argument("--profile", action="store_true", help="count device-to-host copies of our step loop")
     parser.add_argument("--out", type=Path, help="write a JSON file")
+    parser.add_argument("--together", action="store_true", help="start all at once: `start` and `memory` mean nothing")
     parser.add_argument("--measure", choices=(*NAMES, ISAACLAB), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        args.out.write_text(json.dumps(measure(args.measure, args)))
-        return
-    results = [in_a_process(name, sys.argv[1:]) for name in args.learners.split(",")]
+        print("RESULT " + json.dumps(measure(args.measure, args)), flush=True)
+        os._exit(0)  # closing a simulator can hang
+    names = args.learners.split(",")
+    commands = [["benchmarks.train_throughput", *sys.argv[1:], "--measure", name] for name in names]
+    results = []
+    for name, (printed, error) in zip(names, turns.run(commands, len(commands) if args.together else 1), strict=True):
+        if error:
+            print(f"{name} failed: {error}", file=sys.stderr)
+            continue
+        results.append(json.loads(printed.rpartition("RESULT ")[2]))
+        if args.out:
+            save(args, results)
     print(table(results))
     for result in results:
         if "device_to_host_copies" in result:
             print(f"device-to-host copies in a rollout: {result['device_to_host_copies']}")
-    if args.out:
-        cuda = args.device.startswith("cuda")
-        device = torch.cuda.get_device_name(args.device) if cuda else platform.processor() or platform.machine()
-        versions = {name: version(name) for name in ("torch", "tianshou", "rsl-rl-lib")}
-        report = {"command": sys.argv, "device": device, "versions": versions, "results": results}
-        args.out.write_text(json.dumps(report, indent=2))
+
+
+def save(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    """Write what has been measured so far."""
+    cuda = args.device.startswith("cuda")
+    device = torch.cuda.get_device_name(args.device) if cuda else platform.processor() or platform.machine()
+    versions = {name: version(name) for name in ("torch", "tianshou", "rsl-rl-lib")}
+    report = {"command": sys.argv, "device": device, "versions": versions, "results": results}
+    args.out.write_text(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":
