@@ -38,6 +38,12 @@ SPEC = TaskSpec(
         "initial_position": GradeParam((0.2, 0.4, 0.6, 0.8, 1.0), "m", "largest distance of the cart at the start"),
         "fall_angle": GradeParam((1.2, 1.2, 1.2, 3.2, 3.2), "rad", "angle that ends the episode; over pi: none does"),
         "force_limit": GradeParam((60.0, 45.0, 30.0, 18.0, 10.0), "N", "force at full action"),
+        "pole_length": GradeParam(
+            (1.0, 0.9, 0.8, 0.7, 0.6), "m", "of the pole, which is drawn 1 m long; shorter falls faster"
+        ),
+        "pole_density": GradeParam(
+            (1.0, 1.25, 1.6, 2.0, 2.5), "kg/m", "mass of the pole by its length: 1 kg at g1, 1.5 kg at g5"
+        ),
     },
     budgets={"smoke": 500_000, "quick": 2_000_000, "full": 10_000_000},
     view=View(eye=(5.0, 1.0, 2.8), target=(0.0, 0.0, 2.1)),
@@ -178,10 +184,15 @@ def too_fast(env: GradedEnv) -> torch.Tensor:
 
 
 def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
-    """Start at rest, position and angle uniform within what the grade allows."""
+    """Start at rest, position and angle uniform within what the grade allows, with the pole that it asks for."""
     from isaaclab.utils.math import sample_uniform
 
+    from tasks.effects import Bodies
+
     robot = env.scene["robot"]
+    length = env.param("pole_length", env_ids)  # as built it is 1 m, and weighs 1 kg; its joint is its origin
+    mass = length * env.param("pole_density", env_ids)
+    env.owner.shared(Bodies, robot).grade(env_ids, robot.body_names.index("pole"), mass, length)
     for joint, name in ((CART, "initial_position"), (POLE, "initial_angle")):
         largest = env.param(name, env_ids)[:, None]
         position = largest * sample_uniform(-1.0, 1.0, tuple(largest.shape), env.device)

@@ -8,6 +8,7 @@ pattern as in Isaac Lab; an effect starts from what the scene was built with, ne
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -48,77 +49,121 @@ class LabEffect(Effect):
         return torch.tensor(self.asset.find_joints(self.pattern)[0], device=self.env.device, dtype=torch.int32)
 
 
-class Mass(LabEffect):
-    """Bodies have `value` times their mass, and of their inertia."""
+class Bodies:
+    """Mass [kg], inertia [kg·m²] and centre of mass [m] of an asset's bodies, in which a grade and factors have a part.
 
-    slow = True
+    Each of them sets its own part; what the engine gets is the body as built, times the grade's part, then the
+    factors'. At the end of a reset the rows that came out different are handed over, and no others.
 
-    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
-        """See `Effect.start`."""
-        super().start(env_ids, value)
-        masses = self.env.shared(_Masses, self.asset)
-        masses.scale[env_ids[:, None], torch.tensor(self.bodies(), device=self.env.device)] = value[:, None]
-        masses.write(env_ids)
+    Attributes:
+        scale: what factors multiply masses and inertias with [N, bodies].
+        added: point masses at the centres of mass [N, bodies] [kg].
+        shift: of the centres of mass along the bodies' x axes [N, bodies] [m].
+        masses_set: whether `scale` or `added` was set in this reset.
+        centres_set: whether `shift` was.
+    """
+
+    def __init__(self, env: LabEnv, asset: Any) -> None:
+        """Read the bodies as built."""
+        data, self._asset = asset.data, asset
+        self._mass, self._inertia = data.body_mass.torch.clone(), data.body_inertia.torch.clone()
+        with warnings.catch_warnings(action="ignore"):  # Newton warns that its orientations mean nothing
+            self._com = data.body_com_pose_b.torch.clone()
+        self._written = {"masses": self._mass, "inertias": self._inertia, "coms": self._com}
+        ones = torch.ones_like(self._mass)
+        self._graded = torch.stack((ones, ones))  # mass and size, as factors
+        self.scale, self.added, self.shift = ones.clone(), torch.zeros_like(ones), torch.zeros_like(ones)
+        self.masses_set = self.centres_set = False
+        env.after_reset.append(self.write)
+
+    def grade(self, env_ids: torch.Tensor, body: int, mass: torch.Tensor, size: torch.Tensor) -> None:
+        """Let `body` weigh `mass` [k] and measure `size` [k] times what it does as built, in rows `env_ids` [k].
+
+        All its lengths are seen from the origin of its frame. The shapes that touch others stay what they are. Waits
+        for the device, to see whether anything changes: handing it over takes longer.
+        """
+        graded = torch.stack((mass, size))
+        if not graded.equal(self._graded[:, env_ids, body]):
+            self._graded[:, env_ids, body] = graded
+            self.masses_set = self.centres_set = True
+
+    def write(self) -> None:
+        """Hand over what changed since the last time."""
+        mass, size = self._graded
+        if self.masses_set:
+            masses = self._mass * mass * self.scale + self.added
+            self._hand_over(masses=masses, inertias=self._inertia * (mass * size.square() * self.scale)[..., None])
+        if self.centres_set:
+            coms = self._com.clone()
+            coms[..., :3] *= size[..., None]
+            coms[..., 0] += self.shift
+            self._hand_over(coms=coms)
+        self.masses_set = self.centres_set = False
+
+    def _hand_over(self, **wanted: torch.Tensor) -> None:
+        changed = torch.stack([(value != self._written[name]).flatten(1).any(1) for name, value in wanted.items()])
+        rows = changed.any(0).nonzero().squeeze(-1).int()  # waits for the device
+        if not len(rows):
+            return
+        for name, value in wanted.items():
+            getattr(self._asset, f"set_{name}_index")(**{name: value[rows]}, env_ids=rows)
+        self._written.update(wanted)
 
 
-class Payload(LabEffect):
-    """A point mass of `value` [kg] sits at the centre of mass of a body."""
+class BodyEffect(LabEffect):
+    """An effect on what bodies weigh and where."""
 
     slow = True
 
     def __init__(self, env: LabEnv, factor: Factor) -> None:
-        """Find the body."""
+        """Find the bodies."""
         super().__init__(env, factor)
-        self.body = self.bodies()[0]
+        self.body = torch.tensor(self.bodies(), device=env.device)
+        self.inertial = env.shared(Bodies, self.asset)
+
+
+class Mass(BodyEffect):
+    """Bodies have `value` times their mass, and of their inertia."""
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
         super().start(env_ids, value)
-        masses = self.env.shared(_Masses, self.asset)
-        masses.added[env_ids, self.body] = value
-        masses.write(env_ids)
+        self.inertial.scale[env_ids[:, None], self.body] = value[:, None]
+        self.inertial.masses_set = True
+
+
+class Payload(BodyEffect):
+    """A point mass of `value` [kg] sits at the centre of mass of a body."""
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        super().start(env_ids, value)
+        self.inertial.added[env_ids[:, None], self.body] = value[:, None]
+        self.inertial.masses_set = True
 
 
 class Load(Payload):
     """A payload whose weight is felt by a robot that gravity does not pull: one that compensates its own weight."""
 
+    def __init__(self, env: LabEnv, factor: Factor) -> None:
+        """Find the body."""
+        super().__init__(env, factor)
+        self._link = self.bodies()[0]
+
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
-        self.env.shared(Wrenches, self.asset).force[:, self.body, 2] -= GRAVITY * self.value
+        self.env.shared(Wrenches, self.asset).force[:, self._link, 2] -= GRAVITY * self.value
         return action
 
 
-class _Masses:
-    """The masses of an asset's bodies, which two factors may share."""
-
-    def __init__(self, env: LabEnv, asset: Any) -> None:
-        self._asset = asset
-        self._mass, self._inertia = asset.data.body_mass.torch.clone(), asset.data.body_inertia.torch.clone()
-        self.scale, self.added = torch.ones_like(self._mass), torch.zeros_like(self._mass)
-
-    def write(self, env_ids: torch.Tensor) -> None:
-        scale = self.scale[env_ids]
-        self._asset.set_masses_index(masses=self._mass[env_ids] * scale + self.added[env_ids], env_ids=env_ids)
-        self._asset.set_inertias_index(inertias=self._inertia[env_ids] * scale[..., None], env_ids=env_ids)
-
-
-class CentreOfMass(LabEffect):
+class CentreOfMass(BodyEffect):
     """The centre of mass of a body is `value` [m] further along its x axis."""
-
-    slow = True
-
-    def __init__(self, env: LabEnv, factor: Factor) -> None:
-        """Keep the centres as built."""
-        super().__init__(env, factor)
-        self._body = self.bodies()
-        self._default = self.asset.data.body_com_pose_b.torch[:, self._body].clone()
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
         super().start(env_ids, value)
-        pose = self._default[env_ids].clone()
-        pose[..., 0] += value[:, None]
-        self.asset.set_coms_index(coms=pose, body_ids=self._body, env_ids=env_ids)
+        self.inertial.shift[env_ids[:, None], self.body] = value[:, None]
+        self.inertial.centres_set = True
 
 
 class Friction(LabEffect):

@@ -172,6 +172,7 @@ class LabEnv(TensorEnv):
         cfg.seed = 0  # what is drawn while building; episodes are seeded by `reset`
         self.engine = engine
         self.before_physics: list[Callable[[], None]] = []  # what effects do last before each control step
+        self.after_reset: list[Callable[[], None]] = []  # and last of all at a reset
         self._shared: dict[tuple[type, int], Any] = {}
         self._stack = ExitStack()
         self._stack.enter_context(engines.launch(cfg, device))
@@ -220,6 +221,11 @@ class LabEnv(TensorEnv):
 
     def _reset(self, seed: int | None) -> torch.Tensor:
         return self._obs(self._env.reset(seed=seed)[0])  # Isaac Lab draws from the global generators: it seeds those
+
+    def _start(self, env_ids: torch.Tensor) -> None:
+        super()._start(env_ids)
+        for write in self.after_reset:
+            write()
 
     def _set_age(self, age: torch.Tensor) -> None:
         self._env.episode_length_buf.copy_(age)

@@ -116,7 +116,8 @@ env.close()
 
 
 @pytest.mark.parametrize("engine", ["ovphysx", "newton_mjwarp"])
-def test_pushes_and_the_cart(engine):
+def test_pushes_and_the_pole_of_each_grade(engine):
+    """One simulation: what a grade makes of the pole is what factors start from, whichever of them changes."""
     found = run(
         SCRIPT.format(task="cartpole-balance", engine=engine, values={"push_force": 10.0, "pole_mass": 2.0})
         + """
@@ -128,11 +129,70 @@ def apart(steps):
     return far
 mass = read("mass")
 report(ratio=(mass[2] / mass[0]).tolist(), moved=apart(200))
+
+nominal = torch.tensor([factor.nominal for factor in env.spec.factors])
+def give(levels, **values):
+    factors = nominal.repeat(4, 1)
+    for name, value in values.items():
+        factors[:, names.index(name)] = torch.tensor(value)
+    env.set_sampler(lambda ids: (torch.tensor(levels)[ids.long()], factors[ids.long()]))
+def pole():
+    body = robot.body_names.index("pole")
+    mass, com, inertia = (read(name).reshape(4, robot.num_bodies, -1)[:, body] for name in ("mass", "com", "inertia"))
+    return torch.cat((mass, com[:, :3], inertia[:, ::4]), dim=1).tolist()
+
+give([0.0, 0.0, 0.0, 0.0])
+env.reset(0)
+report(built=pole())
+give([0.0, 0.3, 0.5, 1.0])
+env.reset(0)
+report(graded=pole())
+give([1.0, 0.5, 0.5, 0.0], pole_mass=[1.0, 2.0, 0.5, 2.0], centre_of_mass=[0.1, 0.0, 0.2, -0.1])
+env.reset(0)
+report(both=pole())
+give([0.25, 0.75, 1.0, 1.0])
+env._set_age(torch.tensor([env.spec.max_episode_steps - 1] * 2 + [0] * 2))
+env.step(torch.zeros(4, 1))
+report(partly=pole())
+give([0.0, 0.0, 0.0, 0.0])
+env.reset(0)
+report(again=pole())
+
+# The cart of so much mass is as good as fixed, and the time to fall goes with the root of the length alone.
+give([0.0, 0.25, 0.5, 1.0], cart_mass=[1e4] * 4)
+env.reset(0)
+joint = robot.joint_names.index("cart_to_pole")
+robot.write_joint_position_to_sim_index(position=torch.full((4, 1), 0.1), joint_ids=[joint])
+robot.write_joint_velocity_to_sim_index(velocity=torch.zeros(4, robot.num_joints))
+angle, fell = torch.full((4,), 0.1), torch.zeros(4)
+for step in range(80):
+    env.step(torch.zeros(4, 1))
+    before, angle = angle, robot.data.joint_pos.torch[:, joint].clone()
+    now = (before < 1.0) & (angle >= 1.0) & (fell == 0.0)
+    fell = torch.where(now, step + (1.0 - before) / (angle - before), fell)
+report(fell=fell.tolist())
 env.close()
 """
     )
     assert sorted(found["ratio"]) == pytest.approx([1.0, 1.0, 2.0])
     assert found["moved"] > 0.01
+
+    mass, *com, xx, yy, zz = found["built"][0]
+    assert [mass, *com] == pytest.approx([1.0, 0.0, 0.0, 0.47], abs=1e-6)
+    grades = tasks.get("cartpole-balance").grades
+
+    def pole(level, factor=1.0, shift=0.0):
+        length = grades["pole_length"].at(level)
+        mass = length * grades["pole_density"].at(level) * factor
+        return pytest.approx([mass, shift, 0.0, 0.47 * length, *(mass * length**2 * i for i in (xx, yy, zz))], rel=1e-5)
+
+    assert found["graded"] == [pole(0.0), pole(0.3), pole(0.5), pole(1.0)]
+    last = [pole(0.5, 0.5, 0.2), pole(0.0, 2.0, -0.1)]
+    assert found["both"] == [pole(1.0, 1.0, 0.1), pole(0.5, 2.0), *last]
+    assert found["partly"] == [pole(0.25, 1.0, 0.1), pole(0.75, 2.0), *last]  # factors are rewritten now and then only
+    assert found["again"] == found["built"]
+    times = [time / found["fell"][0] for time in found["fell"]]
+    assert times == pytest.approx([grades["pole_length"].at(level) ** 0.5 for level in (0.0, 0.25, 0.5, 1.0)], rel=0.01)
 
 
 def test_every_robot_task_declares_enough_factors():

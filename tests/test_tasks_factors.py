@@ -1,12 +1,14 @@
 """Factors: declarations, and what they do to actions and observations, on the toy env."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import tasks
 from tasks import factors
+from tasks.effects import Bodies
 from tasks.signals import Effect
 from tasks.spec import Factor
 from tasks.toy_env import ToyReach
@@ -214,3 +216,45 @@ def test_factors_that_are_said_to_stay_nominal_cost_nothing():
     env.set_sampler(sampler)
     env.reset(0)
     assert [type(effect).__name__ for _, effect in env._effects] == ["SensorNoise"]
+
+
+class Recorded:
+    """Two bodies in each of four rows, and what was handed over about them."""
+
+    def __init__(self):
+        def built(*shape):
+            return SimpleNamespace(torch=torch.full((4, 2, *shape), 0.5))
+
+        self.data = SimpleNamespace(body_mass=built(), body_inertia=built(9), body_com_pose_b=built(7))
+        self.written = []
+
+    def set_masses_index(self, masses, env_ids):
+        self.written.append(("masses", env_ids.tolist(), masses[:, 1].tolist()))
+
+    def set_inertias_index(self, inertias, env_ids):
+        self.written.append(("inertias", env_ids.tolist(), inertias[:, 1, 0].tolist()))
+
+    def set_coms_index(self, coms, env_ids):
+        self.written.append(("coms", env_ids.tolist(), coms[:, 1, 2].tolist()))
+
+
+def test_only_bodies_that_change_are_handed_over():
+    asset = Recorded()
+    bodies = Bodies(SimpleNamespace(after_reset=[]), asset)
+    rows, ones = torch.arange(4, dtype=torch.int32), torch.ones(4)
+
+    def reset(mass, size):
+        asset.written.clear()
+        bodies.grade(rows, 1, mass * ones, size * ones)
+        bodies.write()
+        return asset.written
+
+    assert reset(1.0, 1.0) == []
+    assert reset(torch.tensor([1.0, 1.0, 3.0, 1.0]), 1.0) == [("masses", [2], [1.5]), ("inertias", [2], [1.5])]
+    bodies.scale[:3, 1], bodies.masses_set = 2.0, True
+    expected = [("masses", [0, 1], [1.0, 1.0]), ("inertias", [0, 1], [1.0, 1.0])]
+    assert reset(torch.tensor([1.0, 1.0, 1.5, 1.0]), 1.0) == expected
+    _, inertias, coms = reset(torch.tensor([1.0, 1.0, 1.5, 1.0]), torch.tensor([1.0, 1.0, 1.0, 0.5]))
+    assert inertias == ("inertias", [3], [0.125])
+    assert coms == ("coms", [3], [0.25])
+    assert reset(torch.tensor([1.0, 1.0, 1.5, 1.0]), torch.tensor([1.0, 1.0, 1.0, 0.5])) == []
