@@ -88,26 +88,26 @@ class Bodies:
             self.masses_set = self.centres_set = True
 
     def write(self) -> None:
-        """Hand over what changed since the last time."""
+        """Hand over the rows that changed since the last time. Waits for the device if any may have."""
+        if not (self.masses_set or self.centres_set):
+            return
         mass, size = self._graded
-        if self.masses_set:
-            masses = self._mass * mass * self.scale + self.added
-            self._hand_over(masses=masses, inertias=self._inertia * (mass * size.square() * self.scale)[..., None])
+        wanted = {}
         if self.centres_set:
             coms = self._com.clone()
             coms[..., :3] *= size[..., None]
             coms[..., 0] += self.shift
-            self._hand_over(coms=coms)
-        self.masses_set = self.centres_set = False
-
-    def _hand_over(self, **wanted: torch.Tensor) -> None:
+            wanted["coms"] = coms
+        wanted["masses"] = self._mass * mass * self.scale + self.added
+        # After the centres: PhysX keeps the axes of inertia with them, and chooses new ones for a new inertia.
+        wanted["inertias"] = self._inertia * (mass * size.square() * self.scale)[..., None]
         changed = torch.stack([(value != self._written[name]).flatten(1).any(1) for name, value in wanted.items()])
-        rows = changed.any(0).nonzero().squeeze(-1).int()  # waits for the device
-        if not len(rows):
-            return
-        for name, value in wanted.items():
-            getattr(self._asset, f"set_{name}_index")(**{name: value[rows]}, env_ids=rows)
-        self._written.update(wanted)
+        rows = changed.any(0).nonzero().squeeze(-1).int()
+        if len(rows):
+            for name, value in wanted.items():
+                getattr(self._asset, f"set_{name}_index")(**{name: value[rows]}, env_ids=rows)
+            self._written.update(wanted)
+        self.masses_set = self.centres_set = False
 
 
 class BodyEffect(LabEffect):
