@@ -5,9 +5,13 @@
 
 One process per measurement. "Env step" has all of it: actions, physics, observations, rewards, terminations, resets
 and the counting of lost contacts. "Physics" is the engine's part of the same steps alone: env steps by the seconds
-spent in it. Difficulties are spread over the envs. "Start" is the time to the first steps, "memory" that of the
-process, on CUDA what is taken of the device. Prints a Markdown table; the file gets a JSON line per measurement
-as soon as it is taken.
+spent in it. Difficulties are spread over the envs. "Start" is the time to the first steps. "Memory" is that of the
+process, on CUDA what it has of the device: what is free again once it is gone. Prints a Markdown table; the file gets
+a JSON line per measurement as soon as it is taken.
+
+`--together K` starts K processes at a time, which costs K times the memory and less time: they build their envs side
+by side, and once all have taken their first steps they measure one by one, while the others are stopped. "Start" is
+left out then, as it would be that of K processes at once. Without it, nothing else runs beside a process.
 """
 
 from __future__ import annotations
@@ -15,22 +19,19 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 import tasks
+from benchmarks import turns
 from tasks import engines
 
 WARM_UP_STEPS = 5
-TIMEOUT_S = 900.0
 ENGINES = ("ovphysx", "newton_mjwarp")
 
 
@@ -42,15 +43,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a measurement (5)")
     parser.add_argument("--out", type=Path, help="file that a JSON line per measurement is added to")
+    parser.add_argument("--together", type=int, default=1, metavar="K", help="processes that start at a time (1)")
+    parser.add_argument("--timeout", type=float, default=900.0, help="seconds for a start, and for a measurement (900)")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.together < 1:
+        parser.error(f"--together is {args.together}, expected 1 or more")
     if args.one:
-        result = measure(args.task[0], args.engine[0], args.num_envs[0], args.device, args.seconds)
-        print("RESULT " + json.dumps(result), flush=True)
-        os._exit(0)  # closing a simulator can hang
+        turns.child(lambda: measure(args.task[0], args.engine[0], args.num_envs[0], args.device, args.seconds))
+    jobs = list(itertools.product(args.task, args.engine, args.num_envs))
+    found = turns.run([command(job, args) for job in jobs], args.together, args.device, args.timeout)
     results = []
-    for task, engine, num_envs in itertools.product(args.task, args.engine, args.num_envs):
-        results.append(in_a_process(task, engine, num_envs, args.device, args.seconds))
+    for (task, engine, num_envs), result in zip(jobs, found, strict=True):
+        what = {"task": task, "engine": engine, "num_envs": num_envs, "device": args.device}
+        results.append(what | result | ({"start_s": None} if args.together > 1 else {}))
         print(json.dumps(results[-1]), file=sys.stderr, flush=True)
         if args.out:
             with open(args.out, "a") as file:
@@ -59,19 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def in_a_process(task: str, engine: str, num_envs: int, device: str, seconds: float) -> dict[str, Any]:
-    options = [f"--num-envs={num_envs}", f"--device={device}", f"--seconds={seconds}"]
-    command = [sys.executable, "-m", "benchmarks.env_throughput", "--one", "--task", task, "--engine", engine, *options]
-    what = {"task": task, "engine": engine, "num_envs": num_envs, "device": device}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        return what | {"error": f"not done after {TIMEOUT_S:g} s"}
-    lines = [line.removeprefix("RESULT ") for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if lines:
-        return what | json.loads(lines[-1])
-    said = [line for line in done.stderr.splitlines() if line.strip()] or ["nothing"]
-    return what | {"error": f"exit {done.returncode}: {said[-1][:200]}"}
+def command(job: tuple[str, str, int], args: argparse.Namespace) -> list[str]:
+    task, engine, num_envs = job
+    options = [f"--num-envs={num_envs}", f"--device={args.device}", f"--seconds={args.seconds}"]
+    return ["-m", "benchmarks.env_throughput", "--one", "--task", task, "--engine", engine, *options]
 
 
 def measure(task: str, engine: str, num_envs: int, device: str, seconds: float) -> dict[str, Any]:
@@ -93,7 +90,9 @@ def measure(task: str, engine: str, num_envs: int, device: str, seconds: float) 
 
     for _ in range(WARM_UP_STEPS):
         env_step()
+    _wait(env.device)
     started = time.perf_counter() - start
+    turns.wait()
     # The stopwatch costs nothing on the CPU, and one set of steps for both is fair where other work comes and goes.
     full = rate(env_step, num_envs, seconds, env.device) if env.device.type == "cuda" else None
     watch = Stopwatch(env._env.sim, env.device)
@@ -104,7 +103,6 @@ def measure(task: str, engine: str, num_envs: int, device: str, seconds: float) 
         "physics_per_s": num_envs * (step - before) / watch.seconds,
         "decimation": spec.decimation,
         "start_s": started,
-        "memory_gib": memory(env.device) / 2**30,
         "overflows": env.overflows(),
     }
 
@@ -129,14 +127,6 @@ class Stopwatch:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def memory(device: torch.device) -> int:
-    """Bytes in use: of the device by all, of the host by this process."""
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        return total - free
-    return psutil.Process().memory_info().rss
 
 
 def rate(function: Callable[[], None], num_envs: int, seconds: float, device: torch.device) -> float:
@@ -164,7 +154,8 @@ def table(results: Sequence[dict[str, Any]]) -> str:
             continue
         share = r["env_steps_per_s"] / r["physics_per_s"]
         rates = f"| {r['physics_per_s']:,.0f} | {r['env_steps_per_s']:,.0f} | {share:.0%} "
-        needs = f"| {r['start_s']:.0f} s | {r['memory_gib']:.1f} GiB "
+        start = "" if r["start_s"] is None else f"{r['start_s']:.0f} s"
+        needs = f"| {start} | {r['memory_gib']:.1f} GiB "
         lines.append(f"{name}{rates}{needs}| {r['overflows'] or 'none'} |")
     return "\n".join(lines)
 

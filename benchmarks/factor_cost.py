@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
@@ -19,7 +18,7 @@ import time
 from benchmarks import turns
 
 
-def measure(args: argparse.Namespace) -> float:
+def measure(args: argparse.Namespace) -> dict[str, float]:
     """Env steps per second at `args.one`."""
     import torch
 
@@ -41,7 +40,7 @@ def measure(args: argparse.Namespace) -> float:
             start = time.perf_counter()
         env.step(action)
     _wait(env.device)
-    return args.steps * env.num_envs / (time.perf_counter() - start)
+    return {"env_steps_per_s": args.steps * env.num_envs / (time.perf_counter() - start)}
 
 
 def _wait(device) -> None:
@@ -65,15 +64,15 @@ def main() -> None:
     parser.add_argument("--one", metavar="LEVEL", help="measure this level in this process")
     args = parser.parse_args()
     if args.one:
-        print("RATE", measure(args), flush=True)
-        os._exit(0)  # closing a simulator can hang
+        turns.child(lambda: measure(args))
     levels = ["r0", args.level] * args.repeats
-    commands = [["benchmarks.factor_cost", *sys.argv[1:], "--one", level] for level in levels]
+    commands = [["-m", "benchmarks.factor_cost", *sys.argv[1:], "--one", level] for level in levels]
     rates: dict[str, list[float]] = {"r0": [], args.level: []}
-    for level, (printed, error) in zip(levels, turns.run(commands, args.together), strict=True):
-        if error:
-            sys.exit(f"{level}: {error}")
-        rates[level].append(float(printed.rpartition("RATE ")[2].split()[0]))
+    for level, result in zip(levels, turns.run(commands, args.together, args.device), strict=True):
+        if "error" in result:
+            sys.exit(f"{level}: {result['error']}")
+        print(f"{level}: {result['env_steps_per_s']:,.0f} env steps/s", file=sys.stderr, flush=True)
+        rates[level].append(result["env_steps_per_s"])
     medians = {level: statistics.median(found) for level, found in rates.items()}
     share = medians[args.level] / medians["r0"]
     print(json.dumps({"task": args.task, "num_envs": args.num_envs, "device": args.device, **rates, "share": share}))

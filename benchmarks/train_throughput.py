@@ -16,8 +16,11 @@ budget `smoke` on a CPU and `full` on a GPU, with a constant learning rate. The 
 engine's physics, the rest of the env step, policy inference, update and the overhead of collector and buffer. On CUDA
 the split is measured on the device with events. "Start" is from the start of the process to the end of its first
 iteration; kernels that are not in Warp's cache yet are compiled in that time. "Memory" is that of the process, on CUDA
-what is taken of the device. `--profile` counts the copies from device to host that our step loop makes. A learner may
-be named several times, to see how much a measurement varies.
+what it has of the device. `--profile` counts the copies from device to host that our step loop makes; what the profiler
+needs is in the memory then. A learner may be named several times, to see how much a measurement varies.
+
+`--together` starts all at once, which takes their memory together; they measure one by one, while the others are
+stopped. "Start" is left out then.
 """
 
 from __future__ import annotations
@@ -25,7 +28,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -43,7 +45,6 @@ from omegaconf import DictConfig, OmegaConf
 import tasks
 from baselines import config
 from benchmarks import trivial_env, turns
-from benchmarks.env_throughput import memory
 from tasks import engines
 from tasks.env import TensorEnv
 
@@ -217,8 +218,8 @@ def rsl_rl_runner(env: VecEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
     return lambda: runner.learn(1)
 
 
-def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Env steps per second and the split of the time of learner `name`."""
+def measure(name: str, args: argparse.Namespace, wait: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Env steps per second and the split of the time of learner `name`; calls `wait` after the first iteration."""
     device = torch.device(args.device)
     torch.manual_seed(0)
     if args.threads:
@@ -230,7 +231,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start_s = time.time() - psutil.Process().create_time()
-    turns.wait()
+    wait()
     for _ in range(args.warmup - 1):
         iterate()
     watch.clear()
@@ -250,7 +251,6 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         "share": {stage: seconds / wall for stage, seconds in split.items()},
         "collect_steps_per_s": steps / (wall - split["update"]),
         "start_s": start_s,
-        "memory_gib": memory(device) / 2**30,
     }
     if args.profile and name == "ours":
         result["device_to_host_copies"] = copies(env, iterate.__self__)
@@ -305,7 +305,8 @@ def table(results: list[dict[str, Any]]) -> str:
         shares = (f"{r['share'][stage]:.1%}" for stage in stages)
         rate, collect = r["env_steps_per_s"], r["collect_steps_per_s"]
         cells = (r["learner"], f"{rate:,.0f}", f"{ours / rate:.2f} ×", f"{collect:,.0f}", *shares)
-        lines.append(f"| {' | '.join(cells)} | {r['start_s']:.0f} s | {r['memory_gib']:.1f} GiB |")
+        start = "" if r["start_s"] is None else f"{r['start_s']:.0f} s"
+        lines.append(f"| {' | '.join(cells)} | {start} | {r['memory_gib']:.1f} GiB |")
     return "\n".join(lines)
 
 
@@ -323,22 +324,24 @@ def main() -> None:
     parser.add_argument("--learners", default=",".join(NAMES))
     parser.add_argument("--profile", action="store_true", help="count device-to-host copies of our step loop")
     parser.add_argument("--out", type=Path, help="write a JSON file")
-    parser.add_argument("--together", action="store_true", help="start all at once: `start` and `memory` mean nothing")
+    parser.add_argument("--together", action="store_true", help="start all at once")
     parser.add_argument("--measure", choices=(*NAMES, ISAACLAB), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        print("RESULT " + json.dumps(measure(args.measure, args)), flush=True)
-        os._exit(0)  # closing a simulator can hang
+        turns.child(lambda: measure(args.measure, args, turns.wait))
     names = args.learners.split(",")
-    commands = [["benchmarks.train_throughput", *sys.argv[1:], "--measure", name] for name in names]
+    commands = [["-m", "benchmarks.train_throughput", *sys.argv[1:], "--measure", name] for name in names]
     results = []
-    for name, (printed, error) in zip(names, turns.run(commands, len(commands) if args.together else 1), strict=True):
-        if error:
-            print(f"{name} failed: {error}", file=sys.stderr)
+    together = len(commands) if args.together else 1
+    for name, result in zip(names, turns.run(commands, together, args.device), strict=True):
+        if "error" in result:
+            print(f"{name} failed: {result['error']}", file=sys.stderr, flush=True)
             continue
-        results.append(json.loads(printed.rpartition("RESULT ")[2]))
+        results.append(result | ({"start_s": None} if args.together else {}))
         if args.out:
             save(args, results)
+    if not results:
+        sys.exit(1)
     print(table(results))
     for result in results:
         if "device_to_host_copies" in result:

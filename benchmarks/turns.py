@@ -5,75 +5,129 @@ Starting a simulator on a GPU takes far longer than a measurement, and mostly th
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
-READY = "READY"
-TURNS = "GRADUS_BENCHMARK_TURNS"
+import psutil
+
 TIMEOUT_S = 900.0
 
 
 def wait() -> None:
-    """Of a process that `run` has started, once it is ready to measure: go on when it is its turn."""
-    if TURNS in os.environ:
-        print(READY, flush=True)
-        sys.stdin.readline()
+    """In a process that `run` has started, once it is ready to measure: go on when it is its turn."""
+    print("\nREADY", flush=True)
+    if not sys.stdin.readline():
+        os._exit(1)  # the parent is gone
 
 
-def run(commands: Sequence[Sequence[str]], together: int = 1) -> Iterator[tuple[str, str]]:
-    """What each command printed, and why it failed (empty if it did not), as soon as that is known, in their order.
+def child(measure: Callable[[], dict[str, Any]]) -> NoReturn:
+    """All of a process that `run` has started. `measure` has to call `wait` when it is ready."""
+    code = 1
+    try:
+        print("\nRESULT " + json.dumps(measure()), flush=True)
+        sys.stdin.readline()  # the parent looks at the memory before
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(code)  # closing a simulator can hang
 
-    `together` of them start at a time. They have to call `wait` before they measure, and to end after it.
+
+def run(
+    commands: Sequence[Sequence[str]], together: int = 1, device: str = "cpu", timeout: float = TIMEOUT_S
+) -> Iterator[dict[str, Any]]:
+    """For each command, in their order, what was measured and `memory_gib`, or `error`: why it was not.
+
+    Commands are Python's arguments; `together` of them start at a time. When each of these is ready or has failed, one
+    after the other measures and ends, while those left are stopped. `timeout` [s] is for getting ready and for each
+    measurement. The memory is that of the process, on CUDA what of `device` is free again once it has ended.
     """
-    for first in range(0, len(commands), together):
-        batch = [_Process(command) for command in commands[first : first + together]]
-        for process in batch:
-            process.ready.wait(TIMEOUT_S)
-        for process in batch:
-            yield process.finish()
+    for batch in itertools.batched(commands, together):
+        with tempfile.TemporaryDirectory() as folder:
+            processes = [_Process(command, Path(folder, str(number))) for number, command in enumerate(batch)]
+            try:
+                deadline = time.monotonic() + timeout
+                for process in processes:
+                    process.wait_for("READY", deadline)
+                for process in processes:  # PhysX's threads look for work all the time
+                    process.send(signal.SIGSTOP)
+                for process in processes:
+                    yield process.measure(device, timeout)
+            finally:
+                for process in processes:
+                    process.end()
 
 
 class _Process:
-    def __init__(self, command: Sequence[str]) -> None:
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (a pipe that nobody reads would fill up)
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=os.environ | {TURNS: "1"},
-        )
-        self.ready, self._lines = threading.Event(), []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        # Files and not pipes: simulators print much, and a pipe that nobody reads stops who writes to it.
+        self._out, self._err = log.with_suffix(".out"), log.with_suffix(".err")
+        with open(self._out, "wb") as out, open(self._err, "wb") as err:
+            command = [sys.executable, "-W", "ignore", *command]
+            # In a group of its own it gets SIGHUP if it is stopped when this process dies.
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err, process_group=0)
+        self.error = ""
 
-    def _read(self) -> None:
-        for line in self._process.stdout:
-            self._lines.append(line)
-            if line.strip() == READY:
-                self.ready.set()
-        self.ready.set()  # it will not be
+    def wait_for(self, word: str, deadline: float) -> str:
+        """What follows `word` on a line of the output; nothing, and `error`, where the process ends or is late."""
+        while not self.error:
+            code, late = self._process.poll(), time.monotonic() > deadline
+            for line in self._out.read_text(errors="replace").splitlines(keepends=True):
+                if line.startswith(word) and line.endswith("\n"):
+                    return line.removeprefix(word)
+            if code is not None:
+                said = [line.strip() for line in self._err.read_text(errors="replace").splitlines() if line.strip()]
+                self.error = f"exit {code}: {said[-1][:300] if said else 'no message'}"
+            elif late:
+                self.error = f"no {word} in time"
+            else:
+                time.sleep(0.1)
+        self.end()
+        return ""
 
-    def finish(self) -> tuple[str, str]:
-        try:
-            self._process.stdin.write("\n")
-            self._process.stdin.close()
-        except OSError:  # it has ended
-            pass
-        try:
-            code = self._process.wait(TIMEOUT_S)
-            error = f"exit {code}" if code else ""
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            error = f"not done after {TIMEOUT_S:g} s"
-        self._reader.join(5.0)
-        if error:
-            self._errors.seek(0)
-            said = [line.strip() for line in self._errors if line.strip()]
-            error += f": {said[-1][:300] if said else 'no message'}"
-        return "".join(self._lines), error
+    def measure(self, device: str, timeout: float) -> dict[str, Any]:
+        self.send(signal.SIGCONT)
+        self._say("go")
+        found = self.wait_for("RESULT", time.monotonic() + timeout)
+        if self.error:
+            return {"error": self.error}
+        free, memory = _free(device), psutil.Process(self._process.pid).memory_info().rss
+        self._say("end")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(30.0)
+        self.end()
+        if device.startswith("cuda"):
+            memory = _free(device) - free
+        return json.loads(found) | {"memory_gib": memory / 2**30}
+
+    def _say(self, line: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which `wait_for` sees
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()
+
+    def send(self, signal_number: int) -> None:
+        self._process.send_signal(signal_number)  # which does nothing where it has ended
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def _free(device: str) -> int:
+    """Bytes of a GPU that nobody has; 0 for a CPU."""
+    if not device.startswith("cuda"):
+        return 0
+    import torch
+
+    return torch.cuda.mem_get_info(device)[0]

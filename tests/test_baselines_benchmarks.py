@@ -5,7 +5,7 @@ import argparse
 import pytest
 import torch
 
-from benchmarks import env_throughput, step_operations, time_to_success
+from benchmarks import env_throughput, step_operations, time_to_success, turns
 from benchmarks import train_throughput as benchmark
 
 
@@ -22,7 +22,7 @@ def test_a_learner_is_measured(name, obs_norm):
     if name == "ours":
         assert result["device_to_host_copies"] == {"env step": 0, "step loop": 0}
     result["share"]["physics"] = 0.0
-    assert name in benchmark.table([result])
+    assert name in benchmark.table([result | {"memory_gib": 0.5}])
 
 
 def test_copies_are_told_apart_by_who_asked_for_them():
@@ -58,6 +58,45 @@ def test_env_throughput_counts_whole_batches():
     rate = env_throughput.rate(lambda: calls.append(1), 8, 0.01, torch.device("cpu"))
     assert len(calls) % 4 == 0
     assert 0 < rate <= 8 * len(calls) / 0.01
+
+
+def test_processes_get_ready_together_and_measure_in_turn(tmp_path):
+    """None gets ready before all have started, and each measures when those before are gone."""
+    script = """
+import os, sys, time
+from pathlib import Path
+from benchmarks import turns
+
+name, folder = sys.argv[1], Path(sys.argv[2])
+
+def measure():
+    (folder / name).touch()
+    while len(list(folder.iterdir())) < 4:
+        time.sleep(0.01)
+    if name == "unprepared":
+        raise ValueError("out of memory")
+    print("noise " * 100_000, end="")
+    turns.wait()
+    if name == "crashes":
+        os._exit(3)
+    others = sorted(other.name for other in folder.iterdir())
+    (folder / name).rename(folder / "gone")
+    return {"others": others}
+
+turns.child(measure)
+"""
+    names = ["first", "unprepared", "crashes", "last"]
+    commands = [["-c", script, name, str(tmp_path)] for name in names]
+    first, unprepared, crashed, last = turns.run(commands, together=4)
+    assert first["others"] == sorted(names)
+    assert unprepared == {"error": "exit 1: ValueError: out of memory"}
+    assert crashed["error"].startswith("exit 3")
+    assert last["others"] == sorted([*names[1:], "gone"])
+    assert last["memory_gib"] > 0
+
+
+def test_a_process_that_is_late_is_stopped():
+    assert list(turns.run([["-c", "import time; time.sleep(3600)"]], timeout=0.0)) == [{"error": "no READY in time"}]
 
 
 def test_operations_are_counted_without_views():
