@@ -14,6 +14,7 @@ import json
 import statistics
 import sys
 import time
+from pathlib import Path
 
 from benchmarks import turns
 
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--together", type=int, default=1, metavar="K", help="start K at a time; they measure in turn")
+    parser.add_argument("--out", type=Path, help="file that a JSON line is added to")
     parser.add_argument("--one", metavar="LEVEL", help="measure this level in this process")
     args = parser.parse_args()
     if args.one:
@@ -70,12 +72,19 @@ def main() -> None:
     rates: dict[str, list[float]] = {"r0": [], args.level: []}
     for level, result in zip(levels, turns.run(commands, args.together, args.device), strict=True):
         if "error" in result:
-            sys.exit(f"{level}: {result['error']}")
+            print(f"{level} failed: {result['error']}", file=sys.stderr, flush=True)
+            continue
         print(f"{level}: {result['env_steps_per_s']:,.0f} env steps/s", file=sys.stderr, flush=True)
         rates[level].append(result["env_steps_per_s"])
+    if not all(rates.values()):
+        sys.exit(1)
     medians = {level: statistics.median(found) for level, found in rates.items()}
     share = medians[args.level] / medians["r0"]
-    print(json.dumps({"task": args.task, "num_envs": args.num_envs, "device": args.device, **rates, "share": share}))
+    line = json.dumps({"task": args.task, "num_envs": args.num_envs, "device": args.device, **rates, "share": share})
+    print(line)
+    if args.out:
+        with open(args.out, "a") as file:
+            print(line, file=file)
 
 
 if __name__ == "__main__":

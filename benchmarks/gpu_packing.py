@@ -4,8 +4,12 @@ python -m benchmarks.gpu_packing --task ant-run --algo ppo --jobs-per-gpu 1,2,4 
 python -m benchmarks.gpu_packing --task ant-run --algo ppo --jobs-per-gpu 1 --gpus 1,2,4 --rounds 2
 
 Each line is a whole `suite.run` into an empty folder, of `rounds` runs of each task for each place, evaluation and
-page included. A run of each task comes first and is not counted, because it compiles kernels. With `--gpus 0` the
-places are on the CPU.
+page included. A shortest run of each task comes first and is not counted, because it compiles kernels. A line whose
+runs do not all succeed (out of memory, say) says so, and the next one follows. With `--gpus 0` the places are on the
+CPU. Dotted overrides are passed on; these make runs of a minute, in which starting counts for more than it does in a
+night of long ones, while "env steps/s of one", times the runs at a time, is what they train in sum:
+
+    train.env_steps=5000000 eval.protocol=nominal eval.episodes_per_grade=64 eval.episodes_per_env=2
 """
 
 from __future__ import annotations
@@ -17,26 +21,27 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 from suite import devices, plans
 
 
-def run(out: Path, seeds: int, gpus: int, per_gpu: int, words: list[str]) -> float:
-    """Seconds that `seeds` runs of each task take."""
+def run(out: Path, seeds: int, gpus: int, per_gpu: int, words: list[str]) -> tuple[float, str]:
+    """Seconds that `seeds` runs of each task take, and what the command said if they failed."""
     places = ["--jobs-per-gpu", str(per_gpu)] if gpus else ["--device", "cpu", "--workers", str(per_gpu)]
     command = [sys.executable, "-m", "suite.run", *words, *places, "--seeds", str(seeds), "--out", str(out)]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(gpus)))}
     start = time.perf_counter()
-    done = subprocess.run([*command, "--wandb", "disabled"], env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
-    return time.perf_counter() - start
+    done = subprocess.run(
+        [*command, "--retries", "0", "--wandb", "disabled"], env=environment, capture_output=True, text=True
+    )
+    return time.perf_counter() - start, done.stdout + done.stderr if done.returncode else ""
 
 
-def speed(out: Path) -> float:
-    """Mean env steps/s of a training."""
-    results = [found.read_result() for found in plans.run_dirs(out)]
-    return sum(result["env_steps"] / max(result["wall_time_s"], 1e-9) for result in results) / len(results)
+def results(out: Path) -> list[dict[str, Any]]:
+    """Of the runs that are complete."""
+    return [result for found in plans.run_dirs(out) if (result := found.read_result()) is not None]
 
 
 def main() -> None:
@@ -53,27 +58,27 @@ def main() -> None:
         f"{args.task}, {args.algo}, {args.budget} {' '.join(overrides)} on {devices.cuda_names() or devices.cpu_name()}"
     )
     print("| GPUs | runs per GPU at a time | runs | s | runs/h | against the first line | env steps/s of one |")
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|", flush=True)
     first = None
     with tempfile.TemporaryDirectory() as scratch:
-        run(Path(scratch) / "warm", 1, min(1, int(args.gpus.split(",")[0])), 1, words)
+        shortest = [*words, "train.env_steps=1"]
+        _, failure = run(Path(scratch) / "warm", 1, min(1, int(args.gpus.split(",")[0])), 1, shortest)
+        if failure:
+            sys.exit(failure)
         for gpus in map(int, args.gpus.split(",")):
             for per_gpu in map(int, args.jobs_per_gpu.split(",")):
-                seeds = args.rounds * max(1, gpus) * per_gpu
                 out = Path(scratch) / f"{gpus}-{per_gpu}"
-                seconds = run(out, seeds, gpus, per_gpu, words)
-                runs = len(list(plans.run_dirs(out)))
-                rate = runs / seconds * 3600
-                first = first or rate
-                cells = [
-                    gpus,
-                    per_gpu,
-                    runs,
-                    f"{seconds:.0f}",
-                    f"{rate:.1f}",
-                    f"{rate / first:.2f}",
-                    f"{speed(out):,.0f}",
-                ]
+                seconds, failure = run(out, args.rounds * max(1, gpus) * per_gpu, gpus, per_gpu, words)
+                done = results(out)
+                cells = [gpus, per_gpu, len(done), f"{seconds:.0f}"]
+                if failure:
+                    print(failure[-4000:], file=sys.stderr)
+                    cells += ["failed", "", ""]
+                else:
+                    rate = len(done) / seconds * 3600
+                    first = first or rate
+                    one = mean(result["env_steps"] / max(result["wall_time_s"], 1e-9) for result in done)
+                    cells += [f"{rate:.1f}", f"{rate / first:.2f}", f"{one:,.0f}"]
                 print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 

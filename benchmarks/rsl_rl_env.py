@@ -12,12 +12,12 @@ from tasks.env import TensorEnv
 
 
 class RslEnv(VecEnv):
-    def __init__(self, env: TensorEnv) -> None:
+    def __init__(self, env: TensorEnv, staggered: bool) -> None:
         self.env, self.num_envs, self.device = env, env.num_envs, env.device
         self.num_actions, self.max_episode_length = env.spec.action_dim, env.spec.max_episode_steps
         self.episode_length_buf = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
         self.cfg: dict[str, Any] = {}
-        self._obs = self._pack(env.reset(0))
+        self._obs = self._pack(env.reset(0, staggered))
 
     def get_observations(self) -> TensorDict:
         return self._obs

@@ -1,13 +1,14 @@
 """What a teacher costs: its time per iteration beside the time of a training step.
 
-    python benchmarks/teacher_cost.py --device cuda:0 --num-envs 4096 --step-ms 29
-    python benchmarks/teacher_cost.py --device cpu --num-envs 4096
+    python -m benchmarks.teacher_cost --device cuda:0 --num-envs 4096 --step-ms 29
+    python -m benchmarks.teacher_cost --device cpu --num-envs 4096
 
 No simulator: envs end at random, so that `--length` steps is an episode's mean length, and succeed with a probability
 that falls with difficulty. What is timed is what a training has to do for a teacher: `sample` at every step in which
 an episode ended, the sampler's bookkeeping included, and `update` once an iteration. On a GPU the clock stops after the
-device is done, and asking for a wait inside `sample` is an error (`torch.cuda.set_sync_debug_mode`). With `--step-ms`,
-the time of a vector step of the training (physics and update), the share of it is printed too.
+device is done, and asking for a wait inside `sample` is an error (`torch.cuda.set_sync_debug_mode`), which stands in
+the teacher's line then. With `--step-ms`, the time of a vector step of the training (physics and update), the share of
+it is printed too. The first fits, which load libraries, are in the warm-up.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ def measure(teacher: Teacher, args: argparse.Namespace) -> tuple[float, float, f
         began = time.perf_counter()
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode("error")
-        given = teacher.sample(env_ids)
-        if device.type == "cuda":
-            torch.cuda.set_sync_debug_mode("default")
+        try:
+            given = teacher.sample(env_ids)
+        finally:
+            if device.type == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
         synchronize(device)
         sampling += time.perf_counter() - began
         difficulty[env_ids], factors[env_ids] = given if isinstance(given, tuple) else (given, nominal[env_ids])
@@ -82,7 +85,7 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=24, help="vector steps of an iteration")
     parser.add_argument("--length", type=int, default=500, help="mean steps of an episode")
     parser.add_argument("--iterations", type=int, default=60)
-    parser.add_argument("--warmup", type=int, default=10)
+    parser.add_argument("--warmup", type=int, default=40)
     parser.add_argument("--step-ms", type=float, help="time of a vector step of the training [ms]")
     parser.add_argument("--target", choices=("difficulty", "both"), default="both")
     args = parser.parse_args()
@@ -95,7 +98,11 @@ def main() -> None:
         if name != "none":
             cfg = OmegaConf.merge(cfg, {"target": args.target})
         teacher = curricula.make(cfg, SPEC, "r3", args.num_envs, args.device, seed=0)
-        sample, update, longest = (1e3 * seconds for seconds in measure(teacher, args))
+        try:
+            sample, update, longest = (1e3 * seconds for seconds in measure(teacher, args))
+        except RuntimeError as error:
+            print(f"{name:<9} {error}", flush=True)
+            continue
         per_step = sample + update / args.horizon
         share = f"{100 * per_step / (args.step_ms + per_step):6.2f} %" if args.step_ms else ""
         print(f"{name:<9} {sample:17.3f} {update:23.2f} {longest:21.2f} {per_step:15.3f}   {share}", flush=True)

@@ -12,12 +12,13 @@
 | `isaaclab` | rsl_rl | the same scene, physics and MDP in Isaac Lab's own loop, see `benchmarks.isaaclab_loop` |
 
 One process each, with the same networks, batch and hyper-parameters: those of `baselines/configs/ppo.yaml` at the
-budget `smoke` on a CPU and `full` on a GPU, with a constant learning rate. The time of an iteration is split into the
-engine's physics, the rest of the env step, policy inference, update and the overhead of collector and buffer. On CUDA
-the split is measured on the device with events. "Start" is from the start of the process to the end of its first
-iteration; kernels that are not in Warp's cache yet are compiled in that time. "Memory" is that of the process, on CUDA
-what it has of the device. `--profile` counts the copies from device to host that our step loop makes; what the profiler
-needs is in the memory then. A learner may be named several times, to see how much a measurement varies.
+budget `smoke` on a CPU and `full` on a GPU, with a constant learning rate. Episodes start out of step, as they do in
+training, but for `stock`, whose collector does not know that. The time of an iteration is split into the engine's
+physics, the rest of the env step, policy inference, update and the overhead of collector and buffer. On CUDA the split
+is measured on the device with events. "Start" is from the start of the process to the end of its first iteration;
+kernels that are not in Warp's cache yet are compiled in that time. "Memory" is that of the process, on CUDA what it has
+of the device. `--profile` counts the copies from device to host that our step loop makes; what the profiler needs is in
+the memory then. A learner may be named several times, to see how much a measurement varies.
 
 `--together` starts all at once, which takes their memory together; they measure one by one, while the others are
 stopped. "Start" is left out then.
@@ -169,12 +170,15 @@ def rsl_rl(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
     from benchmarks.rsl_rl_env import RslEnv
 
     watch_env(env, watch)
-    return rsl_rl_runner(RslEnv(env), cfg, watch)
+    return rsl_rl_runner(RslEnv(env, cfg.staggered), cfg, watch)
 
 
 def isaaclab(env: RslRlVecEnvWrapper, cfg: DictConfig, watch: Stopwatch) -> Iteration:
     watch.wrap(env, "step", "env step")
     watch.wrap(env.unwrapped.sim, "step", "physics")
+    if cfg.staggered:
+        age = env.episode_length_buf
+        age.copy_(torch.randint_like(age, int(env.max_episode_length)))
     return rsl_rl_runner(env, cfg, watch)
 
 
