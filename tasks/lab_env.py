@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from isaaclab.assets import AssetBaseCfg
 from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
 from isaaclab.envs.common import VecEnvStepReturn
 from isaaclab.managers import ActionManager, CommandManager, CurriculumManager, RecorderManager
+from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.utils import index_fill_
 
 from tasks import camera, engines, managers, overflow, physics
@@ -127,6 +129,13 @@ class GradedEnv(ManagerBasedRLEnv):
         self._now.clear()
 
 
+def _leave_out_scenery(scene: InteractiveSceneCfg) -> None:
+    """Drop what an env has for pictures only: OVPhysX clones nothing on CUDA that is without physics."""
+    for name, entity in vars(scene).items():
+        if type(entity) is AssetBaseCfg and "ENV_REGEX_NS" in entity.prim_path:
+            setattr(scene, name, None)
+
+
 def _joint_ids(env: GradedEnv, pattern: str) -> torch.Tensor | slice:
     robot = env.scene["robot"]
     ids = robot.find_joints(pattern)[0]
@@ -169,6 +178,8 @@ class LabEnv(TensorEnv):
         cfg.sim.use_newton_actuators = False  # its CUDA graph would compile every registered kernel first
         if spec.view.size:
             cfg.scene.camera = camera.sensor(spec.view)
+        else:
+            _leave_out_scenery(cfg.scene)
         cfg.seed = 0  # what is drawn while building; episodes are seeded by `reset`
         self.engine = engine
         self.before_physics: list[Callable[[], None]] = []  # what effects do last before each control step

@@ -29,11 +29,15 @@ def test_contract_on_physx(task):
     """One simulation, many checks: starting it is what costs."""
     envs = ENVS.get(task, 20)
     found = run(f"""
+from pxr import Usd
 env = build({task!r}, "ovphysx", {envs}, torch.arange({envs}) % 5 / 4)
 spec = env.spec
 first = env.reset(seed=3).clone()
 report(obs=list(first.shape), difficulty=env.difficulty.tolist(), other=bool(torch.equal(first, env.reset(seed=4))))
 report(same=bool(torch.equal(first, env.reset(seed=3))))
+clones = env._env.sim.stage.GetPrimAtPath("/World/envs/env_0").GetChildren()
+physical = [any("Physics" in name for p in Usd.PrimRange(clone) for name in p.GetAppliedSchemas()) for clone in clones]
+report(clones=len(clones), without_physics=[str(c.GetPath()) for c, p in zip(clones, physical) if not p])
 
 torch.manual_seed(0)
 finite, ends, wrong_end, wrong_final = True, 0, 0, 0
@@ -66,6 +70,8 @@ env.close()
     assert found["difficulty"] == [i % 5 / 4 for i in range(envs)]
     assert found["same"]
     assert not found["other"]
+    assert found["clones"] > 0
+    assert found["without_physics"] == []  # which OVPhysX refuses to clone on CUDA
     assert found["finite"]
     assert found["ends"] > 0
     assert found["wrong_end"] == 0
