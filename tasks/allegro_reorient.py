@@ -48,7 +48,7 @@ SPEC = TaskSpec(
         "goals": GradeParam((1, 1, 2, 3, 5), "1", "orientations in a row"),
         "tolerance": GradeParam((0.3, 0.3, 0.25, 0.2, 0.2), "rad", "largest angle from an orientation"),
     },
-    budgets={"smoke": 30_000, "quick": 20_000_000, "full": 50_000_000},
+    budgets={"smoke": 30_000, "quick": 10_000_000, "full": 20_000_000},
     view=View(eye=(0.31, 0.24, 0.8), target=(0.02, 0.0, 0.575), marks="tasks.allegro_reorient:marks"),
     discrete_actions=axis_actions(16),
     safety={

@@ -37,7 +37,7 @@ SPEC = TaskSpec(
     success_hold_s=0.0,
     success_when="end",
     grades={"target_speed": GradeParam((0.75, 1.5, 3.0, 5.0, 8.0), "m/s", "mean speed to reach")},
-    budgets={"smoke": 300_000, "quick": 20_000_000, "full": 50_000_000},
+    budgets={"smoke": 300_000, "quick": 10_000_000, "full": 20_000_000},
     view=View(eye=(2.3, -2.3, 1.5), target=(0.0, 0.0, -0.1), follow=True),
     discrete_actions=axis_actions(8),
     safety={

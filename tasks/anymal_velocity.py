@@ -37,7 +37,7 @@ SPEC = TaskSpec(
         "yaw_rate": GradeParam((0.3, 0.6, 1.0, 1.5, 2.0), "rad/s", "fastest commanded turn"),
         "push": GradeParam((0.0, 0.2, 0.5, 1.0, 1.5), "m/s", "largest change of velocity in a push, along each axis"),
     },
-    budgets={"smoke": 60_000, "quick": 20_000_000, "full": 50_000_000},
+    budgets={"smoke": 60_000, "quick": 10_000_000, "full": 25_000_000},
     view=View(eye=(1.9, -1.9, 0.8), target=(0.0, 0.0, -0.15), follow=True, marks="tasks.locomotion:marks"),
     discrete_actions=axis_actions(12),
     sensors=("contact force of the feet",),

@@ -45,7 +45,7 @@ SPEC = TaskSpec(
             (1.0, 1.25, 1.6, 2.0, 2.5), "kg/m", "mass of the pole by its length: 1 kg at g1, 1.5 kg at g5"
         ),
     },
-    budgets={"smoke": 500_000, "quick": 2_000_000, "full": 10_000_000},
+    budgets={"smoke": 500_000, "quick": 1_000_000, "full": 5_000_000},
     view=View(eye=(5.0, 1.0, 2.8), target=(0.0, 0.0, 2.1)),
     discrete_actions=((0.0,), (1.0,), (-1.0,), (0.25,), (-0.25,)),
     safety={"cart_velocity": SafetyLimit(5.0, "m/s", "speed of the cart")},

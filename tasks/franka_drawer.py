@@ -42,7 +42,7 @@ SPEC = TaskSpec(
         "target": GradeParam((0.08, 0.12, 0.16, 0.2, 0.28), "m", "how far the drawer has to be open"),
         "start": GradeParam((0.05, 0.1, 0.15, 0.2, 0.25), "rad", "largest distance of each joint from the start pose"),
     },
-    budgets={"smoke": 100_000, "quick": 20_000_000, "full": 30_000_000},
+    budgets={"smoke": 100_000, "quick": 5_000_000, "full": 10_000_000},
     view=View(eye=(-0.45, 1.15, 0.9), target=(0.45, -0.05, 0.25)),
     discrete_actions=panda.gripper_actions(3),
     sensors=("contact force of the fingers",),

@@ -46,7 +46,7 @@ SPEC = TaskSpec(
         "goal_spread": GradeParam((0.02, 0.06, 0.1, 0.15, 0.2), "m", "half the edge of the square of goals"),
         "tolerance": GradeParam((0.05, 0.04, 0.03, 0.02, 0.005), "m", "largest distance at the goal"),
     },
-    budgets={"smoke": 100_000, "quick": 20_000_000, "full": 30_000_000},
+    budgets={"smoke": 100_000, "quick": 8_000_000, "full": 15_000_000},
     view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15), marks="tasks.franka_lift:marks"),
     discrete_actions=panda.gripper_actions(4),
     sensors=("contact force of the fingers",),

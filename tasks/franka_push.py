@@ -45,7 +45,7 @@ SPEC = TaskSpec(
         "cube_sizes": GradeParam((1, 1, 2, 3, 3), "1", "how many of the cubes with 5, 7 and 3.5 cm edge may come"),
         "tolerance": GradeParam((0.05, 0.04, 0.03, 0.02, 0.01), "m", "largest distance at the goal"),
     },
-    budgets={"smoke": 100_000, "quick": 5_000_000, "full": 30_000_000},
+    budgets={"smoke": 100_000, "quick": 5_000_000, "full": 15_000_000},
     view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15), marks="tasks.franka_push:marks"),
     discrete_actions=axis_actions(3),
     sensors=("contact force of the fingers",),

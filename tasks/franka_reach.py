@@ -41,7 +41,7 @@ SPEC = TaskSpec(
         "position_tolerance": GradeParam((0.05, 0.04, 0.03, 0.02, 0.005), "m", "largest distance at the goal"),
         "rotation_tolerance": GradeParam((math.pi, 1.0, 0.5, 0.2, 0.05), "rad", "largest rotation at the goal"),
     },
-    budgets={"smoke": 300_000, "quick": 3_000_000, "full": 10_000_000},
+    budgets={"smoke": 300_000, "quick": 2_000_000, "full": 5_000_000},
     view=View(eye=(1.7, 1.2, 1.0), target=(0.25, 0.0, 0.35), marks="tasks.franka_reach:marks"),
     discrete_actions=axis_actions(7),
     safety=panda.SAFETY,

@@ -49,7 +49,7 @@ SPEC = TaskSpec(
         "bearing": GradeParam((0.3, 0.8, 1.6, 2.4, math.pi), "rad", "largest turn of the cubes' row at the start"),
         "yaw": GradeParam((0.1, 0.3, 0.5, 0.7, math.pi / 4), "rad", "largest turn of each cube at the start"),
     },
-    budgets={"smoke": 100_000, "quick": 20_000_000, "full": 50_000_000},
+    budgets={"smoke": 100_000, "quick": 15_000_000, "full": 30_000_000},
     view=View(eye=(1.5, 0.9, 0.9), target=(0.3, -0.05, 0.15)),
     discrete_actions=panda.gripper_actions(4),
     sensors=("contact force of the fingers",),

@@ -40,7 +40,7 @@ SPEC = TaskSpec(
         "step": GradeParam((0.02, 0.05, 0.09, 0.14, 0.2), "m", "height of a stair 0.3 m deep, up or down"),
         "gap": GradeParam((0.05, 0.12, 0.2, 0.32, 0.45), "m", "width of the gap, which is 0.95 m deep"),
     },
-    budgets={"smoke": 20_000, "quick": 20_000_000, "full": 50_000_000},
+    budgets={"smoke": 20_000, "quick": 10_000_000, "full": 25_000_000},
     view=View(eye=(3.6, -3.6, 2.6), target=(0.0, 0.0, -0.3), follow=True, marks="tasks.terrain:marks"),
     discrete_actions=axis_actions(12),
     sensors=("contact force of the feet",),
