@@ -28,7 +28,7 @@ EVALUATION_SEED = 2_000_003
 
 BUDGETS = ("smoke", "quick", "full")
 _PROTOCOLS = {"smoke": "nominal", "quick": "quick", "full": "standard"}
-_CHECKPOINTS = {"smoke": 4, "quick": 8, "full": 8}  # some episodes long: at each all envs start afresh
+_CHECKPOINTS = {"smoke": 4, "quick": 8, "full": 8}
 
 LOCAL = ("physics", "device", "wandb", "command", "init")
 """Keys that say where and how a run is executed; changing one does not make another run."""
@@ -55,7 +55,7 @@ _SET_BY_FLAG = {
 
 @dataclass
 class TrainConfig:
-    """How much is trained, on how many envs, with how many evenly spaced checkpoints.
+    """How much is trained, on how many envs, with how many evenly spaced checkpoints (None: see `checkpoints`).
 
     No budget trains on fewer envs than it says, because that is another training. Where `min_envs` is set, one that ran
     out of GPU memory is tried again with half of them, down to this.
@@ -66,7 +66,7 @@ class TrainConfig:
     num_envs: int = MISSING
     min_envs: int | None = None
     env_steps: int = MISSING
-    checkpoints: int = MISSING
+    checkpoints: int | None = None
     curve: bool = False
     init: str = ""
 
@@ -123,7 +123,7 @@ def defaults(spec: TaskSpec, algo: str, budget: str, curriculum: str = "none") -
             algo=algo,
             budget=budget,
             curriculum=curricula.config.load(curriculum),
-            train=TrainConfig(num_envs=1, env_steps=0, checkpoints=_CHECKPOINTS[budget]),
+            train=TrainConfig(num_envs=1, env_steps=0),
             eval=evaluation(_PROTOCOLS[budget]),
         )
     )
@@ -141,6 +141,18 @@ def defaults(spec: TaskSpec, algo: str, budget: str, curriculum: str = "none") -
     agent.num_envs, agent.env_steps = "${train.num_envs}", "${train.env_steps}"
     config.agent = agent
     return config
+
+
+def checkpoints(config: DictConfig, spec: TaskSpec) -> int:
+    """How many evenly spaced checkpoints a training has.
+
+    Those of the budget, but two episodes apart: at each of them all envs start afresh, and a training in which they
+    came closer would never see the end of an episode.
+    """
+    if config.train.checkpoints is not None:
+        return config.train.checkpoints
+    apart = 2 * spec.max_episode_steps * config.train.num_envs
+    return max(1, min(_CHECKPOINTS[config.budget], config.train.env_steps // apart))
 
 
 def override(config: DictConfig, items: Sequence[str]) -> tuple[DictConfig, set[str]]:

@@ -70,9 +70,9 @@ def main() -> int:
 def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> bool:
     """Train to `config.train.env_steps` and export the policy, from the last checkpoint if there is one.
 
-    At each of `config.train.checkpoints` evenly spaced numbers of env steps the state is saved and all envs start new
-    episodes from a derived seed; so a run that was interrupted takes the same path as one that was not. The policy
-    file is written last: where it exists, the training is done.
+    At each checkpoint (`configs.checkpoints`) the state is saved and all envs start new episodes from a derived seed;
+    so a run that was interrupted takes the same path as one that was not. The policy file is written last: where it
+    exists, the training is done.
 
     Returns False if it was asked to stop (SIGTERM) and did so at a checkpoint.
     """
@@ -112,7 +112,7 @@ def _loop(
     from suite.probe import Curve
     from suite.recorder import Records
 
-    total, checkpoints = config.train.env_steps, config.train.checkpoints
+    total, checkpoints = config.train.env_steps, configs.checkpoints(config, tasks.get(config.task))
     file = run.checkpoint / "last.ckpt"
     _restore(learner, file)
     records = (multitask.JointRecords if config.multi else Records)(run, learner.env_steps, total, teacher)

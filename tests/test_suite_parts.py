@@ -17,6 +17,7 @@ import curricula
 import tasks
 from curricula.teacher import Episodes
 from suite import cli, energy, evaluation, launch, process, scheduler
+from suite import config as configs
 from suite.display import Display, Plain, table
 from suite.launch import Local
 from suite.matrix import plan
@@ -343,3 +344,19 @@ def test_ctrl_c_twice_ends_the_workers(made_up):
     for job in jobs[:2]:
         assert read_json(job.run.status)["state"] == "queued"
     assert not jobs[2].run.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        ([], 8),
+        (["train.num_envs=65536"], 1),  # not one episode of all envs
+        (["train.env_steps=2048000"], 2),  # of 1024 envs: four episodes long
+        (["train.env_steps=2048000", "train.checkpoints=5"], 5),
+    ],
+)
+def test_checkpoints_leave_room_for_episodes(items, expected):
+    spec = tasks.get("go2-velocity")
+    config = configs.defaults(spec, "ppo", "full")
+    config, _ = configs.override(config, ["train.num_envs=1024", *items])
+    assert configs.checkpoints(config, spec) == expected
