@@ -12,6 +12,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
+import warp as wp
 
 from tasks import materials
 from tasks.signals import Effect
@@ -127,7 +128,6 @@ class Mass(BodyEffect):
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        super().start(env_ids, value)
         self.inertial.scale[env_ids[:, None], self.body] = value[:, None]
         self.inertial.masses_set = True
 
@@ -137,7 +137,6 @@ class Payload(BodyEffect):
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        super().start(env_ids, value)
         self.inertial.added[env_ids[:, None], self.body] = value[:, None]
         self.inertial.masses_set = True
 
@@ -152,7 +151,7 @@ class Load(Payload):
 
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
-        self.env.shared(Wrenches, self.asset).force[:, self._link, 2] -= GRAVITY * self.value
+        self.env.shared(Wrenches, self.asset).force[:, self._link, 2].sub_(self.value, alpha=GRAVITY)
         return action
 
 
@@ -161,7 +160,6 @@ class CentreOfMass(BodyEffect):
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        super().start(env_ids, value)
         self.inertial.shift[env_ids[:, None], self.body] = value[:, None]
         self.inertial.centres_set = True
 
@@ -178,7 +176,6 @@ class Friction(LabEffect):
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        super().start(env_ids, value)
         for surfaces in self._surfaces:
             surfaces.friction[env_ids] = value
             surfaces.write(env_ids)
@@ -189,7 +186,6 @@ class Restitution(Friction):
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        Effect.start(self, env_ids, value)
         for surfaces in self._surfaces:
             surfaces.restitution[env_ids] = value
             surfaces.write(env_ids)
@@ -215,7 +211,6 @@ class JointProperty(LabEffect):
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        super().start(env_ids, value)
         written = self.combine(self._default[env_ids], value[:, None])
         setter = getattr(self.asset, self.write)
         setter(**{self.argument: written}, joint_ids=self._joints, env_ids=env_ids)
@@ -261,16 +256,16 @@ class Wrenches:
 
     def __init__(self, env: LabEnv, asset: Any) -> None:
         """No force anywhere."""
-        self._asset = asset
+        self._composer = asset.permanent_wrench_composer
         self.force = torch.zeros(env.num_envs, asset.num_bodies, 3, device=env.device)
-        self._torque = torch.zeros_like(self.force)
+        self._composer.set_forces_and_torques_index(forces=self.force, is_global=True)
+        self._handed_over = wp.to_torch(self._composer.global_force_at_com_w)
         env.before_physics.append(self.write)
 
     def write(self) -> None:
-        """Let the forces act until the next control step."""
-        self._asset.permanent_wrench_composer.set_forces_and_torques_index(
-            forces=self.force, torques=self._torque, is_global=True
-        )
+        """Let the forces act until the next control step. Isaac Lab's setter would do the same in ten times as long."""
+        self._handed_over.copy_(self.force)
+        self._composer._dirty = True
         self.force.zero_()
 
 
@@ -280,7 +275,7 @@ class Gravity(LabEffect):
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
         mass = self.asset.data.body_mass.torch
-        self.env.shared(Wrenches, self.asset).force[..., 2] -= GRAVITY * mass * (self.value[:, None] - 1.0)
+        self.env.shared(Wrenches, self.asset).force[..., 2].addcmul_(mass, self.value[:, None] - 1.0, value=-GRAVITY)
         return action
 
 
@@ -293,24 +288,21 @@ class Push(LabEffect):
         self._body = self.bodies()[0]
         self._steps = max(1, round(PUSH_S / env.spec.control_dt))
         self._chance = env.spec.control_dt / PUSH_EVERY_S
-        self._left = torch.zeros(env.num_envs, device=env.device)
-        self._direction = torch.zeros(env.num_envs, 2, device=env.device)
+        self._left = torch.zeros(env.num_envs, device=env.device)  # control steps
+        self._angle = torch.zeros(env.num_envs, device=env.device)
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        super().start(env_ids, value)
-        self._left[env_ids] = 0.0
+        self._left.index_fill_(0, env_ids, 0.0)
 
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
-        n = self.env.num_envs
-        begins = (self._left <= 0.0) & ((self.env.uniform(n) + 1.0) / 2.0 < self._chance)
-        angle = math.pi * self.env.uniform(n)
-        direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
-        self._direction = torch.where(begins[:, None], direction, self._direction)
+        chance, turn = self.env.uniform(2, self.env.num_envs)  # both from -1 to 1
+        begins = (self._left <= 0.0) & (chance < 2.0 * self._chance - 1.0)
+        self._angle = torch.where(begins, math.pi * turn, self._angle)
         self._left = torch.where(begins, float(self._steps), self._left)
-        force = self.value * (self._left > 0.0)
-        self.env.shared(Wrenches, self.asset).force[:, self._body, :2] += force[:, None] * self._direction
+        push = torch.polar(self.value * (self._left > 0.0), self._angle)
+        self.env.shared(Wrenches, self.asset).force[:, self._body, :2].add_(torch.view_as_real(push))
         self._left -= 1.0
         return action
 
@@ -328,7 +320,6 @@ class TorqueStep(LabEffect):
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        super().start(env_ids, value)
         k = len(env_ids)
         self._torque[env_ids] = value[:, None] * self.env.uniform(k, self._torque.shape[1]).sign()
         self._countdown[env_ids] = (self.env.uniform(k) + 1.0) / 2.0 * self.env.spec.max_episode_steps

@@ -37,6 +37,7 @@ class TensorEnv(ABC):
         action_space: `Box` [-1, 1] of shape (action_dim,).
         difficulty: [N] float, of the episodes now running.
         factors: [N, F] float, of the episodes now running; columns as in `TaskSpec.factors`.
+        former: [N, F] float, of the episode before in each row.
         rewrite_every: control steps between two rewrites of factors that an engine takes over the host only. A row
             that ends at another time keeps its values of them for its next episode; a reset of all rows writes all.
         check_at_once: whether NaN actions and bad difficulties raise when they come, which waits for the device, or in
@@ -53,6 +54,7 @@ class TensorEnv(ABC):
         self.difficulty = torch.zeros(num_envs, device=self.device)
         nominal = torch.tensor([factor.nominal for factor in spec.factors], device=self.device)
         self.factors = nominal.repeat(num_envs, 1)
+        self.former = self.factors.clone()
         self._sampler: Sampler = lambda env_ids: self.difficulty[env_ids]
         self._moving: Collection[str] | None = None
         self._held = torch.zeros(num_envs, dtype=torch.long, device=self.device)
@@ -101,6 +103,8 @@ class TensorEnv(ABC):
             self._held.index_fill_(0, rows, 0)  # an assignment would copy the number to a GPU, and wait
         if self._sensing:
             self._fresh.index_fill_(0, rows, True)
+        if self._effects is not None:
+            self.former.index_copy_(0, rows, self.factors[rows])
         if factors is None:
             return
         if self._effects is None:
@@ -119,9 +123,15 @@ class TensorEnv(ABC):
 
     def _start(self, env_ids: torch.Tensor) -> None:
         """Called by implementations at the reset of `env_ids` [k], when their state is that of the new episode."""
-        for column, effect in self._effects or ():
-            if not effect.slow or self._since_rewrite == 0:
-                effect.start(env_ids, self.factors[env_ids, column])
+        if not self._effects:
+            return
+        rows = env_ids.long()
+        values = self.factors[rows]
+        for column, effect in self._effects:
+            if not effect.slow:
+                effect.start(rows, values[:, column])
+            elif self._since_rewrite == 0:
+                effect.start(env_ids, values[:, column])
 
     def _hold(self, condition: torch.Tensor) -> torch.Tensor:
         """Success now [N]: `condition` has held for the declared time without a break. Call once a step."""
@@ -189,7 +199,7 @@ class TensorEnv(ABC):
             action = effect.act(action)
         before = {"difficulty": self.difficulty, "factors": self.factors}
         obs, reward, terminated, truncated, extras = self._step(action)
-        if self._sensing:
+        if self._sensing and extras["final_obs"] is not obs:  # else no row ended
             before["final_obs"] = self._seen(extras["final_obs"], lambda effect, seen: effect.measure_final(seen))
         return self._measure(obs), reward, terminated, truncated, extras | before
 

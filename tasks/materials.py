@@ -24,7 +24,7 @@ class Surfaces:
 
     def __init__(self, env: LabEnv, asset: Any) -> None:
         """Read the surfaces as built."""
-        self._asset, self._num_envs = asset, env.num_envs
+        self._asset = asset
         self._newton = env.engine == "newton_mjwarp"
         if self._newton:
             model, view = env.physics_manager.get_model(), asset._root_view
@@ -38,7 +38,9 @@ class Surfaces:
             self._default = [mu.clone() for mu in self._mu]
         else:
             self._default = self._read().clone()
-            self._bodies = len(self._default) // env.num_envs  # of a collection: its rows are body by body
+            self._values = self._default.clone()
+            bodies = len(self._default) // env.num_envs  # of a collection: its rows are body by body
+            self._first = torch.arange(bodies)[:, None] * env.num_envs
         self.friction = torch.ones(env.num_envs, device=env.device)
         self.restitution = torch.zeros(env.num_envs, device=env.device)
 
@@ -53,24 +55,26 @@ class Surfaces:
         self._kind = getattr(tensor_types, kinds[0] if articulation else kinds[1])
         return wp.to_torch(view.get_attribute(self._kind))
 
+    def _rounded(self) -> torch.Tensor:
+        return (torch.stack((self.friction, self.restitution)) / STEP).round() * STEP
+
     def write(self, env_ids: torch.Tensor) -> None:
         """Hand the coefficients of rows `env_ids` to the engine."""
-        friction = (self.friction / STEP).round() * STEP
-        restitution = (self.restitution / STEP).round() * STEP
         if self._newton:
+            friction, restitution = self._rounded()
             for mu, bounce, default in zip(self._mu, self._bounce, self._default, strict=True):
                 mu.copy_(default * friction[:, None])
                 bounce.copy_(restitution[:, None].expand_as(bounce))
             self._changed()
             return
-        host = self._default.device
-        rows = (torch.arange(self._bodies)[:, None] * self._num_envs + env_ids.cpu()).flatten().int()
-        scale = friction.to(host).repeat(self._bodies)[:, None, None]
-        surfaces = self._default.clone()
-        surfaces[..., :2] *= scale
-        bounce = restitution.to(host).repeat(self._bodies)[:, None].expand_as(surfaces[..., 2])
+        rows = (self._first + env_ids.cpu()).flatten()
+        friction, restitution = self._rounded()[:, env_ids].repeat(1, len(self._first)).cpu()
+        surfaces = self._default[rows]
+        surfaces[..., :2] *= friction[:, None, None]
+        bounce = restitution[:, None].expand_as(surfaces[..., 2])
         surfaces[..., 2] = torch.where(surfaces[..., 2] < 0.0, surfaces[..., 2], bounce)  # negative: a compliant one
-        view, values, indices = self._asset.root_view, wp.from_torch(surfaces.contiguous()), wp.from_torch(rows)
+        self._values[rows] = surfaces
+        view, values, indices = self._asset.root_view, wp.from_torch(self._values), wp.from_torch(rows.int())
         if hasattr(view, "set_material_properties"):
             view.set_material_properties(values, indices)
         else:

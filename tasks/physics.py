@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import warp as wp
 from isaaclab.envs.mdp import JointEffortAction, JointPositionAction, JointVelocityAction
 from isaaclab.sensors import BaseContactSensor
 
@@ -90,13 +91,11 @@ class Held:
     def _between(self, left: int) -> None:
         """What has to happen with `left` physics steps to go."""
         for robot in self._robots:
+            self._note(robot, left)
+            if robot in self.forced:
+                robot.actuators.submit_commands()
             if _pushed(robot):
-                robot.update(self._dt)
-                robot.write_data_to_sim()
-            else:
-                self._note(robot, left)
-                if robot in self.forced:
-                    robot.actuators.submit_commands()
+                _push_on(robot)
         for body in self._bodies:
             body.data._sim_timestamp += self._dt
             if _pushed(body):
@@ -113,6 +112,14 @@ class Held:
         elif left == 1:
             data.joint_acc  # noqa: B018 (the difference to come is over one physics step)
             robot.actuators._implicit_executor.launch(robot.actuators)
+
+
+def _push_on(robot: Any) -> None:
+    """Hand over the forces on `robot` once more: in the world's frame, as they are, where its links are by now."""
+    from isaaclab_ov import tensor_types
+
+    wp.to_torch(robot._wrench_buf)[..., 6:] = wp.to_torch(robot.data._backend_body_link_pose_w)[..., :3]
+    robot._root_view.set_attribute(tensor_types.LINK_WRENCH, robot._wrench_buf)
 
 
 def _pushed(asset: Any) -> bool:

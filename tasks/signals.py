@@ -20,23 +20,28 @@ class Effect:
     """What one factor does to an env.
 
     Attributes:
-        value: [N] the factor in the episodes now running.
-        former: [N] the factor in the episode before, for final observations.
         slow: writing it to the engine goes over the host; see `TensorEnv.rewrite_every`.
     """
 
     slow = False
 
     def __init__(self, env: TensorEnv, factor: Factor) -> None:
-        """Start at the nominal value everywhere."""
+        """The factor is nominal everywhere."""
         self.env, self.factor = env, factor
-        self.value = torch.full((env.num_envs,), factor.nominal, device=env.device)
-        self.former = self.value.clone()
+        self._column = env.spec.factors.index(factor)
+
+    @property
+    def value(self) -> torch.Tensor:
+        """The factor in the episodes now running [N]."""
+        return self.env.factors[:, self._column]
+
+    @property
+    def former(self) -> torch.Tensor:
+        """The factor in the episode before [N], for final observations."""
+        return self.env.former[:, self._column]
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """New episodes begin in rows `env_ids` [k] with `value` [k]."""
-        self.former[env_ids] = self.value[env_ids]
-        self.value[env_ids] = value
 
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """What the robot does of `action` [N, action_dim], once a control step."""
@@ -83,15 +88,29 @@ class _Delay:
         self._past = torch.zeros(round(longest) + 1, num_envs, dim, device=device)
         self._rows = torch.arange(num_envs, device=device)
 
+    def clear(self, env_ids: torch.Tensor) -> None:
+        """Let rows `env_ids` [k] have had zeros for ever."""
+        self._past.index_fill_(1, env_ids, 0.0)
+
     def fill(self, rows: torch.Tensor, signal: torch.Tensor) -> None:
         """Let rows [N] bool have had `signal` for ever."""
         self._past = torch.where(rows[:, None], signal, self._past)
 
     def push(self, signal: torch.Tensor) -> None:
-        self._past = torch.cat((signal[None], self._past[:-1]))
+        self._past = self._with(signal)
 
     def read(self, steps: torch.Tensor) -> torch.Tensor:
-        return self._past[steps.round().long().clamp(0, len(self._past) - 1), self._rows]
+        return self._at(self._past, steps)
+
+    def peek(self, signal: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        """What `read` would give after `push`."""
+        return self._at(self._with(signal), steps)
+
+    def _with(self, signal: torch.Tensor) -> torch.Tensor:
+        return torch.cat((signal[None], self._past[:-1]))
+
+    def _at(self, past: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        return past[steps.round().clamp(0.0, len(past) - 1.0).long(), self._rows]
 
 
 class ActionDelay(Effect):
@@ -101,17 +120,13 @@ class ActionDelay(Effect):
         """See `Effect`."""
         super().__init__(env, factor)
         self._line = _Delay(factor.evaluation[1], env.num_envs, env.spec.action_dim, env.device)
-        self._fresh = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        super().start(env_ids, value)
-        self._fresh[env_ids] = True
+        self._line.clear(env_ids)
 
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
-        self._line.fill(self._fresh, torch.zeros_like(action))
-        self._fresh.zero_()
         self._line.push(action)
         return self._line.read(self.value)
 
@@ -138,7 +153,6 @@ class ActionStep(Effect):
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        super().start(env_ids, value)
         sign = self.env.uniform(len(env_ids), self._step.shape[1]).sign()
         self._step[env_ids] = value[:, None] * sign
         self._countdown[env_ids] = (self.env.uniform(len(env_ids)) + 1.0) / 2.0 * self.env.spec.max_episode_steps
@@ -159,11 +173,11 @@ class SensorNoise(Effect):
 
     def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure`."""
-        return obs + self.value[:, None] * self._sigma * self.env.normal(*obs.shape)
+        return torch.addcmul(obs, self.value[:, None] * self._sigma, self.env.normal(*obs.shape))
 
     def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure_final`."""
-        return obs + self.former[:, None] * self._sigma * self.env.normal(*obs.shape)
+        return torch.addcmul(obs, self.former[:, None] * self._sigma, self.env.normal(*obs.shape))
 
 
 class SensorBias(Effect):
@@ -173,24 +187,24 @@ class SensorBias(Effect):
         """See `Effect`."""
         super().__init__(env, factor)
         self._scale = _sigma(env)
-        self._offset = torch.zeros(2, env.num_envs, env.spec.policy_dim, device=env.device)  # now, and before
+        self._now, self._before = torch.zeros(2, env.num_envs, env.spec.policy_dim, device=env.device)
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        super().start(env_ids, value)
-        self._offset[1, env_ids] = self._offset[0, env_ids]
-        self._offset[0, env_ids] = value[:, None] * self._scale * self._draw(len(env_ids), len(self._scale))
+        self._before.index_copy_(0, env_ids, self._now[env_ids])
+        drawn = self._draw(len(env_ids), len(self._scale))
+        self._now.index_copy_(0, env_ids, value[:, None] * self._scale * drawn)
 
     def _draw(self, *shape: int) -> torch.Tensor:
         return self.env.normal(*shape)
 
     def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure`."""
-        return obs + self._offset[0]
+        return obs + self._now
 
     def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure_final`."""
-        return obs + self._offset[1]
+        return obs + self._before
 
 
 class Calibration(SensorBias):
@@ -223,7 +237,7 @@ class SensorDelay(Effect):
 
     def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure_final`."""
-        return torch.where(self.former.round()[:, None] < 1.0, obs, self._line.read(self.former - 1.0))
+        return self._line.peek(obs, self.former)
 
 
 class SensorDropout(Effect):
