@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 import warp as wp
 from isaaclab.envs.mdp import JointEffortAction, JointPositionAction, JointVelocityAction
 from isaaclab.sensors import BaseContactSensor
@@ -73,6 +74,7 @@ class Held:
         self.forced = {term._asset for term in _terms(env) if isinstance(term, JointEffortAction)}
         self._bodies = [*scene.rigid_objects.values(), *scene.rigid_object_collections.values()]
         self._sensors = list(scene.sensors.values())
+        self._places: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}  # of the forces on a robot, and of its links
         self._contacts = [sensor for sensor in self._sensors if isinstance(sensor, BaseContactSensor)]
 
     def advance(self) -> None:
@@ -95,13 +97,24 @@ class Held:
             if robot in self.forced:
                 robot.actuators.submit_commands()
             if _pushed(robot):
-                _push_on(robot)
+                self._push_on(robot)
         for body in self._bodies:
             body.data._sim_timestamp += self._dt
             if _pushed(body):
                 body.write_data_to_sim()
         for sensor in self._contacts:
             sensor._fetch_ovphysx_buffers(include_pose=False)
+
+    def _push_on(self, robot: Any) -> None:
+        """Hand over the forces on `robot` once more: in the world's frame, as they are, where its links are by now."""
+        from isaaclab_ov import tensor_types
+
+        poses = robot.data._backend_body_link_pose_w  # reads them from the engine
+        if robot not in self._places:
+            self._places[robot] = wp.to_torch(robot._wrench_buf)[..., 6:], wp.to_torch(poses)[..., :3]
+        acting_at, links = self._places[robot]
+        acting_at.copy_(links)
+        robot._root_view.set_attribute(tensor_types.LINK_WRENCH, robot._wrench_buf)
 
     def _note(self, robot: Any, left: int) -> None:
         """Torques are from velocities before the last physics step, and from positions one before that."""
@@ -112,14 +125,6 @@ class Held:
         elif left == 1:
             data.joint_acc  # noqa: B018 (the difference to come is over one physics step)
             robot.actuators._implicit_executor.launch(robot.actuators)
-
-
-def _push_on(robot: Any) -> None:
-    """Hand over the forces on `robot` once more: in the world's frame, as they are, where its links are by now."""
-    from isaaclab_ov import tensor_types
-
-    wp.to_torch(robot._wrench_buf)[..., 6:] = wp.to_torch(robot.data._backend_body_link_pose_w)[..., :3]
-    robot._root_view.set_attribute(tensor_types.LINK_WRENCH, robot._wrench_buf)
 
 
 def _pushed(asset: Any) -> bool:
