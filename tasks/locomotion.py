@@ -30,7 +30,7 @@ from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from isaaclab_physx.sim.spawners.materials.physics_materials_cfg import PhysxMaterialCfg
 from isaaclab_tasks.core.velocity.mdp import feet_air_time
 
-from tasks import assets, terms
+from tasks import assets, state, terms
 
 if TYPE_CHECKING:
     from tasks.camera import Mark
@@ -194,7 +194,7 @@ def push(env: GradedEnv, env_ids: torch.Tensor) -> None:
     velocity = robot.data.root_vel_w.torch[env_ids]
     kick = 2.0 * torch.rand(len(env_ids), 2, device=env.device) - 1.0
     velocity[:, :2] += env.param("push", env_ids)[:, None] * kick
-    robot.write_root_velocity_to_sim_index(root_velocity=velocity, env_ids=env_ids)
+    state.put_root(env, env_ids, velocity)
 
 
 def safety(

@@ -17,6 +17,8 @@ from isaaclab.utils.math import sample_uniform
 from isaaclab_newton.sim.schemas import NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
+from tasks import state
+
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
 
@@ -91,14 +93,13 @@ def stand(env: GradedEnv, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
 
     As many draws as Isaac Lab's `reset_root_state_uniform` makes, so that a seed keeps its episodes.
     """
-    k, robot = len(env_ids), env.scene["robot"]
+    k = len(env_ids)
     draw, _ = torch.rand(k, 6, device=env.device), torch.rand(k, 6, device=env.device)
     start, rest = env.once(_start)
     pose = start[env_ids]
     if yaw:
         pose = torch.cat((pose[:, :3], _turned(draw[:, 5] * (2.0 * yaw) - yaw)), dim=-1)
-    robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
-    robot.write_root_velocity_to_sim_index(root_velocity=rest[:k], env_ids=env_ids)
+    state.put_root(env, env_ids, rest[:k], pose)
 
 
 def _turned(yaw: torch.Tensor) -> torch.Tensor:
@@ -119,13 +120,11 @@ def bend(env: GradedEnv, env_ids: torch.Tensor, joints: tuple[str, ...], offset:
 
     As many draws as Isaac Lab's `reset_joints_by_offset` makes, so that a seed keeps its episodes.
     """
-    robot = env.scene["robot"]
     ids, default, (low, high), rest = env.once(_joint_start, joints)
     shape = (len(env_ids), len(joints))
     draw, _ = sample_uniform(-offset, offset, shape, env.device), torch.rand(shape, device=env.device)
     position = (default + draw).clamp(low, high)
-    robot.write_joint_position_to_sim_index(position=position, joint_ids=ids, env_ids=env_ids)
-    robot.write_joint_velocity_to_sim_index(velocity=rest[: len(env_ids)], joint_ids=ids, env_ids=env_ids)
+    state.put_joints(env, env_ids, ids, position, rest[: len(env_ids)])
 
 
 def _joint_start(env: GradedEnv, joints: tuple[str, ...]) -> tuple[torch.Tensor, ...]:
