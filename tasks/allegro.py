@@ -177,9 +177,6 @@ class Orientations(terms.EpisodeCommand):
     def _resample_command(self, env_ids: torch.Tensor) -> None:
         pass  # the reset calls `begin`, since it knows how the thing starts
 
-    def _update_metrics(self) -> None:
-        pass
-
 
 @configclass
 class OrientationsCfg(terms.EpisodeCommandCfg):

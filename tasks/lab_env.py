@@ -13,7 +13,6 @@ from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
 from isaaclab.envs.common import VecEnvStepReturn
 from isaaclab.managers import ActionManager, CommandManager, CurriculumManager, RecorderManager
 from isaaclab.scene import InteractiveSceneCfg
-from isaaclab.utils import index_fill_
 
 from tasks import camera, engines, managers, overflow, physics
 from tasks.env import Step, TensorEnv
@@ -43,7 +42,8 @@ class GradedEnv(ManagerBasedRLEnv):
 
     def param(self, name: str, env_ids: torch.Tensor | slice = slice(None)) -> torch.Tensor:
         """Value of the declared grade parameter at the difficulty of rows `env_ids`: [k]."""
-        return self._params[env_ids, self._grades.names.index(name)]
+        column = self._params[:, self._grades.names.index(name)]
+        return column[env_ids] if isinstance(env_ids, slice) else column.index_select(0, env_ids)
 
     def now(self, quantity: Callable[..., Any], *args: Any) -> Any:
         """`quantity(self, *args)`, computed once for all who ask for it in one state of the simulation."""
@@ -91,6 +91,8 @@ class GradedEnv(ManagerBasedRLEnv):
         ended = self.termination_manager.compute()
         terminated, truncated = self.termination_manager.terminated, self.termination_manager.time_outs
         reward = self.reward_manager.compute(dt=self.step_dt)
+        for name in self.command_manager.active_terms:
+            self.command_manager.get_term(name).note()
         extras = {}
         env_ids = ended.nonzero().squeeze(-1).int()  # waits for the device
         if len(env_ids):
@@ -116,6 +118,7 @@ class GradedEnv(ManagerBasedRLEnv):
         for term in self.event_manager._mode_term_cfgs.get("reset", ()):
             self._now.clear()
             term.func(self, env_ids, **term.params)
+        rows = env_ids.long()  # other integers would be converted by each of the operations
         for manager in (
             self.action_manager,
             self.reward_manager,
@@ -123,8 +126,8 @@ class GradedEnv(ManagerBasedRLEnv):
             self.event_manager,
             self.termination_manager,
         ):
-            manager.reset(env_ids)
-        index_fill_(self.episode_length_buf, env_ids, 0)
+            manager.reset(rows)
+        self.episode_length_buf.index_fill_(0, rows, 0)
         self.owner._start(env_ids)
         self._now.clear()
 

@@ -102,7 +102,8 @@ class TwistCommand(terms.EpisodeCommand):
 
     The planar speed is uniform between `slowest` and the grade's `speed`, its direction uniform within `direction` of
     straight ahead, the yaw rate uniform up to the grade's `yaw_rate` either way.
-    The metrics are sums over the episode of the errors in planar velocity [m/s] and yaw rate [rad/s].
+    The metrics are sums over the episode of the errors in planar velocity [m/s] and yaw rate [rad/s]. Robots start at
+    rest, so the first errors of an episode are the command itself.
     """
 
     cfg: TwistCommandCfg
@@ -111,10 +112,9 @@ class TwistCommand(terms.EpisodeCommand):
         """Start with no command anywhere."""
         super().__init__(cfg, env)
         self._twist = torch.zeros(self.num_envs, 3, device=self.device)
-        self.metrics = {
-            "planar_error": torch.zeros(self.num_envs, device=self.device),
-            "yaw_error": torch.zeros(self.num_envs, device=self.device),
-        }
+        self._sums = torch.zeros(self.num_envs, 2, device=self.device)
+        self._began: torch.Tensor | None = None  # rows with a new command since `note`
+        self.metrics = {"planar_error": self._sums[:, 0], "yaw_error": self._sums[:, 1]}
 
     @property
     def command(self) -> torch.Tensor:
@@ -126,18 +126,27 @@ class TwistCommand(terms.EpisodeCommand):
         draw = torch.rand(3, k, device=self.device)
         fastest, turn = self._env.param("speed", env_ids), self._env.param("yaw_rate", env_ids)
         speed = self.cfg.slowest + draw[0] * (fastest - self.cfg.slowest)
-        angle = self.cfg.direction * (2.0 * draw[1] - 1.0)
-        self._twist[env_ids] = torch.stack(
-            (speed * angle.cos(), speed * angle.sin(), turn * (2.0 * draw[2] - 1.0)), dim=-1
-        )
+        either = 2.0 * draw[1:] - 1.0
+        angle = self.cfg.direction * either[0]
+        twist = torch.stack((speed * angle.cos(), speed * angle.sin(), turn * either[1]), dim=-1)
+        rows = env_ids.long()
+        self._twist.index_copy_(0, rows, twist)
+        self._sums.index_fill_(0, rows, 0.0)
+        self._began = rows
+
+    def note(self) -> None:
+        """Add the errors now, which rewards have needed too; rows that end are set in `compute`."""
+        self._update_metrics()
+        self._began = None
 
     def _update_metrics(self) -> None:
-        planar, yaw = self._env.now(twist_error)
-        self.metrics["planar_error"] += planar
-        self.metrics["yaw_error"] += yaw
+        self._sums += torch.stack(self._env.now(twist_error), dim=-1)
 
     def _update_command(self) -> None:
-        pass
+        if self._began is None:
+            return
+        x, y, turn = self._twist[self._began].unbind(dim=-1)
+        self._sums.index_copy_(0, self._began, torch.stack((torch.hypot(x, y), turn.abs()), dim=-1))
 
 
 @configclass
@@ -160,12 +169,12 @@ def twist_error(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
 
 def tracks_velocity(env: GradedEnv) -> torch.Tensor:
     """Nearness to the commanded planar velocity: 1 on it, 0.37 at 0.5 m/s from it [N]."""
-    return (-(env.now(twist_error)[0] / 0.5).square()).exp()
+    return (-4.0 * env.now(twist_error)[0].square()).exp()
 
 
 def tracks_yaw_rate(env: GradedEnv) -> torch.Tensor:
     """Nearness to the commanded yaw rate: 1 on it, 0.37 at 0.5 rad/s from it [N]."""
-    return (-(env.now(twist_error)[1] / 0.5).square()).exp()
+    return (-4.0 * env.now(twist_error)[1].square()).exp()
 
 
 def time_is_up(env: GradedEnv) -> torch.Tensor:

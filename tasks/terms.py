@@ -12,7 +12,7 @@ from isaaclab.assets import AssetBaseCfg
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import CommandTerm, CommandTermCfg, ObservationGroupCfg
 from isaaclab.scene import InteractiveSceneCfg
-from isaaclab.utils import configclass, index_fill_
+from isaaclab.utils import configclass
 from isaaclab.utils.math import sample_uniform
 from isaaclab_newton.sim.schemas import NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg
@@ -104,9 +104,11 @@ def stand(env: GradedEnv, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
 
 def _turned(yaw: torch.Tensor) -> torch.Tensor:
     """Upright and turned by `yaw` [k] [rad]: [k, 4] (x, y, z, w), to the last bit what Isaac Lab's `quat_mul` gives."""
-    cos, sin = (0.5 * yaw).cos(), (0.5 * yaw).sin()
-    w = 0.5 * ((cos + sin) + (cos - sin))
-    return torch.stack((cos - w, (w - (cos + sin)) + sin, w - (cos - sin), w), dim=-1)
+    half = 0.5 * yaw
+    cos, sin = half.cos(), half.sin()
+    total, difference = cos + sin, cos - sin
+    w = 0.5 * (total + difference)
+    return torch.stack((cos - w, (w - total) + sin, w - difference, w), dim=-1)
 
 
 def _start(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
@@ -138,9 +140,7 @@ class EpisodeCommand(CommandTerm):
     """A command that is drawn at the start of an episode, and later on only by itself; no timer, no logs."""
 
     def reset(self, env_ids: torch.Tensor | None = None) -> dict[str, float]:
-        """Draw the command of rows `env_ids` [k], and start their metrics at zero."""
-        for total in self.metrics.values():
-            index_fill_(total, env_ids, 0.0)
+        """Draw the command of rows `env_ids` [k]."""
         self._resample(env_ids)
         return {}
 
@@ -148,10 +148,15 @@ class EpisodeCommand(CommandTerm):
         torch.rand(len(env_ids), device=self.device)  # Isaac Lab draws a time here: so a seed keeps its episodes
         self._resample_command(env_ids)
 
+    def note(self) -> None:
+        """Once a control step, before the resets."""
+
     def compute(self, dt: float) -> None:
         """Once a control step, after the resets."""
-        self._update_metrics()
         self._update_command()
+
+    def _update_metrics(self) -> None:
+        """Isaac Lab's, for its own `compute`."""
 
 
 @configclass

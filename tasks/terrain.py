@@ -171,9 +171,6 @@ class GoalCommand(terms.EpisodeCommand):
         on_square = GOAL * direction / direction.abs().amax(dim=-1, keepdim=True)
         self.goal[env_ids] = self.origin[env_ids, :2] + on_square
 
-    def _update_metrics(self) -> None:
-        pass
-
     def _update_command(self) -> None:
         pass
 
