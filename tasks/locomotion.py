@@ -297,7 +297,7 @@ def velocity_env_cfg(
 
 
 def foot_contacts(feet: str) -> ContactSensorCfg:
-    """The contact sensor of the links that match `feet`."""
+    """The contact sensor of the links that match `feet`. Its normal forces alone are good: see `physics._reads`."""
     return ContactSensorCfg(prim_path=f"{{ENV_REGEX_NS}}/Robot/Geometry/{feet}", track_air_time=True)
 
 

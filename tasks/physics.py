@@ -58,7 +58,7 @@ class Held:
     """OVPhysX's drives hold what they are told, so a command is written once in a control step.
 
     That takes actions whose commands are constant in a control step, and drives of the engine's own (implicit
-    actuators). An action's command goes to the engine as it is set, so it need not be handed over a second time.
+    actuators). A target goes to the engine as it is set, so it need not be handed over a second time.
     Between two physics steps there remain forces, which PhysX need not remember; contact sensors, whose readings it
     clears in the very step in which a contact is lost; and, for torques and accelerations, the joints just before the
     last physics step.
@@ -72,20 +72,31 @@ class Held:
         self._env, self._steps, self._dt = env, env.cfg.decimation, env.physics_dt
         scene = env.scene
         self._robots = list(scene.articulations.values())
+        self._commands = [_Command(term) if _is_direct(term) else term for term in _terms(env)]
         self.forced = {term._asset for term in _terms(env) if isinstance(term, JointEffortAction)}
         self._bodies = [*scene.rigid_objects.values(), *scene.rigid_object_collections.values()]
         self._sensors = list(scene.sensors.values())
         self._places: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}  # of the forces on a robot, and of its links
-        self._contacts = [sensor for sensor in self._sensors if isinstance(sensor, BaseContactSensor)]
+        self._contacts = {
+            sensor: _reads(name, sensor)
+            for name, sensor in scene.sensors.items()
+            if isinstance(sensor, BaseContactSensor)
+        }
         for robot in self._robots:
             robot.actuators.submit_commands()  # what no action ever commands keeps this for good
 
     def advance(self) -> None:
         """See `StepByStep.advance`."""
-        self._env.action_manager.apply_action()
+        for command in self._commands:
+            command.apply_actions()
         for robot in self._robots:
-            if self._steps < 3 or robot in self.forced or _pushed(robot):  # in short ones torques are from here
+            if _pushed(robot):
                 robot.write_data_to_sim()
+                continue
+            if self._steps < 3 or robot in self.forced:  # in so few steps, torques are from here
+                robot.actuators.compute(self._dt)
+            if robot in self.forced:
+                _submit_forces(robot)
         for body in self._bodies:
             if _pushed(body):
                 body.write_data_to_sim()
@@ -113,8 +124,9 @@ class Held:
             body.data._sim_timestamp += self._dt
             if _pushed(body):
                 body.write_data_to_sim()
-        for sensor in self._contacts:
-            sensor._fetch_ovphysx_buffers(include_pose=False)
+        for reads in self._contacts.values():
+            for read, forces in reads:
+                read(forces)
 
     def _push_on(self, robot: Any) -> None:
         """Hand over the forces on `robot` once more: in the world's frame, as they are, where its links are by now."""
@@ -140,3 +152,63 @@ class Held:
 
 def _pushed(asset: Any) -> bool:
     return asset.permanent_wrench_composer.active or asset.instantaneous_wrench_composer.active
+
+
+_DIRECT = (JointPositionAction.apply_actions, JointEffortAction.apply_actions)
+
+
+def _is_direct(term: Any) -> bool:
+    """The robot's buffers are those that OVPhysX takes: its joints have its order."""
+    return type(term).apply_actions in _DIRECT and not term._asset.data.has_joint_ordering
+
+
+class _Command:
+    """Hands the command of an action term over whole: Isaac Lab's way, by index, is a kernel and ten times as long."""
+
+    def __init__(self, term: Any) -> None:
+        """Find the buffer, and for positions the engine's; forces follow in `_submit_forces`."""
+        from isaaclab_ov import tensor_types
+
+        robot, ids = term._asset, term._joint_ids
+        self._term, self._columns = term, None if isinstance(ids, slice) else ids.long()
+        target = robot.actuators.target_command
+        self._write = None
+        self._target = target.effort.torch
+        if isinstance(term, JointPositionAction):
+            self._target = target.position.torch
+            self._write = robot._root_view.binding_for(tensor_types.DOF_POSITION_TARGET).write
+
+    def apply_actions(self) -> None:
+        """See Isaac Lab's `ActionTerm.apply_actions`."""
+        command = self._term.processed_actions
+        if self._columns is None:
+            self._target.copy_(command)
+        else:
+            self._target.index_copy_(1, self._columns, command)
+        if self._write:
+            self._write(self._target)
+
+
+def _submit_forces(robot: Any) -> None:
+    """Hand over the forces at the joints, not the targets, which do not change."""
+    if robot.data.has_joint_ordering:
+        robot.actuators.submit_commands()
+        return
+    from isaaclab_ov import tensor_types
+
+    robot._root_view.set_attribute(tensor_types.DOF_ACTUATION_FORCE, robot.actuators._joint_effort_target_sim)
+
+
+def _reads(name: str, sensor: Any) -> list[tuple[Any, Any]]:
+    """What reads a contact sensor between two physics steps, and into what: torch, which engines take in less time.
+
+    Of the feet nobody asks for friction, so it is not read here, and `net_forces_w` of that sensor means nothing.
+    """
+    binding = sensor._contact_binding
+    reads = [(binding.read_net_normal_forces, sensor._net_normal_forces_flat_buf)]
+    if name != "feet":
+        reads.append((binding.read_net_friction_forces, sensor._net_friction_forces_flat_buf))
+    if sensor._normal_force_matrix_flat_buf is not None:
+        reads.append((binding.read_normal_force_matrix, sensor._normal_force_matrix_flat_buf))
+        reads.append((binding.read_friction_force_matrix, sensor._friction_force_matrix_flat_buf))
+    return [(read, wp.to_torch(buffer)) for read, buffer in reads]
