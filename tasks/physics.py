@@ -73,6 +73,7 @@ class Held:
         scene = env.scene
         self._robots = list(scene.articulations.values())
         self._commands = [_Command(term) if _is_direct(term) else term for term in _terms(env)]
+        self._commanded = {term._asset for term in _terms(env)}
         self.forced = {term._asset for term in _terms(env) if isinstance(term, JointEffortAction)}
         self._bodies = [*scene.rigid_objects.values(), *scene.rigid_object_collections.values()]
         self._sensors = list(scene.sensors.values())
@@ -83,14 +84,14 @@ class Held:
             if isinstance(sensor, BaseContactSensor)
         }
         for robot in self._robots:
-            robot.actuators.submit_commands()  # what no action ever commands keeps this for good
+            robot.actuators.submit_commands()  # joints that no action commands keep this for good
 
     def advance(self) -> None:
         """See `StepByStep.advance`."""
         for command in self._commands:
             command.apply_actions()
         for robot in self._robots:
-            if _pushed(robot):
+            if _pushed(robot) or robot not in self._commanded:  # a drawer left alone would fall asleep
                 robot.write_data_to_sim()
                 continue
             if self._steps < 3 or robot in self.forced:  # in so few steps, torques are from here
@@ -117,7 +118,7 @@ class Held:
         for robot in self._robots:
             self._note(robot, left)
             if robot in self.forced:
-                robot.actuators.submit_commands()
+                _submit_forces(robot)
             if _pushed(robot):
                 self._push_on(robot)
         for body in self._bodies:
