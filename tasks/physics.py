@@ -91,7 +91,7 @@ class Held:
         for command in self._commands:
             command.apply_actions()
         for robot in self._robots:
-            if _pushed(robot) or robot not in self._commanded:  # a drawer left alone would fall asleep
+            if _pushed(robot) or robot not in self._commanded:  # else a drawer moves by 1e-11
                 robot.write_data_to_sim()
                 continue
             if self._steps < 3 or robot in self.forced:  # in so few steps, torques are from here
