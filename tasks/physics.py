@@ -77,7 +77,8 @@ class Held:
         self.forced = {term._asset for term in _terms(env) if isinstance(term, JointEffortAction)}
         self._bodies = [*scene.rigid_objects.values(), *scene.rigid_object_collections.values()]
         self._sensors = list(scene.sensors.values())
-        self._places: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}  # of the forces on a robot, and of its links
+        self._forces: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}  # on a robot: PhysX's, and as they were given
+        self._places: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}  # where they act, and where its links are
         self._contacts = {
             sensor: _reads(name, sensor)
             for name, sensor in scene.sensors.items()
@@ -91,9 +92,12 @@ class Held:
         for command in self._commands:
             command.apply_actions()
         for robot in self._robots:
-            if _pushed(robot) or robot not in self._commanded:  # else a drawer moves by 1e-11
+            direct = not robot.data.has_body_ordering and not robot.instantaneous_wrench_composer.active
+            if robot not in self._commanded or (_pushed(robot) and not direct):  # else a drawer moves by 1e-11
                 robot.write_data_to_sim()
                 continue
+            if _pushed(robot):
+                self._push(robot)
             if self._steps < 3 or robot in self.forced:  # in so few steps, torques are from here
                 robot.actuators.compute(self._dt)
             if robot in self.forced:
@@ -128,6 +132,15 @@ class Held:
         for reads in self._contacts.values():
             for read, forces in reads:
                 read(forces)
+
+    def _push(self, robot: Any) -> None:
+        """Hand over the forces on `robot`: `tasks.effects.Wrenches` gives them in the world's frame."""
+        if robot not in self._forces:
+            given = robot.permanent_wrench_composer.global_force_at_com_w
+            self._forces[robot] = wp.to_torch(robot._wrench_buf)[..., :3], wp.to_torch(given)
+        acting, given = self._forces[robot]
+        acting.copy_(given)
+        self._push_on(robot)
 
     def _push_on(self, robot: Any) -> None:
         """Hand over the forces on `robot` once more: in the world's frame, as they are, where its links are by now."""
