@@ -114,7 +114,7 @@ class GradedEnv(ManagerBasedRLEnv):
 
     def _reset_idx(self, env_ids: torch.Tensor | slice) -> None:
         env_ids = self._assign(env_ids)
-        self.scene.reset(env_ids)
+        self._physics.reset(env_ids)
         for term in self.event_manager._mode_term_cfgs.get("reset", ()):
             self._now.clear()
             term.func(self, env_ids, **term.params)

@@ -297,7 +297,7 @@ def velocity_env_cfg(
 
 
 def foot_contacts(feet: str) -> ContactSensorCfg:
-    """The contact sensor of the links that match `feet`. Its normal forces alone are good: see `physics._reads`."""
+    """The contact sensor of the links that match `feet`. On OVPhysX of normal forces alone."""
     return ContactSensorCfg(prim_path=f"{{ENV_REGEX_NS}}/Robot/Geometry/{feet}", track_air_time=True)
 
 

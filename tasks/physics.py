@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import warp as wp
 from isaaclab.envs.mdp import JointEffortAction, JointPositionAction, JointVelocityAction
-from isaaclab.sensors import BaseContactSensor, SensorBase
+from isaaclab.sensors import BaseContactSensor
 
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
@@ -53,6 +53,10 @@ class StepByStep:
             env.sim.step(render=False)
             env.scene.update(env.physics_dt * self._at_once)
 
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """Forget what the scene's parts remember of rows `env_ids` [k] int32, forces and contacts say."""
+        self._env.scene.reset(env_ids)
+
 
 class Held:
     """OVPhysX's drives hold what they are told, so a command is written once in a control step.
@@ -69,6 +73,8 @@ class Held:
 
     def __init__(self, env: GradedEnv) -> None:
         """Sort the scene's parts."""
+        from tasks.contacts import Contacts
+
         self._env, self._steps, self._dt = env, env.cfg.decimation, env.physics_dt
         scene = env.scene
         self._robots = list(scene.articulations.values())
@@ -76,14 +82,12 @@ class Held:
         self._commanded = {term._asset for term in _terms(env)}
         self.forced = {term._asset for term in _terms(env) if isinstance(term, JointEffortAction)}
         self._bodies = [*scene.rigid_objects.values(), *scene.rigid_object_collections.values()]
-        self._sensors = list(scene.sensors.values())
         self._forces: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}  # on a robot: PhysX's, and as they were given
         self._places: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}  # where they act, and where its links are
-        self._contacts = {
-            sensor: _reads(name, sensor)
-            for name, sensor in scene.sensors.items()
-            if isinstance(sensor, BaseContactSensor)
-        }
+        contacts = {k: v for k, v in scene.sensors.items() if isinstance(v, BaseContactSensor)}
+        self._sensors = [sensor for name, sensor in scene.sensors.items() if name not in contacts]
+        # Nobody asks for the friction of feet.
+        self._contacts = [Contacts(s, name != "feet", self._steps * self._dt) for name, s in contacts.items()]
         for robot in self._robots:
             robot.actuators.submit_commands()  # joints that no action commands keep this for good
 
@@ -112,10 +116,17 @@ class Held:
         for asset in (*self._robots, *self._bodies):
             asset.update(self._dt)
         for sensor in self._sensors:
-            if sensor in self._contacts:
-                SensorBase.update(sensor, self._steps * self._dt, force_recompute=True)  # its own reads twice
-            else:
-                sensor.update(self._steps * self._dt)
+            sensor.update(self._steps * self._dt)
+        for contacts in self._contacts:
+            contacts.update()
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """See `StepByStep.reset`."""
+        for part in (*self._robots, *self._bodies, *self._sensors):
+            part.reset(env_ids)
+        rows = env_ids.long()
+        for contacts in self._contacts:
+            contacts.reset(rows)
 
     def _between(self, left: int) -> None:
         """What has to happen with `left` physics steps to go."""
@@ -129,9 +140,8 @@ class Held:
             body.data._sim_timestamp += self._dt
             if _pushed(body):
                 body.write_data_to_sim()
-        for reads in self._contacts.values():
-            for read, forces in reads:
-                read(forces)
+        for contacts in self._contacts:
+            contacts.read()
 
     def _push(self, robot: Any) -> None:
         """Hand over the forces on `robot`: `tasks.effects.Wrenches` gives them in the world's frame."""
@@ -211,18 +221,3 @@ def _submit_forces(robot: Any) -> None:
     from isaaclab_ov import tensor_types
 
     robot._root_view.set_attribute(tensor_types.DOF_ACTUATION_FORCE, robot.actuators._joint_effort_target_sim)
-
-
-def _reads(name: str, sensor: Any) -> list[tuple[Any, Any]]:
-    """What reads a contact sensor between two physics steps, and into what: torch, which engines take in less time.
-
-    Of the feet nobody asks for friction, so it is not read here, and `net_forces_w` of that sensor means nothing.
-    """
-    binding = sensor._contact_binding
-    reads = [(binding.read_net_normal_forces, sensor._net_normal_forces_flat_buf)]
-    if name != "feet":
-        reads.append((binding.read_net_friction_forces, sensor._net_friction_forces_flat_buf))
-    if sensor._normal_force_matrix_flat_buf is not None:
-        reads.append((binding.read_normal_force_matrix, sensor._normal_force_matrix_flat_buf))
-        reads.append((binding.read_friction_force_matrix, sensor._friction_force_matrix_flat_buf))
-    return [(read, wp.to_torch(buffer)) for read, buffer in reads]
