@@ -108,17 +108,17 @@ def measure(task: str, loop: str) -> Counter[tuple[str, str]]:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    env, env_step = build(task, loop)
-    env.check_at_once = False  # as a training has it
-    env._env.episode_length_buf[:] = env.spec.max_episode_steps - WARM_UP - torch.arange(ENVS)
-    actions = torch.rand(WARM_UP + STEPS, ENVS, env.spec.action_dim) * 2 - 1
-    count = Count()
+    count = Count()  # before the env, which keeps some of these functions
     count.wrap(warp, "launch", "warp")
     count.wrap(warp.Launch, "launch", "warp")
     for owner in (ovphysx.api.TensorBinding, ovphysx.api.ContactBinding):
         for name in dir(owner):
             if name.startswith(("read", "write")):
                 count.wrap(owner, name, "engine")
+    env, env_step = build(task, loop)
+    env.check_at_once = False  # as a training has it
+    env._env.episode_length_buf[:] = env.spec.max_episode_steps - WARM_UP - torch.arange(ENVS)
+    actions = torch.rand(WARM_UP + STEPS, ENVS, env.spec.action_dim) * 2 - 1
     with count:
         for step, action in enumerate(actions):
             count.active = step >= WARM_UP
