@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("the run starts from another run's policy (train.init); do it with suite.run --init RUN")
     device = devices.slots(args.device)[0]
     config = OmegaConf.merge(config, {"device": device, "command": result["command"]})
-    _check_recorded(args.run, config)
+    check_recorded(args.run, config)
     run = RunDir(folder(config, result["overrides"], args.out) / f"seed{config.seed}")
     if run.path.exists():
         raise UserError(f"{run.path} exists; name a fresh --out")
@@ -99,7 +99,7 @@ def _read(path: Path) -> dict[str, Any]:
     return result
 
 
-def _check_recorded(path: Path, config: DictConfig) -> None:
+def check_recorded(path: Path, config: DictConfig) -> None:
     """A config.yaml beside the result has to say the same; it would be a run whose result is another's."""
     if (found := configs.read(RunDir(path if path.is_dir() else path.parent))) is None:
         return

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from leaderboard import build, results
+from suite import reproduce
+from suite.rundir import read_json
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "python -m leaderboard.results leaderboard/published --out docs/results.md"
@@ -27,3 +29,10 @@ def test_page_of_results_is_of_these_runs(board, monkeypatch, tmp_path):
     assert made.read_text().replace(str(made), "docs/results.md") == shown.read_text(), f"run `{COMMAND}`"
     assert all(shown.with_name(picture.name).is_file() for picture in pictures)
     assert COMMAND in (ROOT / "README.md").read_text()
+
+
+def test_published_runs_are_what_their_commands_give_today():
+    files = sorted((ROOT / "leaderboard" / "published").glob("runs/**/result.json"))
+    assert files
+    for file in files:
+        reproduce.check_recorded(file.parent, reproduce.config_of(read_json(file)))
