@@ -23,7 +23,7 @@ def test_every_published_run_counts(board, tmp_path):
     assert build.write(board, ROOT / "leaderboard" / "published", tmp_path).is_file()
 
 
-def test_page_of_results_is_of_these_runs(board, monkeypatch, tmp_path):
+def test_page_of_results_is_of_these_runs(board, tmp_path):
     made, *pictures = results.write(board, Path("leaderboard/published"), tmp_path / "results.md")
     shown = ROOT / "docs" / "results.md"
     assert made.read_text().replace(str(made), "docs/results.md") == shown.read_text(), f"run `{COMMAND}`"
