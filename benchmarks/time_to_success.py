@@ -1,6 +1,6 @@
 """Seconds of training until a policy succeeds at the easiest grade, from runs that kept a curve by grade.
 
-    python -m suite.run --task all --budget quick train.curve=true train.checkpoints=50
+    python -m suite.run --task all --budget quick train.curve=true
     python -m benchmarks.time_to_success runs
 
 Prints a Markdown table: per task, algorithm and setting, for the median of the seeds, the seconds and env steps until
