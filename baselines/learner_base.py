@@ -23,6 +23,9 @@ from baselines.normalizer import ObsNormalizer
 from curricula.teacher import Episodes, Teacher
 from tasks.env import TensorEnv
 
+EVENTS = ("overflows", "diverged")
+"""What a training counts of what its env went through, by the names of `TensorEnv`'s methods."""
+
 
 class Learner(ABC):
     """An agent, its env batch and all that has to survive an interruption.
@@ -52,7 +55,7 @@ class Learner(ABC):
         self.norm = ObsNormalizer(env.spec.obs_dim).to(env.device) if cfg.obs_norm else None
         env.check_at_once = False  # `iterate` does, and finds what made an action bad first
         self.env_steps = 0
-        self._overflows = 0
+        self._events = dict.fromkeys(EVENTS, 0)
         self.steps_per_iteration = cfg.horizon * cfg.num_envs
         self.collector = self._make_collector()
 
@@ -76,7 +79,7 @@ class Learner(ABC):
         """One round of collecting and updating.
 
         Returns metrics (`return_mean`, `length_mean` [steps] and `success_mean` over the episodes that ended, NaN where
-        none did; `episodes`, their number; `overflows`, see `TensorEnv.overflows`; and losses, once there are updates)
+        none did; `episodes`, their number; `EVENTS`, see `TensorEnv`; and losses, once there are updates)
         and those episodes. Raises `NonFiniteError` for a NaN or infinite observation, reward or loss.
         """
         if self.collector.obs is None:
@@ -87,9 +90,9 @@ class Learner(ABC):
             if not math.isfinite(value):
                 raise NonFiniteError(self.env_steps, (), name)
         self.env.check()
-        before, self._overflows = self._overflows, self.env.overflows()
-        metrics = summary(episodes, self.env.spec.success_when) | {"overflows": self._overflows - before}
-        return metrics | losses, episodes
+        before, self._events = self._events, {event: getattr(self.env, event)() for event in EVENTS}
+        events = {event: total - before[event] for event, total in self._events.items()}
+        return summary(episodes, self.env.spec.success_when) | events | losses, episodes
 
     def checkpoint(self, path: str | Path) -> None:
         """Save everything atomically to the file `path`, and start new episodes in all envs.

@@ -130,7 +130,7 @@ def pool(rows: Sequence[Row]) -> Row:
         values = [row.get(key, math.nan) for row in rows]
         if key in ("env_steps", "wall_time_s", "teacher_time_s", "energy_j"):
             pooled[key] = values[-1]
-        elif key in ("episodes", "overflows"):
+        elif key in ("episodes", "overflows", "diverged"):
             pooled[key] = sum(values)
         else:
             weights = [row["episodes"] for row in rows] if key.endswith("_mean") else [1.0] * len(rows)

@@ -161,6 +161,10 @@ class TensorEnv(ABC):
         """Control steps so far in which the engine had no room for all contacts, and dropped some. Waits for it."""
         return 0
 
+    def diverged(self) -> int:
+        """Episodes so far that ended because their simulation diverged, see `tasks.divergence`. Waits for it."""
+        return 0
+
     def reset(self, seed: int | None = None, staggered: bool = False) -> torch.Tensor:
         """Start a new episode in every row and return obs [N, obs_dim]. One seed, one sequence of episodes.
 

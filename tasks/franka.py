@@ -24,12 +24,13 @@ from isaaclab.utils.math import (
     quat_inv,
     quat_mul,
     quat_unique,
+    sample_uniform,
     wrap_to_pi,
 )
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 
-from tasks import assets, objects, terms
+from tasks import assets, objects, state, terms
 
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
@@ -148,9 +149,15 @@ def arm_state() -> dict[str, ObservationTermCfg]:
 
 
 def near_start(spread: float) -> EventTermCfg:
-    """At a reset every joint of the arm is at rest, up to `spread` [rad] from the start pose."""
-    ranges = {"position_range": (-spread, spread), "velocity_range": (0.0, 0.0)}
-    return EventTermCfg(func=mdp.reset_joints_by_offset, mode="reset", params=arm_joints() | ranges)
+    """At a reset every joint of the arm is at rest, up to `spread` [rad] from the start pose; the fingers are open."""
+    return EventTermCfg(func=_go_to_start, mode="reset", params={"spread": spread})
+
+
+def _go_to_start(env: GradedEnv, env_ids: torch.Tensor, spread: float) -> None:
+    ids, default, (low, high), rest = env.once(terms.joint_start, (ARM, FINGERS))
+    position = default.repeat(len(env_ids), 1)
+    position[:, :7] += sample_uniform(-spread, spread, (len(env_ids), 7), env.device)
+    state.put_joints(env, env_ids, ids, position.clamp(low, high), rest[: len(env_ids)])
 
 
 def tcp_pose(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:

@@ -128,6 +128,10 @@ class JointEnv(TensorEnv):
         """See `TensorEnv.overflows`."""
         return sum(env.overflows() for env in self.envs)
 
+    def diverged(self) -> int:
+        """See `TensorEnv.diverged`."""
+        return sum(env.diverged() for env in self.envs)
+
     def close(self) -> None:
         """See `TensorEnv.close`."""
         for env in self.envs:

@@ -14,7 +14,7 @@ from isaaclab.envs.common import VecEnvStepReturn
 from isaaclab.managers import ActionManager, CommandManager, CurriculumManager, RecorderManager
 from isaaclab.scene import InteractiveSceneCfg
 
-from tasks import camera, engines, managers, overflow, physics
+from tasks import camera, divergence, engines, managers, overflow, physics
 from tasks.env import Step, TensorEnv
 from tasks.grades import Grades
 from tasks.spec import TaskSpec
@@ -37,8 +37,11 @@ class GradedEnv(ManagerBasedRLEnv):
         self._params = self._grades.at(owner.difficulty)
         self._now: dict[tuple[Any, ...], Any] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
+        self.divergence: divergence.Watch | None = None
         super().__init__(cfg)
         self._physics = physics.make(self, owner.engine)
+        if owner.engine == "newton_mjwarp":
+            self.divergence = divergence.Watch(self.scene, owner.num_envs, owner.device)
 
     def param(self, name: str, env_ids: torch.Tensor | slice = slice(None)) -> torch.Tensor:
         """Value of the declared grade parameter at the difficulty of rows `env_ids`: [k]."""
@@ -91,12 +94,17 @@ class GradedEnv(ManagerBasedRLEnv):
         ended = self.termination_manager.compute()
         terminated, truncated = self.termination_manager.terminated, self.termination_manager.time_outs
         reward = self.reward_manager.compute(dt=self.step_dt)
+        if self.divergence:
+            reward = reward.masked_fill(self.divergence.rows, 0.0)
         for name in self.command_manager.active_terms:
             self.command_manager.get_term(name).note()
         extras = {}
         env_ids = ended.nonzero().squeeze(-1).int()  # waits for the device
         if len(env_ids):
-            extras["final_obs"] = self.observation_manager.compute()
+            final = extras["final_obs"] = self.observation_manager.compute()
+            if self.divergence:
+                for obs in final.values():
+                    obs.masked_fill_(self.divergence.rows[:, None], 0.0)
             self._reset_idx(env_ids)
         self.command_manager.compute(dt=self.step_dt)
         if "interval" in self.event_manager.active_terms:
@@ -267,6 +275,10 @@ class LabEnv(TensorEnv):
     def overflows(self) -> int:
         """See `TensorEnv.overflows`."""
         return self._overflow.steps()
+
+    def diverged(self) -> int:
+        """See `TensorEnv.diverged`."""
+        return self._env.divergence.count() if self._env.divergence else 0
 
     def picture(self) -> np.ndarray:
         """What the camera of row 0 sees now: [height, width, 3] uint8. Only of a `TaskSpec.pictured` task."""

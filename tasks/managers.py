@@ -15,6 +15,9 @@ from isaaclab.managers import ObservationManager, RewardManager, TerminationMana
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
 
+NON_FINITE = "non_finite"
+"""How an episode ended whose simulation diverged, see `tasks.divergence`."""
+
 _UNUSED = ("modifiers", "noise", "clip", "history_length", "delay_max_lag")
 
 
@@ -79,6 +82,10 @@ class Terminations(TerminationManager):
         self.fired = {name: term.func(env, **term.params) for name, term in terms.items()}
         self._truncated_buf = self._union(name for name, term in terms.items() if term.time_out)
         self._terminated_buf = self._union(name for name, term in terms.items() if not term.time_out)
+        if env.divergence:
+            self.fired = {NON_FINITE: env.divergence.look(), **self.fired}
+            self._terminated_buf = self._terminated_buf | env.divergence.rows
+            env.success = env.success & ~env.divergence.rows
         return self._truncated_buf | self._terminated_buf
 
     def _union(self, names: Any) -> torch.Tensor:

@@ -104,6 +104,10 @@ class RemoteEnv(TensorEnv):
         """See `TensorEnv.overflows`."""
         return self._ask("overflows", None)
 
+    def diverged(self) -> int:
+        """See `TensorEnv.diverged`."""
+        return self._ask("diverged", None)
+
     def close(self) -> None:
         """End the process; a simulator is not closed, some hang in that."""
         self._process.kill()
@@ -202,7 +206,7 @@ def _work(pipe: Connection, env: TensorEnv, shared: dict[str, torch.Tensor]) -> 
         elif what == "check":
             env.check()
         else:
-            outcome = env.overflows()
+            outcome = getattr(env, what)()
         if what in ("step", "reset"):
             for name, now in (("obs", obs), ("difficulty", env.difficulty), ("factors", env.factors)):
                 shared[name].copy_(now)

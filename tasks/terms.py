@@ -122,14 +122,15 @@ def bend(env: GradedEnv, env_ids: torch.Tensor, joints: tuple[str, ...], offset:
 
     As many draws as Isaac Lab's `reset_joints_by_offset` makes, so that a seed keeps its episodes.
     """
-    ids, default, (low, high), rest = env.once(_joint_start, joints)
+    ids, default, (low, high), rest = env.once(joint_start, joints)
     shape = (len(env_ids), len(joints))
     draw, _ = sample_uniform(-offset, offset, shape, env.device), torch.rand(shape, device=env.device)
     position = (default + draw).clamp(low, high)
     state.put_joints(env, env_ids, ids, position, rest[: len(env_ids)])
 
 
-def _joint_start(env: GradedEnv, joints: tuple[str, ...]) -> tuple[torch.Tensor, ...]:
+def joint_start(env: GradedEnv, joints: tuple[str, ...]) -> tuple[torch.Tensor, ...]:
+    """Ids [J] and default positions [J] of `joints`, their limits (lowest [J], highest [J]), and zeros [N, J]."""
     data = env.scene["robot"].data
     ids = torch.tensor(env.scene["robot"].find_joints(list(joints), preserve_order=True)[0], device=env.device)
     limits = data.soft_joint_pos_limits.torch[0, ids].unbind(dim=-1)

@@ -52,6 +52,7 @@ for _ in range(2000):
     successes += done & (extras["success"] if spec.success_when == "end" else once)
     episodes += done
     steps, once = torch.where(done, 0, steps), once & ~done
+report(afresh=bool(torch.equal(first, env.reset(seed=3))))
 hard = torch.arange({envs}) % 5 > 0
 report(finite=finite, ends=int(episodes.sum()), wrong_end=wrong_end, wrong_final=wrong_final)
 report(random=float(successes[hard].sum() / episodes[hard].sum()))
@@ -69,6 +70,7 @@ env.close()
     assert found["obs"] == [envs, spec.obs_dim]
     assert found["difficulty"] == [i % 5 / 4 for i in range(envs)]
     assert found["same"]
+    assert found["afresh"]  # nothing is left of the episodes before, such as where the fingers were
     assert not found["other"]
     assert found["clones"] > 0
     assert found["without_physics"] == []  # which OVPhysX refuses to clone on CUDA
@@ -117,6 +119,30 @@ env.close()
 """)
     assert found["terminated"] == found["ended"]
     assert found["truncated"] == [not row for row in found["ended"]]
+
+
+@pytest.mark.parametrize("task", ["go2-velocity", "franka-lift"])
+def test_a_row_that_diverges_on_newton_ends_and_starts_again(task):
+    found = run(f"""
+env = build({task!r}, "newton_mjwarp", 4, 0.0)
+spec, robot = env.spec, env.scene["robot"]
+highest = [factor.nominal if factor.held_out else factor.ranges["r3"][1] for factor in spec.factors]
+env.set_sampler(lambda env_ids: (torch.zeros(len(env_ids)), torch.tensor(highest).expand(len(env_ids), -1)))
+env.reset(0)
+where = dict(env_ids=torch.tensor([2], dtype=torch.int32))
+robot.write_joint_velocity_to_sim_index(velocity=torch.full((1, robot.num_joints), torch.nan), **where)
+finite = []
+for step in range(10):
+    obs, reward, terminated, _, extras = env.step(torch.zeros(4, spec.action_dim))
+    finite.append(all(bool(x.isfinite().all()) for x in (obs, reward, extras["final_obs"])))
+    if step == 0:
+        report(ended=terminated.tolist(), why=extras["terminations"]["non_finite"].tolist())
+report(finite=finite, diverged=env.diverged())
+env.close()
+""")
+    assert found["ended"] == found["why"] == [False, False, True, False]
+    assert found["finite"] == [True] * 10
+    assert found["diverged"] == 1
 
 
 @pytest.mark.parametrize("task", ALIKE)
