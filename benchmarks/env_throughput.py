@@ -4,10 +4,10 @@
     python -m benchmarks.env_throughput --num-envs 64 256 1024 4096 16384 --device cuda:0 --seconds 20 --out table.jsonl
 
 One process per measurement. "Env step" has all of it: actions, physics, observations, rewards, terminations, resets
-and the counting of lost contacts. "Physics" is the engine's part of the same steps alone: env steps by the seconds
-spent in it. Difficulties are spread over the envs. "Start" is the time to the first steps. "Memory" is that of the
-process, on CUDA what it has of the device: what is free again once it is gone. Prints a Markdown table; the file gets
-a JSON line per measurement as soon as it is taken.
+and the counting of lost contacts. Episodes start out of step, as they do in training. "Physics" is the engine's part of
+the same steps alone: env steps by the seconds spent in it. Difficulties are spread over the envs. "Start" is the time
+to the first steps. "Memory" is that of the process, on CUDA what it has of the device: what is free again once it is
+gone. Prints a Markdown table; the file gets a JSON line per measurement as soon as it is taken.
 
 `--together K` starts K processes at a time, which costs K times the memory and less time: they build their envs side
 by side, and once all have taken their first steps they measure one by one, while the others are stopped. "Start" is
@@ -31,7 +31,7 @@ import tasks
 from benchmarks import turns
 from tasks import engines
 
-WARM_UP_STEPS = 5
+WARM_UP_STEPS = 32  # the first episodes end in them, too: what runs at a reset is loaded at its first use
 ENGINES = ("ovphysx", "newton_mjwarp")
 
 
@@ -79,7 +79,7 @@ def measure(task: str, engine: str, num_envs: int, device: str, seconds: float) 
     env = spec.build(num_envs, device, engines.check(engine, spec))
     spread = torch.linspace(0.0, 1.0, num_envs, device=env.device)
     env.set_sampler(lambda env_ids: spread[env_ids.long()])
-    env.reset(seed=0)
+    env.reset(seed=0, staggered=True)
     actions = torch.rand(32, num_envs, spec.action_dim, device=env.device) * 2 - 1
     step = 0
 

@@ -64,6 +64,11 @@ class RunDir:
         return self.path / "episodes.parquet"
 
     @property
+    def evaluation(self) -> Path:
+        """What the evaluation found (JSON): kept so that one which has ended is not repeated if what follows fails."""
+        return self.path / "evaluation.json"
+
+    @property
     def policy(self) -> Path:
         """The trained policy; written when training ended."""
         return self.path / "policy.safetensors"

@@ -200,19 +200,30 @@ def _part(
 def _evaluated(config: DictConfig, run: RunDir, common: Mapping[str, Any], report: Status) -> dict[str, Any]:
     """Evaluate the run's policy on its task, also on the other engine; returns what result.json says of that."""
     protocol = Protocol(config.task, config.engine, config.device, **config.eval)
-    start = time.monotonic()
-    rows = _evaluate(protocol, run, report)
-    evaluation_time = time.monotonic() - start
-    outcome = {
-        "evaluation_time_s": evaluation_time,
-        "protocol": protocols.identity(tasks.get(config.task), protocol),
-        **evaluation.summary(rows),
-        "episodes_sha256": evaluation.write(run.episodes, rows, protocol, config.algo),
-        **{f"{file.stem}_sha256": sha256(file) for file in (run.progress, run.curve) if file.exists()},
-    }
+    outcome = _evaluated_before(protocol, run, common["policy_sha256"])
+    if outcome is None:
+        start = time.monotonic()
+        rows = _evaluate(protocol, run, report)
+        outcome = {
+            "evaluation_time_s": time.monotonic() - start,
+            "protocol": protocols.identity(tasks.get(config.task), protocol),
+            **evaluation.summary(rows),
+            "episodes_sha256": evaluation.write(run.episodes, rows, protocol, config.algo),
+        }
+        write_json(run.evaluation, {"policy_sha256": common["policy_sha256"], "outcome": outcome})
     if config.eval.protocol != "nominal":
         _on_the_other_engine(protocol, run, common, report)
-    return outcome
+    return outcome | {f"{file.stem}_sha256": sha256(file) for file in (run.progress, run.curve) if file.exists()}
+
+
+def _evaluated_before(protocol: Protocol, run: RunDir, policy_sha256: str) -> dict[str, Any] | None:
+    """The outcome of an evaluation that ended before this process began, if it is of this policy and protocol."""
+    record = read_json(run.evaluation) or {}
+    if record.get("policy_sha256") != policy_sha256 or not run.episodes.exists():
+        return None
+    outcome = record["outcome"]
+    same = outcome["protocol"] == protocols.identity(tasks.get(protocol.task), protocol)
+    return outcome if same and outcome["episodes_sha256"] == sha256(run.episodes) else None
 
 
 def _evaluate(protocol: Protocol, run: RunDir, report: Status) -> list[dict[str, Any]]:

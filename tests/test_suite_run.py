@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -130,6 +131,21 @@ def test_evaluating_again_gives_the_same_bytes(first, tmp_path):
     evaluated = read_json(tmp_path / "evaluation.json")
     assert evaluated["success"] == run.read_result()["success"]
     assert evaluated["engine"] == evaluated["trained_on"] == "torch"
+
+
+def test_an_evaluation_that_had_ended_is_not_repeated(first, tmp_path):
+    shutil.copytree(first[0] / suite.__version__, tmp_path / suite.__version__)
+    run = run_dir(tmp_path, "ppo")
+    before = run.read_result()
+    run.result.unlink()
+    assert execute(tmp_path, "--algo", "ppo").state == "complete"
+    assert run.read_result()["evaluation_time_s"] == before["evaluation_time_s"]  # it would be another one
+    run.result.unlink()
+    run.episodes.write_bytes(b"half of them")
+    assert execute(tmp_path, "--algo", "ppo").state == "complete"
+    after = run.read_result()
+    assert after["evaluation_time_s"] != before["evaluation_time_s"]
+    assert after["episodes_sha256"] == before["episodes_sha256"] == sha256(run.episodes)
 
 
 def test_what_wandb_writes_offline(first):
