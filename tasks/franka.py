@@ -149,7 +149,7 @@ def arm_state() -> dict[str, ObservationTermCfg]:
 
 
 def near_start(spread: float) -> EventTermCfg:
-    """At a reset every joint of the arm is at rest, up to `spread` [rad] from the start pose; the fingers are open."""
+    """At a reset all joints are at rest, the fingers in the start pose, the arm's up to `spread` [rad] from it."""
     return EventTermCfg(func=_go_to_start, mode="reset", params={"spread": spread})
 
 

@@ -86,8 +86,10 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     from tasks import franka, objects, terms
 
     cubes = {f"cube{k}": objects.cube(edge) for k, edge in enumerate(EDGES)}
+    robot = franka.handling_panda()
+    robot.init_state.joint_pos = franka.OVER_TABLE | {franka.FINGERS: 0.0}  # nothing opens them
     return terms.env_cfg(
-        scene=franka.handling_scene(franka.handling_panda(), objects=objects.collection(**cubes)),
+        scene=franka.handling_scene(robot, objects=objects.collection(**cubes)),
         observations={
             "policy": terms.observation_group(
                 **franka.arm_state(),
