@@ -1,8 +1,8 @@
 """Rows whose simulation has diverged.
 
-MuJoCo-Warp gives speeds beyond any sense, and then NaN, where a physics step is too long for what happens in it (a
-gripper squeezes an object at an edge, say). One such row in thousands must not end a training: the row's episode ends,
-and a reset of the row mends it. PhysX clamps speeds, and has not been seen to diverge.
+MuJoCo-Warp has given NaN in one row of thousands, after millions of steps, in tasks that handle objects. That must not
+end a training: the row's episode ends, and a reset of the row mends it. A speed beyond any sense counts too, before
+statistics of observations take it in. PhysX has not been seen to diverge.
 """
 
 from __future__ import annotations
