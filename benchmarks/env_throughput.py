@@ -95,7 +95,8 @@ def measure(task: str, engine: str, num_envs: int, device: str, seconds: float) 
     turns.wait()
     # The stopwatch costs nothing on the CPU, and one set of steps for both is fair where other work comes and goes.
     full = rate(env_step, num_envs, seconds, env.device) if env.device.type == "cuda" else None
-    watch = Stopwatch(env._env.sim, env.device)
+    steppers = env._env.sim, env._env._physics  # the second makes steps of its own, or has no such method
+    watch = Stopwatch([stepper for stepper in steppers if hasattr(stepper, "step")], env.device)
     before = step
     watched = rate(env_step, num_envs, seconds, env.device)
     return {
@@ -110,10 +111,12 @@ def measure(task: str, engine: str, num_envs: int, device: str, seconds: float) 
 class Stopwatch:
     """Seconds spent in the engine's steps. Waits for a GPU around each, and so slows down what goes on there."""
 
-    def __init__(self, simulation: Any, device: torch.device) -> None:
+    def __init__(self, steppers: Sequence[Any], device: torch.device) -> None:
         self.seconds = 0.0
-        engine_step = simulation.step
+        for stepper in steppers:
+            stepper.step = self._timed(stepper.step, device)
 
+    def _timed(self, engine_step: Callable[..., None], device: torch.device) -> Callable[..., None]:
         def step(*args: Any, **options: Any) -> None:
             _wait(device)
             start = time.perf_counter()
@@ -121,7 +124,7 @@ class Stopwatch:
             _wait(device)
             self.seconds += time.perf_counter() - start
 
-        simulation.step = step
+        return step
 
 
 def _wait(device: torch.device) -> None:

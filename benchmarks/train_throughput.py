@@ -119,6 +119,8 @@ def watch_env(env: TensorEnv, watch: Stopwatch) -> None:
     watch.wrap(env, "step", "env step")
     if hasattr(env, "scene"):
         watch.wrap(env._env.sim, "step", "physics")
+        if hasattr(env._env._physics, "step"):
+            watch.wrap(env._env._physics, "step", "physics")
 
 
 def ours(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:

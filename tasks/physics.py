@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import warp as wp
 from isaaclab.envs.mdp import JointEffortAction, JointPositionAction, JointVelocityAction
+from isaaclab.physics import PhysicsManager
 from isaaclab.sensors import BaseContactSensor
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Held:
             if _pushed(body):
                 body.write_data_to_sim()
         for step in range(1, self._steps):
-            self._env.sim.step(render=False)
+            self.step()
             self._between(self._steps - step)
         self._env.sim.step(render=False)
         for asset in (*self._robots, *self._bodies):
@@ -119,6 +120,14 @@ class Held:
             sensor.update(self._steps * self._dt)
         for contacts in self._contacts:
             contacts.update()
+
+    def step(self) -> None:
+        """A physics step but the last: `sim.step` without updating the poses of links, which those who read them do."""
+        from isaaclab_ov.physics import OvPhysxManager
+
+        OvPhysxManager.backend.physx.step_sync(dt=self._dt)
+        OvPhysxManager.kinematics_dirty = True
+        PhysicsManager._sim_time += self._dt
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """See `StepByStep.reset`."""
