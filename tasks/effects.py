@@ -12,7 +12,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
-import warp as wp
 
 from tasks import materials
 from tasks.signals import Effect
@@ -147,11 +146,12 @@ class Load(Payload):
     def __init__(self, env: LabEnv, factor: Factor) -> None:
         """Find the body."""
         super().__init__(env, factor)
-        self._link = self.bodies()[0]
+        link = self.bodies()[0]
+        self._up = env.forces(self.asset, [link])[:, link, 2]
 
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
-        self.env.shared(Wrenches, self.asset).force[:, self._link, 2].sub_(self.value, alpha=GRAVITY)
+        self._up.sub_(self.value, alpha=GRAVITY)
         return action
 
 
@@ -248,34 +248,17 @@ class AddedDamping(Damping):
         return default + value
 
 
-class Wrenches:
-    """External forces [N, bodies, 3] [N] at the bodies' centres of mass, in the world's frame.
-
-    Effects add theirs before each control step; `write` hands the sum over and starts again at zero.
-    """
-
-    def __init__(self, env: LabEnv, asset: Any) -> None:
-        """No force anywhere."""
-        self._composer = asset.permanent_wrench_composer
-        self.force = torch.zeros(env.num_envs, asset.num_bodies, 3, device=env.device)
-        self._composer.set_forces_and_torques_index(forces=self.force, is_global=True)
-        self._handed_over = wp.to_torch(self._composer.global_force_at_com_w)
-        env.before_physics.append(self.write)
-
-    def write(self) -> None:
-        """Let the forces act until the next control step. Isaac Lab's setter would do the same in ten times as long."""
-        self._handed_over.copy_(self.force)
-        self._composer._dirty = True
-        self.force.zero_()
-
-
 class Gravity(LabEffect):
     """All bodies weigh `value` times as much; their mass is what it was. Per env, which no engine's gravity is."""
 
+    def __init__(self, env: LabEnv, factor: Factor) -> None:
+        """Find the bodies."""
+        super().__init__(env, factor)
+        self._up = env.forces(self.asset, range(self.asset.num_bodies))[..., 2]
+
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
-        mass = self.asset.data.body_mass.torch
-        self.env.shared(Wrenches, self.asset).force[..., 2].addcmul_(mass, self.value[:, None] - 1.0, value=-GRAVITY)
+        self._up.addcmul_(self.asset.data.body_mass.torch, self.value[:, None] - 1.0, value=-GRAVITY)
         return action
 
 
@@ -285,7 +268,8 @@ class Push(LabEffect):
     def __init__(self, env: LabEnv, factor: Factor) -> None:
         """Find the body."""
         super().__init__(env, factor)
-        self._body = self.bodies()[0]
+        body = self.bodies()[0]
+        self._force = env.forces(self.asset, [body])[:, body, :2]
         self._steps = max(1, round(PUSH_S / env.spec.control_dt))
         self._chance = env.spec.control_dt / PUSH_EVERY_S
         self._left = torch.zeros(env.num_envs, device=env.device)  # control steps
@@ -302,7 +286,7 @@ class Push(LabEffect):
         self._angle = torch.where(begins, math.pi * turn, self._angle)
         self._left = torch.where(begins, float(self._steps), self._left)
         push = torch.polar(self.value * (self._left > 0.0), self._angle)
-        self.env.shared(Wrenches, self.asset).force[:, self._body, :2].add_(torch.view_as_real(push))
+        self._force.add_(torch.view_as_real(push))
         self._left -= 1.0
         return action
 

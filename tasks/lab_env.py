@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -193,8 +193,7 @@ class LabEnv(TensorEnv):
             _leave_out_scenery(cfg.scene)
         cfg.seed = 0  # what is drawn while building; episodes are seeded by `reset`
         self.engine = engine
-        self.before_physics: list[Callable[[], None]] = []  # what effects do last before each control step
-        self.after_reset: list[Callable[[], None]] = []  # and last of all at a reset
+        self.after_reset: list[Callable[[], None]] = []  # what effects do last of all at a reset
         self._shared: dict[tuple[type, int], Any] = {}
         self._stack = ExitStack()
         self._stack.enter_context(engines.launch(cfg, device))
@@ -234,6 +233,13 @@ class LabEnv(TensorEnv):
             self._shared[key] = kind(self, asset)
         return self._shared[key]
 
+    def forces(self, asset: Any, bodies: Sequence[int]) -> torch.Tensor:
+        """What acts on all bodies of `asset` in the coming control step [N, bodies, 3] [N], to be added to.
+
+        At their centres of mass, in the world's frame. `bodies` are those that the caller will push.
+        """
+        return self._env._physics.forces(asset, bodies)
+
     def force_joints(self, asset: Any) -> None:
         """The joints of `asset` will be given forces: they are handed to the engine before every physics step."""
         self._env._physics.forced.add(asset)
@@ -253,8 +259,6 @@ class LabEnv(TensorEnv):
         self._env.episode_length_buf.copy_(age)
 
     def _step(self, action: torch.Tensor) -> Step:
-        for write in self.before_physics:
-            write()
         groups, reward, terminated, truncated, extras = self._env.step(action)
         self._overflow.note()
         obs = self._obs(groups)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-import warp as wp
 from isaaclab.envs.mdp import JointEffortAction, JointPositionAction, JointVelocityAction
 from isaaclab.physics import PhysicsManager
 from isaaclab.sensors import BaseContactSensor
+
+from tasks.forces import Composed, Direct
 
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
@@ -43,16 +45,27 @@ class StepByStep:
         """Ask the engine how many physics steps one call of it makes."""
         self._env = env
         self.forced: set[Any] = set()  # all commands are handed over in every step anyway
+        self._forces: dict[Any, Composed] = {}
         self._at_once = env.cfg.decimation if env.sim.physics_manager.handles_decimation() else 1
 
     def advance(self) -> None:
         """One control step, up to date in the scene's data."""
         env = self._env
+        for forces in self._forces.values():
+            forces.hand_over(0)
         for _ in range(env.cfg.decimation // self._at_once):
             env.action_manager.apply_action()
             env.scene.write_data_to_sim()
             env.sim.step(render=False)
             env.scene.update(env.physics_dt * self._at_once)
+        for forces in self._forces.values():
+            forces.clear()
+
+    def forces(self, asset: Any, bodies: Sequence[int]) -> torch.Tensor:
+        """See `LabEnv.forces`."""
+        if asset not in self._forces:
+            self._forces[asset] = Composed(asset)
+        return self._forces[asset].on_bodies
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """Forget what the scene's parts remember of rows `env_ids` [k] int32, forces and contacts say."""
@@ -83,8 +96,7 @@ class Held:
         self._commanded = {term._asset for term in _terms(env)}
         self.forced = {term._asset for term in _terms(env) if isinstance(term, JointEffortAction)}
         self._bodies = [*scene.rigid_objects.values(), *scene.rigid_object_collections.values()]
-        self._forces: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}  # on a robot: PhysX's, and as they were given
-        self._places: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}  # where they act, and where its links are
+        self._forces: dict[Any, Direct | Composed] = {}
         contacts = {k: v for k, v in scene.sensors.items() if isinstance(v, BaseContactSensor)}
         self._sensors = [sensor for name, sensor in scene.sensors.items() if name not in contacts]
         # Nobody asks for the friction of feet.
@@ -96,13 +108,12 @@ class Held:
         """See `StepByStep.advance`."""
         for command in self._commands:
             command.apply_actions()
+        for forces in self._forces.values():
+            forces.hand_over(0)
         for robot in self._robots:
-            direct = not robot.data.has_body_ordering and not robot.instantaneous_wrench_composer.active
-            if robot not in self._commanded or (_pushed(robot) and not direct):  # else a drawer moves by 1e-11
+            if robot not in self._commanded or _pushed(robot):  # else a drawer moves by 1e-11
                 robot.write_data_to_sim()
                 continue
-            if _pushed(robot):
-                self._push(robot)
             if self._steps < 3 or robot in self.forced:  # in so few steps, torques are from here
                 robot.actuators.compute(self._dt)
             if robot in self.forced:
@@ -112,7 +123,7 @@ class Held:
                 body.write_data_to_sim()
         for step in range(1, self._steps):
             self.step()
-            self._between(self._steps - step)
+            self._between(step)
         self._env.sim.step(render=False)
         for asset in (*self._robots, *self._bodies):
             asset.update(self._dt)
@@ -120,6 +131,8 @@ class Held:
             sensor.update(self._steps * self._dt)
         for contacts in self._contacts:
             contacts.update()
+        for forces in self._forces.values():
+            forces.clear()
 
     def step(self) -> None:
         """A physics step but the last: `sim.step` without updating the poses of links, which those who read them do."""
@@ -129,6 +142,14 @@ class Held:
         OvPhysxManager.kinematics_dirty = True
         PhysicsManager._sim_time += self._dt
 
+    def forces(self, asset: Any, bodies: Sequence[int]) -> torch.Tensor:
+        """See `LabEnv.forces`."""
+        if asset not in self._forces:
+            direct = asset in self._robots and not asset.data.has_body_ordering
+            self._forces[asset] = Direct(asset, self._dt) if direct else Composed(asset)
+        self._forces[asset].include(bodies)
+        return self._forces[asset].on_bodies
+
     def reset(self, env_ids: torch.Tensor) -> None:
         """See `StepByStep.reset`."""
         for part in (*self._robots, *self._bodies, *self._sensors):
@@ -137,40 +158,22 @@ class Held:
         for contacts in self._contacts:
             contacts.reset(rows)
 
-    def _between(self, left: int) -> None:
-        """What has to happen with `left` physics steps to go."""
+    def _between(self, step: int) -> None:
+        """What has to happen before physics step `step`, which is not the first."""
+        for forces in self._forces.values():
+            forces.hand_over(step)
         for robot in self._robots:
-            self._note(robot, left)
+            self._note(robot, self._steps - step)
             if robot in self.forced:
                 _submit_forces(robot)
             if _pushed(robot):
-                self._push_on(robot)
+                robot.write_data_to_sim()
         for body in self._bodies:
             body.data._sim_timestamp += self._dt
             if _pushed(body):
                 body.write_data_to_sim()
         for contacts in self._contacts:
             contacts.read()
-
-    def _push(self, robot: Any) -> None:
-        """Hand over the forces on `robot`: `tasks.effects.Wrenches` gives them in the world's frame."""
-        if robot not in self._forces:
-            given = robot.permanent_wrench_composer.global_force_at_com_w
-            self._forces[robot] = wp.to_torch(robot._wrench_buf)[..., :3], wp.to_torch(given)
-        acting, given = self._forces[robot]
-        acting.copy_(given)
-        self._push_on(robot)
-
-    def _push_on(self, robot: Any) -> None:
-        """Hand over the forces on `robot` once more: in the world's frame, as they are, where its links are by now."""
-        from isaaclab_ov import tensor_types
-
-        poses = robot.data._backend_body_link_pose_w  # reads them from the engine
-        if robot not in self._places:
-            self._places[robot] = wp.to_torch(robot._wrench_buf)[..., 6:], wp.to_torch(poses)[..., :3]
-        acting_at, links = self._places[robot]
-        acting_at.copy_(links)
-        robot._root_view.set_attribute(tensor_types.LINK_WRENCH, robot._wrench_buf)
 
     def _note(self, robot: Any, left: int) -> None:
         """Torques are from velocities before the last physics step, and from positions one before that."""
@@ -184,6 +187,7 @@ class Held:
 
 
 def _pushed(asset: Any) -> bool:
+    """By forces that Isaac Lab hands over."""
     return asset.permanent_wrench_composer.active or asset.instantaneous_wrench_composer.active
 
 
