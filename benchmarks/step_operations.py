@@ -2,6 +2,7 @@
 
     python -m benchmarks.step_operations --task go2-velocity ant-run
     python -m benchmarks.step_operations --task go2-velocity ant-run --loop isaaclab
+    python -m benchmarks.step_operations --task go2-velocity ant-run --level r3
 
 On a GPU each operation costs some microseconds of the host's time, while the device waits, whatever the number of
 envs. Runs OVPhysX on the CPU with 64 envs, random actions, nominal factors, and an episode that ends in every step, as
@@ -13,8 +14,9 @@ it is with thousands of envs. One process per task. Prints a Markdown table with
 - waits: operations that need a number from the device (`nonzero`, `item`, an index with a mask).
 
 `--loop isaaclab` counts the same scene and MDP in Isaac Lab's own loop, see `benchmarks.isaaclab_loop`: without
-success, safety and final observations, and with the wrapper that Isaac Lab has for rsl_rl. `--sources` prints by which
-of our or Isaac Lab's functions they are made.
+success, safety and final observations, and with the wrapper that Isaac Lab has for rsl_rl. `--level` lets the teacher
+`none` hand out factors of a randomisation level (r0: its own work alone); one of the 32 steps rewrites those that the
+engine takes over the host. `--sources` prints by which of our or Isaac Lab's functions they are made.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import curricula
 import tasks
 
 if TYPE_CHECKING:
@@ -90,10 +93,13 @@ def source() -> str:
     return " > ".join(chain[:3]) or "step"
 
 
-def build(task: str, loop: str) -> tuple[LabEnv, Callable[[torch.Tensor], Any]]:
+def build(task: str, loop: str, level: str | None) -> tuple[LabEnv, Callable[[torch.Tensor], Any]]:
     spec, where = tasks.get(task), (ENVS, "cpu", "ovphysx")
     if loop == "ours":
         env = spec.build(*where)
+        if level:
+            teacher = curricula.make(curricula.config.load("none"), spec, level, ENVS, env.device, 0)
+            env.set_sampler(teacher.sample, [factor.name for factor in spec.factors if not factor.held_out])
         env.reset(0)
         return env, env.step
     from benchmarks import isaaclab_loop
@@ -102,7 +108,7 @@ def build(task: str, loop: str) -> tuple[LabEnv, Callable[[torch.Tensor], Any]]:
     return wrapped.unwrapped.owner, wrapped.step
 
 
-def measure(task: str, loop: str) -> Counter[tuple[str, str]]:
+def measure(task: str, loop: str, level: str | None) -> Counter[tuple[str, str]]:
     import ovphysx.api
     import warp
 
@@ -115,7 +121,7 @@ def measure(task: str, loop: str) -> Counter[tuple[str, str]]:
         for name in dir(owner):
             if name.startswith(("read", "write")):
                 count.wrap(owner, name, "engine")
-    env, env_step = build(task, loop)
+    env, env_step = build(task, loop, level)
     env.check_at_once = False  # as a training has it
     env._env.episode_length_buf[:] = env.spec.max_episode_steps - WARM_UP - torch.arange(ENVS)
     actions = torch.rand(WARM_UP + STEPS, ENVS, env.spec.action_dim) * 2 - 1
@@ -130,18 +136,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step_operations", description=__doc__.split("\n")[0])
     parser.add_argument("--task", nargs="+", default=tasks.names(), choices=tasks.names(), metavar="NAME")
     parser.add_argument("--loop", default="ours", choices=("ours", "isaaclab"))
+    parser.add_argument("--level", choices=("r0", "r1", "r2", "r3"))
     parser.add_argument("--sources", action="store_true", help="print where they come from")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.level and args.loop != "ours":
+        parser.error("Isaac Lab's loop has no levels: leave out --level or --loop")
     if args.one:
-        print(
-            "RESULT " + json.dumps([[*key, n] for key, n in measure(args.task[0], args.loop).most_common()]), flush=True
-        )
+        counted = measure(args.task[0], args.loop, args.level)
+        print("RESULT " + json.dumps([[*key, n] for key, n in counted.most_common()]), flush=True)
         os._exit(0)  # closing a simulator can hang
     print(f"| task | {' | '.join(KINDS)} |\n|---|---|---|---|---|")
     for task in args.task:
-        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.step_operations", "--one", "--loop", args.loop]
-        done = subprocess.run([*command, "--task", task], capture_output=True, text=True, timeout=600.0)
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.step_operations", "--one", "--task", task]
+        command += ["--loop", args.loop, *(["--level", args.level] if args.level else [])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600.0)
         found = [line.removeprefix("RESULT ") for line in done.stdout.splitlines() if line.startswith("RESULT ")]
         if not found:
             raise SystemExit(f"{task} failed:\n{done.stderr[-2000:]}")

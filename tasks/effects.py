@@ -284,7 +284,7 @@ class Push(LabEffect):
         chance, turn = self.env.uniform(2, self.env.num_envs)  # both from -1 to 1
         begins = (self._left <= 0.0) & (chance < 2.0 * self._chance - 1.0)
         self._angle = torch.where(begins, math.pi * turn, self._angle)
-        self._left = torch.where(begins, float(self._steps), self._left)
+        self._left.masked_fill_(begins, self._steps)
         push = torch.polar(self.value * (self._left > 0.0), self._angle)
         self._force.add_(torch.view_as_real(push))
         self._left -= 1.0

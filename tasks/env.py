@@ -37,7 +37,7 @@ class TensorEnv(ABC):
         action_space: `Box` [-1, 1] of shape (action_dim,).
         difficulty: [N] float, of the episodes now running.
         factors: [N, F] float, of the episodes now running; columns as in `TaskSpec.factors`.
-        former: [N, F] float, of the episode before in each row.
+        former: [N, F] float, of the episodes that the last step belongs to.
         rewrite_every: control steps between two rewrites of factors that an engine takes over the host only. A row
             that ends at another time keeps its values of them for its next episode; a reset of all rows writes all.
         check_at_once: whether NaN actions and bad difficulties raise when they come, which waits for the device, or in
@@ -54,7 +54,7 @@ class TensorEnv(ABC):
         self.difficulty = torch.zeros(num_envs, device=self.device)
         nominal = torch.tensor([factor.nominal for factor in spec.factors], device=self.device)
         self.factors = nominal.repeat(num_envs, 1)
-        self.former = self.factors.clone()
+        self.former = self.factors
         self._sampler: Sampler = lambda env_ids: self.difficulty[env_ids]
         self._moving: Collection[str] | None = None
         self._held = torch.zeros(num_envs, dtype=torch.long, device=self.device)
@@ -85,7 +85,7 @@ class TensorEnv(ABC):
 
     def uniform(self, *shape: int) -> torch.Tensor:
         """Draws from [-1, 1), from the env's own generator."""
-        return torch.rand(*shape, generator=self._generator, device=self.device) * 2 - 1
+        return torch.empty(*shape, device=self.device).uniform_(-1.0, 1.0, generator=self._generator)
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Standard normal draws, from the env's own generator."""
@@ -103,8 +103,6 @@ class TensorEnv(ABC):
             self._held.index_fill_(0, rows, 0)  # an assignment would copy the number to a GPU, and wait
         if self._sensing:
             self._fresh.index_fill_(0, rows, True)
-        if self._effects is not None:
-            self.former.index_copy_(0, rows, self.factors[rows])
         if factors is None:
             return
         if self._effects is None:
@@ -199,6 +197,7 @@ class TensorEnv(ABC):
         else:
             self._actions += action.sum()
         self._since_rewrite += 1
+        self.former = self.factors  # a reset replaces that tensor
         for effect in self._acting:
             action = effect.act(action)
         before = {"difficulty": self.difficulty, "factors": self.factors}

@@ -37,7 +37,7 @@ class Effect:
 
     @property
     def former(self) -> torch.Tensor:
-        """The factor in the episode before [N], for final observations."""
+        """The factor in the episodes that the last step belongs to [N], for final observations."""
         return self.env.former[:, self._column]
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
@@ -82,7 +82,7 @@ def _sigma(env: TensorEnv) -> torch.Tensor:
 
 
 class _Delay:
-    """The last `longest` + 1 rows of a signal [N, D], and reading them `steps` [N] back."""
+    """The last `longest` + 1 rows of a signal [N, D], and reading them some steps [N] back, see `whole`."""
 
     def __init__(self, longest: float, num_envs: int, dim: int, device: torch.device) -> None:
         self._past = torch.zeros(round(longest) + 1, num_envs, dim, device=device)
@@ -99,18 +99,19 @@ class _Delay:
     def push(self, signal: torch.Tensor) -> None:
         self._past = self._with(signal)
 
+    def whole(self, steps: torch.Tensor) -> torch.Tensor:
+        """`steps` [N] as whole numbers within the line's length."""
+        return steps.round().clamp(0.0, len(self._past) - 1.0).long()
+
     def read(self, steps: torch.Tensor) -> torch.Tensor:
-        return self._at(self._past, steps)
+        return self._past[steps, self._rows]
 
     def peek(self, signal: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         """What `read` would give after `push`."""
-        return self._at(self._with(signal), steps)
+        return self._with(signal)[steps, self._rows]
 
     def _with(self, signal: torch.Tensor) -> torch.Tensor:
         return torch.cat((signal[None], self._past[:-1]))
-
-    def _at(self, past: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-        return past[steps.round().clamp(0.0, len(past) - 1.0).long(), self._rows]
 
 
 class ActionDelay(Effect):
@@ -128,7 +129,7 @@ class ActionDelay(Effect):
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
         self._line.push(action)
-        return self._line.read(self.value)
+        return self._line.read(self._line.whole(self.value))
 
 
 class ActionScale(Effect):
@@ -170,14 +171,16 @@ class SensorNoise(Effect):
         """See `Effect`."""
         super().__init__(env, factor)
         self._sigma = _sigma(env)
+        self._scale = factor.nominal * self._sigma  # in the last measurement
 
     def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure`."""
-        return torch.addcmul(obs, self.value[:, None] * self._sigma, self.env.normal(*obs.shape))
+        self._scale = self.value[:, None] * self._sigma
+        return self.measure_final(obs)
 
     def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure_final`."""
-        return torch.addcmul(obs, self.former[:, None] * self._sigma, self.env.normal(*obs.shape))
+        return torch.addcmul(obs, self._scale, self.env.normal(*obs.shape))
 
 
 class SensorBias(Effect):
@@ -191,9 +194,9 @@ class SensorBias(Effect):
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
-        self._before.index_copy_(0, env_ids, self._now[env_ids])
         drawn = self._draw(len(env_ids), len(self._scale))
-        self._now.index_copy_(0, env_ids, value[:, None] * self._scale * drawn)
+        self._before = self._now
+        self._now = self._now.index_copy(0, env_ids, value[:, None] * self._scale * drawn)
 
     def _draw(self, *shape: int) -> torch.Tensor:
         return self.env.normal(*shape)
@@ -228,16 +231,18 @@ class SensorDelay(Effect):
         """See `Effect`."""
         super().__init__(env, factor)
         self._line = _Delay(factor.evaluation[1], env.num_envs, env.spec.policy_dim, env.device)
+        self._steps = self._line.whole(self.value)  # in the last measurement
 
     def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure`."""
         self._line.fill(fresh, obs)
         self._line.push(obs)
-        return self._line.read(self.value)
+        self._steps = self._line.whole(self.value)
+        return self._line.read(self._steps)
 
     def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure_final`."""
-        return self._line.peek(obs, self.former)
+        return self._line.peek(obs, self._steps)
 
 
 class SensorDropout(Effect):
