@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,11 +12,13 @@ from tianshou.algorithm.modelfree.a2c import A2CTrainingStats
 from tianshou.data import SequenceSummaryStats
 
 from baselines.batch import AlwaysTraining, TensorBatch
-from baselines.later import fetch_later
+from baselines.later import noted
 from baselines.normalizer import ObsNormalizer
+from baselines.recording import Recording, on_a_side_stream
 from baselines.returns import gae
 from baselines.rollout import RolloutBuffer
 
+_LOSSES = ("actor_loss", "vf_loss", "ent_loss", "loss")  # in the order in which Tianshou's PPO asks for their values
 _EPS = 1e-8  # Tianshou's, in the return scale
 
 
@@ -69,28 +73,61 @@ class TensorPPO(TensorAdvantages, PPO):
         super().__init__(**kwargs)
         self.desired_kl = desired_kl
         self.learning_rate_range = (learning_rate_min, learning_rate_max)
+        self._rate: torch.Tensor | None = None  # [] on CUDA: the learning rate that a recorded pass reads
+        self._recording: Recording | None = None
 
     def _update_with_batch(self, batch: TensorBatch, batch_size: int | None, repeat: int) -> A2CTrainingStats:
-        if self.desired_kl is None:
-            with fetch_later():
-                return super()._update_with_batch(batch, batch_size, repeat)
-        passes = []
+        losses = []
         for _ in range(repeat):
-            with fetch_later():
-                passes.append(super()._update_with_batch(batch, batch_size, 1))
-            self._adapt_learning_rate(self._kl(batch))
-        return A2CTrainingStats(
-            **{
-                name: SequenceSummaryStats.from_sequence([getattr(stats, name).mean for stats in passes])
-                for name in ("loss", "actor_loss", "vf_loss", "ent_loss")
-            },
-            gradient_steps=sum(stats.gradient_steps for stats in passes),
-        )
+            of_minibatches, kl = self._pass(batch, batch_size)
+            losses.append(of_minibatches.clone())
+            if self.desired_kl is not None:
+                self._adapt_learning_rate(float(kl))
+        values = torch.cat(losses)
+        summaries = map(SequenceSummaryStats.from_sequence, values.T.tolist())
+        return A2CTrainingStats(**dict(zip(_LOSSES, summaries, strict=True)), gradient_steps=len(values))
+
+    def _pass(self, batch: TensorBatch, batch_size: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """One pass over the rollout: its losses [minibatches, 4] as in `_LOSSES`, and the divergence after it []."""
+        if not batch.obs.is_cuda:
+            return self._learn_from(batch, batch_size)
+        if self._rate is None:  # the first pass, which loads all that a recording needs
+            self._rate = torch.zeros((), device=batch.obs.device)
+            return on_a_side_stream(lambda: self._learn_from(batch, batch_size))
+        if self._recording is None:
+            with self._rate_on_the_device():
+                self._recording = Recording(lambda recorded: self._learn_from(recorded, batch_size), batch)
+        self._rate.fill_(self.learning_rate)
+        return self._recording(batch)
+
+    def _learn_from(self, batch: TensorBatch, batch_size: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+        with noted() as losses:
+            super()._update_with_batch(batch, batch_size, 1)
+        values = torch.stack(losses).view(-1, len(_LOSSES))
+        return values, values.new_zeros(()) if self.desired_kl is None else self._kl(batch)
+
+    @contextmanager
+    def _rate_on_the_device(self) -> Iterator[None]:
+        """Let the optimiser take the learning rate from where a recording finds what it is by then."""
+        groups = self.optim._optim.param_groups
+        before = [(group["lr"], group["capturable"]) for group in groups]
+        for group in groups:
+            group.update(lr=self._rate, capturable=True)
+        try:
+            yield
+        finally:
+            for group, (rate, capturable) in zip(groups, before, strict=True):
+                group.update(lr=rate, capturable=capturable)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """See `torch.nn.Module`; the optimiser has other tensors after it."""
+        self._recording = None
+        return super().load_state_dict(*args, **kwargs)
 
     @torch.no_grad()
-    def _kl(self, batch: TensorBatch) -> float:
+    def _kl(self, batch: TensorBatch) -> torch.Tensor:
         log_ratio = self.policy(batch).dist.log_prob(batch.act) - batch.logp_old
-        return float((log_ratio.exp() - 1 - log_ratio).mean())
+        return (log_ratio.exp() - 1 - log_ratio).mean()
 
     def _adapt_learning_rate(self, kl: float) -> None:
         low, high = self.learning_rate_range

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import baselines
 import curricula
 import tasks
-from baselines import checkpoint, config, policy
+from baselines import checkpoint, config, onpolicy, policy
 from baselines.batch import tensor_batch
 from baselines.checkpoint import CheckpointError
 from baselines.learner import make_learner
@@ -389,3 +389,21 @@ def test_what_cannot_be_trained_is_refused():
     env = trivial_env.SPEC.build(SMALL["num_envs"], "cpu", "torch")
     with pytest.raises(ValueError, match="trivial declares no discrete_actions"):
         learner("dqn", env=env)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("desired_kl", [None, 0.01])
+def test_a_recorded_pass_is_the_pass(monkeypatch, desired_kl):
+    def trained(recording):
+        monkeypatch.setattr(onpolicy, "Recording", recording)
+        env = tasks.get("toy-reach").build(64, "cuda:0", "torch")
+        agent = learner("ppo", env=env, num_envs=64, desired_kl=desired_kl)
+        losses = [agent.iterate()[0]["loss"] for _ in range(5)]
+        return list(agent.algorithm.parameters()), losses, agent.algorithm.learning_rate
+
+    recorded, losses, rate = trained(onpolicy.Recording)
+    asked, their_losses, their_rate = trained(lambda function, batch: function)
+    assert rate == their_rate
+    assert losses == pytest.approx(their_losses, rel=1e-5)
+    for a, b in zip(recorded, asked, strict=True):
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
