@@ -17,20 +17,15 @@ from isaaclab.sensors import ContactSensorCfg
 from isaaclab.utils import configclass, index_fill_
 from isaaclab.utils.math import (
     axis_angle_from_quat,
-    combine_frame_transforms,
-    euler_xyz_from_quat,
-    matrix_from_quat,
-    quat_from_euler_xyz,
+    quat_apply,
     quat_inv,
-    quat_mul,
-    quat_unique,
     sample_uniform,
     wrap_to_pi,
 )
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 
-from tasks import assets, objects, state, terms
+from tasks import assets, objects, rotations, state, terms
 
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
@@ -165,13 +160,9 @@ def tcp_pose(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
     robot = env.scene["robot"]
     link = robot.body_names.index(LAST_LINK)
     position = robot.data.body_pos_w.torch[:, link] - env.scene.env_origins
+    orientation = robot.data.body_quat_w.torch[:, link]
     offset, rotation = _tcp(env.device)
-    return combine_frame_transforms(
-        position,
-        robot.data.body_quat_w.torch[:, link],
-        offset.expand(env.num_envs, 3),
-        rotation.expand(env.num_envs, 4),
-    )
+    return position + quat_apply(orientation, offset), rotations.multiply(orientation, rotation)
 
 
 @cache
@@ -208,12 +199,12 @@ def grasp_error(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
 
 def reaching(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
     """1 with the TCP where it can grasp the object, 0.5 about 5 cm from there [N]."""
-    return 1.0 - (grasp_error(env, part) / 0.1).tanh()
+    return 1.0 - (env.now(grasp_error, part) / 0.1).tanh()
 
 
 def gripping(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
     """Share by which the fingers have closed, only where they can grasp the object [N]."""
-    return (1.0 - opening(env)[:, 0]).clamp(0.0, 1.0) * (grasp_error(env, part) < 0.02)
+    return (1.0 - opening(env)[:, 0]).clamp(0.0, 1.0) * (env.now(grasp_error, part) < 0.02)
 
 
 class HandAction(ActionTerm):
@@ -239,6 +230,8 @@ class HandAction(ActionTerm):
         self._links = torch.tensor(links, device=self.device)
         self._box = torch.tensor((cfg.low, cfg.high), device=self.device)
         self._hold = torch.tensor(cfg.hold, device=self.device).repeat(self.num_envs, 1)
+        self._hold_inverse = quat_inv(self._hold)
+        self._damping = 0.05**2 * torch.eye(6, device=self.device)
         self._raw_actions = torch.zeros(self.num_envs, self.action_dim, device=self.device)
         self._targets = robot.data.default_joint_pos.torch[:, self._joints].clone()
 
@@ -269,18 +262,18 @@ class HandAction(ActionTerm):
         goal = (position + self.cfg.reach * actions[:, :3]).clamp(*self._box)
         turned = self._hold
         if self.cfg.yaw:  # free to turn by a quarter to each side, which is all that two fingers need
-            _, _, yaw = euler_xyz_from_quat(quat_mul(orientation, quat_inv(turned)))
+            yaw = rotations.yaw(rotations.multiply(orientation, self._hold_inverse))
             yaw = (wrap_to_pi(yaw) + self.cfg.turn * actions[:, 3]).clamp(-math.pi / 2, math.pi / 2)
-            turned = quat_mul(quat_from_euler_xyz(0.0 * yaw, 0.0 * yaw, yaw), turned)
-        rotation = axis_angle_from_quat(quat_unique(quat_mul(turned, quat_inv(orientation))))
+            turned = rotations.multiply(rotations.about_vertical(yaw), turned)
+        rotation = axis_angle_from_quat(rotations.multiply(turned, quat_inv(orientation)))
         twist = torch.cat((goal - position, rotation), dim=-1)
 
-        axes = matrix_from_quat(robot.data.body_quat_w.torch[:, self._links])[..., 2]  # joints turn about links' z
+        axes = rotations.matrix(robot.data.body_quat_w.torch[:, self._links])[..., 2]  # joints turn about links' z
         lever = position[:, None] + self._env.scene.env_origins[:, None] - robot.data.body_pos_w.torch[:, self._links]
         jacobian = torch.cat((torch.linalg.cross(axes, lever), axes), dim=-1).transpose(1, 2)
         joints = robot.data.joint_pos.torch[:, self._arm]
         home = 0.1 * (robot.data.default_joint_pos.torch[:, self._arm] - joints)
-        damped = jacobian @ jacobian.transpose(1, 2) + 0.05**2 * torch.eye(6, device=self.device)
+        damped = jacobian @ jacobian.transpose(1, 2) + self._damping
         wanted = twist[..., None] - jacobian @ home[..., None]
         solved = torch.cholesky_solve(wanted, torch.linalg.cholesky_ex(damped).L)
         step = home + (jacobian.transpose(1, 2) @ solved)[..., 0]

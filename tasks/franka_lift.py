@@ -173,21 +173,26 @@ def way(env: GradedEnv) -> torch.Tensor:
     return goal(env) - objects.position(env)
 
 
+def distance(env: GradedEnv) -> torch.Tensor:
+    """Of the object from the goal [N] [m]."""
+    return way(env).norm(dim=-1)
+
+
 def lifted(env: GradedEnv) -> torch.Tensor:
     """0 with the object on the floor, 1 from `LIFTED` above it on: each of the first millimetres counts [N]."""
     from tasks import objects
 
-    return (objects.clearance(env) / LIFTED).clamp(0.0, 1.0)
+    return (env.now(objects.clearance) / LIFTED).clamp(0.0, 1.0)
 
 
 def closeness(env: GradedEnv, scale: float) -> torch.Tensor:
     """1 with the object at the goal, 0.5 about half of `scale` [m] from it, 0 on the floor [N]."""
-    return lifted(env) * (1.0 - (way(env).norm(dim=-1) / scale).tanh())
+    return env.now(lifted) * (1.0 - (env.now(distance) / scale).tanh())
 
 
 def success(env: GradedEnv) -> torch.Tensor:
     """Object within the tolerance of the goal [N] bool."""
-    return way(env).norm(dim=-1) < env.param("tolerance")
+    return env.now(distance) < env.param("tolerance")
 
 
 def marks(env: GradedEnv) -> list[Mark]:

@@ -155,6 +155,11 @@ def way(env: GradedEnv) -> torch.Tensor:
     return goal(env) - objects.position(env)[:, :2]
 
 
+def distance(env: GradedEnv) -> torch.Tensor:
+    """Of the cube from the goal [N] [m]."""
+    return way(env).norm(dim=-1)
+
+
 def behind(env: GradedEnv) -> torch.Tensor:
     """1 with the TCP where it can push: behind the cube as seen from the goal, at half its height [N]."""
     import torch
@@ -170,12 +175,12 @@ def behind(env: GradedEnv) -> torch.Tensor:
 
 def closeness(env: GradedEnv, scale: float) -> torch.Tensor:
     """1 with the cube at the goal, 0.5 about half of `scale` [m] from it [N]."""
-    return 1.0 - (way(env).norm(dim=-1) / scale).tanh()
+    return 1.0 - (env.now(distance) / scale).tanh()
 
 
 def success(env: GradedEnv) -> torch.Tensor:
     """Cube within the tolerance of the goal [N] bool."""
-    return way(env).norm(dim=-1) < env.param("tolerance")
+    return env.now(distance) < env.param("tolerance")
 
 
 def marks(env: GradedEnv) -> list[Mark]:

@@ -141,11 +141,11 @@ def position_error(env: GradedEnv) -> torch.Tensor:
 
 def rotation_error(env: GradedEnv) -> torch.Tensor:
     """Rotation vector that turns the TCP to the goal [N, 3] [rad]."""
-    from isaaclab.utils.math import axis_angle_from_quat, quat_inv, quat_mul, quat_unique
+    from isaaclab.utils.math import axis_angle_from_quat, quat_inv
 
-    from tasks import franka
+    from tasks import franka, rotations
 
-    return axis_angle_from_quat(quat_unique(quat_mul(goal(env)[1], quat_inv(env.now(franka.tcp_pose)[1]))))
+    return axis_angle_from_quat(rotations.multiply(goal(env)[1], quat_inv(env.now(franka.tcp_pose)[1])))
 
 
 def position_distance(env: GradedEnv) -> torch.Tensor:

@@ -171,7 +171,7 @@ def next_part(env: GradedEnv) -> torch.Tensor:
 
 def now(env: GradedEnv, of: Callable[[GradedEnv, objects.Part], torch.Tensor]) -> torch.Tensor:
     """`of(env, part)` for the cube that has to be stacked now."""
-    return of(env, next_part(env))
+    return env.now(of, next_part(env))
 
 
 def to_place(env: GradedEnv, part: objects.Part) -> torch.Tensor:
@@ -203,18 +203,18 @@ def near_place(env: GradedEnv, part: objects.Part) -> torch.Tensor:
 
     Sideways of its place a cube should be up to 5 cm higher, so that it comes down on the one below.
     """
-    way = to_place(env, part)
+    way = env.now(to_place, part).clone()
     sideways = way[:, :2].norm(dim=-1)
     way[:, 2] += sideways.clamp(max=0.05)
     distance = way.norm(dim=-1)
-    return lifted(env, part) * (1.0 - 0.5 * (distance / 0.2).tanh() - 0.5 * (distance / 0.03).tanh())
+    return env.now(lifted, part) * (1.0 - 0.5 * (distance / 0.2).tanh() - 0.5 * (distance / 0.03).tanh())
 
 
 def on(env: GradedEnv, part: objects.Part) -> torch.Tensor:
     """The cube rests where it belongs, whoever holds it: its centre over the one below [N] bool."""
     from tasks import objects
 
-    way = to_place(env, part)
+    way = env.now(to_place, part)
     over = way[:, :2].norm(dim=-1) < 0.8 * objects.chosen_height(env, part - 1)
     return over & (way[:, 2].abs() < TOLERANCE)
 
@@ -223,7 +223,7 @@ def let_go(env: GradedEnv, part: objects.Part) -> torch.Tensor:
     """Share by which the fingers are open, while the cube is where it belongs [N]."""
     from tasks import franka
 
-    return on(env, part) * franka.opening(env)[:, 0].clamp(0.0, 1.0)
+    return env.now(on, part) * franka.opening(env)[:, 0].clamp(0.0, 1.0)
 
 
 def placed(env: GradedEnv, part: objects.Part) -> torch.Tensor:
@@ -231,7 +231,7 @@ def placed(env: GradedEnv, part: objects.Part) -> torch.Tensor:
     from tasks import franka, objects
 
     away = franka.object_from_tcp(env, part).norm(dim=-1) > 0.06
-    return on(env, part) & away & (objects.velocity(env, part).norm(dim=-1) < 0.05)
+    return env.now(on, part) & away & (objects.velocity(env, part).norm(dim=-1) < 0.05)
 
 
 def one_done(env: GradedEnv) -> torch.Tensor:
@@ -245,6 +245,6 @@ def success(env: GradedEnv) -> torch.Tensor:
 
     three = env.param("cubes") > LAST + 0.999
     top = placed(env, TOP)
-    stacked = top | ((next_part(env) == LAST) & on(env, TOP))
-    next_part(env).copy_(torch.where(stacked & three, LAST, TOP))
+    stacked = top | ((next_part(env) == LAST) & env.now(on, TOP))
+    env.next_part = torch.where(stacked & three, LAST, TOP)  # another tensor: `env.now` knows the old one's values
     return torch.where(three, stacked & placed(env, LAST), top)

@@ -13,8 +13,10 @@ import isaaclab.sim as sim_utils
 import torch
 from isaaclab.assets import AssetBaseCfg, RigidObjectCfg, RigidObjectCollectionCfg
 from isaaclab.sim.spawners.materials import UsdPhysicsRigidBodyMaterialCfg
-from isaaclab.utils.math import matrix_from_quat, sample_uniform
+from isaaclab.utils.math import sample_uniform
 from isaaclab_newton.sim.schemas import MujocoCollisionCfg
+
+from tasks import rotations
 
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
@@ -161,7 +163,7 @@ def clearance(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     A cylinder counts as the box around it.
     """
     extents = env.once(_all_extents)[_player(env, part)[1]]
-    down = matrix_from_quat(orientation(env, part))[:, 2].abs()
+    down = env.now(_turn, part)[:, 2].abs()
     return position(env, part)[:, 2] - (down * extents[:, :3]).sum(dim=-1) - extents[:, 3]
 
 
@@ -181,6 +183,10 @@ def _extents(spawner: Any) -> tuple[float, float, float, float]:
 
 def position(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     """Where the object that plays the part is, in the frame of the env [N, 3] [m]."""
+    return env.now(_position, part)
+
+
+def _position(env: GradedEnv, part: Part) -> torch.Tensor:
     return env.scene[OBJECTS].data.body_link_pos_w.torch[_player(env, part)] - env.scene.env_origins
 
 
@@ -189,9 +195,13 @@ def orientation(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     return env.scene[OBJECTS].data.body_link_quat_w.torch[_player(env, part)]
 
 
+def _turn(env: GradedEnv, part: Part) -> torch.Tensor:
+    return rotations.matrix(orientation(env, part))
+
+
 def axes(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     """Directions of the object's x and y axes in the base frame [N, 6]."""
-    return matrix_from_quat(orientation(env, part))[..., :2].transpose(-1, -2).flatten(1)
+    return env.now(_turn, part)[..., :2].transpose(-1, -2).flatten(1)
 
 
 def velocity(env: GradedEnv, part: Part = 0) -> torch.Tensor:
@@ -212,9 +222,8 @@ def draw(env: GradedEnv, name: str, env_ids: torch.Tensor) -> torch.Tensor:
 
 def upright(env: GradedEnv, name: str, env_ids: torch.Tensor) -> torch.Tensor:
     """Orientations [k, 4] (x, y, z, w), turned about the vertical by up to the grade parameter `name` [rad]."""
-    half = 0.5 * env.param(name, env_ids) * sample_uniform(-1.0, 1.0, (len(env_ids),), env.device)
-    zero = torch.zeros_like(half)
-    return torch.stack((zero, zero, half.sin(), half.cos()), dim=-1)
+    angle = env.param(name, env_ids) * sample_uniform(-1.0, 1.0, (len(env_ids),), env.device)
+    return rotations.about_vertical(angle)
 
 
 def _corners(env: GradedEnv, arena: tuple[tuple[float, float], tuple[float, float]]) -> torch.Tensor:

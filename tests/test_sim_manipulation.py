@@ -8,7 +8,7 @@ pytestmark = pytest.mark.sim
 
 HAND = '''
 import math
-from tasks import franka, objects
+from tasks import franka, objects, rotations
 def heading(axes): return torch.atan2(axes[:, 1], axes[:, 0])
 def solve(task, engine, policy):
     """Report how often an episode under policy(env, step) -> (motion [m], turn [rad], closed) succeeds, by grade."""
@@ -31,7 +31,7 @@ def grasp(env, part):
     """From the TCP to where it grasps the object, and by how much the hand has to turn for that."""
     motion = franka.object_from_tcp(env, part)
     motion[:, 2] += (objects.chosen_height(env, part) - 0.018).clamp(min=0.0)
-    hand = franka.matrix_from_quat(franka.tcp_pose(env)[1])[:, :, 0]
+    hand = rotations.matrix(franka.tcp_pose(env)[1])[:, :, 0]
     turn = heading(objects.axes(env, part)) - heading(hand)
     return motion, (turn + math.pi / 4) % (math.pi / 2) - math.pi / 4
 '''
