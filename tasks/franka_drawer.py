@@ -207,14 +207,14 @@ def handle_from_tcp(env: GradedEnv) -> torch.Tensor:
 
 def reaching(env: GradedEnv) -> torch.Tensor:
     """1 with the TCP at the handle, 0.5 about 5 cm from it [N]."""
-    return 1.0 - (handle_from_tcp(env).norm(dim=-1) / 0.1).tanh()
+    return 1.0 - (env.now(handle_from_tcp).norm(dim=-1) / 0.1).tanh()
 
 
 def share_open(env: GradedEnv) -> torch.Tensor:
     """Share of the way to the target by which the drawer is open, at most 1 [N]."""
-    return (drawer_position(env)[:, 0] / env.param("target")).clamp(0.0, 1.0)
+    return (env.now(drawer_position)[:, 0] / env.param("target")).clamp(0.0, 1.0)
 
 
 def success(env: GradedEnv) -> torch.Tensor:
     """Drawer open past the target [N] bool."""
-    return drawer_position(env)[:, 0] > env.param("target")
+    return env.now(drawer_position)[:, 0] > env.param("target")

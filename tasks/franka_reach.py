@@ -113,9 +113,9 @@ def goal(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
 def reset_goal(env: GradedEnv, env_ids: torch.Tensor) -> None:
     """Draw the goal: uniform in the box, rotated from pointing down about a uniformly random axis."""
     import torch
-    from isaaclab.utils.math import quat_from_angle_axis, quat_mul, sample_uniform
+    from isaaclab.utils.math import quat_from_angle_axis, sample_uniform
 
-    from tasks import franka
+    from tasks import franka, rotations
 
     k = len(env_ids)
     position, orientation = goal(env)
@@ -123,8 +123,8 @@ def reset_goal(env: GradedEnv, env_ids: torch.Tensor) -> None:
     position[env_ids] = torch.tensor(GOAL_CENTRE, device=env.device) + half * sample_uniform(-1, 1, (k, 3), env.device)
     angle = env.param("rotation", env_ids) * sample_uniform(0.0, 1.0, (k,), env.device)
     axis = torch.nn.functional.normalize(torch.randn(k, 3, device=env.device), dim=-1)
-    down = torch.tensor(franka.POINTING_DOWN, device=env.device).expand(k, 4)
-    orientation[env_ids] = quat_mul(quat_from_angle_axis(angle, axis), down)
+    down = torch.tensor(franka.POINTING_DOWN, device=env.device)
+    orientation[env_ids] = rotations.multiply(quat_from_angle_axis(angle, axis), down)
 
 
 def goal_position(env: GradedEnv) -> torch.Tensor:
@@ -141,6 +141,10 @@ def position_error(env: GradedEnv) -> torch.Tensor:
 
 def rotation_error(env: GradedEnv) -> torch.Tensor:
     """Rotation vector that turns the TCP to the goal [N, 3] [rad]."""
+    return env.now(_rotation_error)
+
+
+def _rotation_error(env: GradedEnv) -> torch.Tensor:
     from isaaclab.utils.math import axis_angle_from_quat, quat_inv
 
     from tasks import franka, rotations
@@ -155,23 +159,23 @@ def position_distance(env: GradedEnv) -> torch.Tensor:
 
 def rotation_distance(env: GradedEnv) -> torch.Tensor:
     """Angle between the TCP and the goal [N] [rad]."""
-    return env.now(rotation_error).norm(dim=-1)
+    return rotation_error(env).norm(dim=-1)
 
 
 def position_closeness(env: GradedEnv) -> torch.Tensor:
     """1 at the goal, 0.5 about 5 cm from it [N]."""
-    return 1.0 - (position_distance(env) / 0.1).tanh()
+    return 1.0 - (env.now(position_distance) / 0.1).tanh()
 
 
 def rotation_closeness(env: GradedEnv) -> torch.Tensor:
     """1 at the goal's rotation, 0.5 about 0.3 rad from it, and only near the goal [N]."""
-    return position_closeness(env) * (1.0 - (rotation_distance(env) / 0.5).tanh())
+    return env.now(position_closeness) * (1.0 - (env.now(rotation_distance) / 0.5).tanh())
 
 
 def success(env: GradedEnv) -> torch.Tensor:
     """TCP within both tolerances [N] bool."""
-    near = position_distance(env) < env.param("position_tolerance")
-    return near & (rotation_distance(env) < env.param("rotation_tolerance"))
+    near = env.now(position_distance) < env.param("position_tolerance")
+    return near & (env.now(rotation_distance) < env.param("rotation_tolerance"))
 
 
 def marks(env: GradedEnv) -> list[Mark]:
