@@ -93,7 +93,7 @@ def test_budget_says_why(tmp_path, monkeypatch, asked, device, gpus, budget, why
     assert request.budget == budget
     assert [note for note in notes if note.startswith("budget")] == ([] if why is None else notes)
     assert why is None or why in notes[0]
-    assert len(execution.devices) == (len(gpus) if device == "auto" and gpus else 6)
+    assert len(execution.devices) == (cli.JOBS_PER_GPU * len(gpus) if device == "auto" and gpus else 6)
 
 
 def test_claimed_gpu_is_the_only_one_that_is_visible(monkeypatch):
