@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tasks import factors, panda
-from tasks.spec import GradeParam, TaskSpec, Term, View
+from tasks.spec import PARTING_CONTACTS, GradeParam, TaskSpec, Term, View
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +53,7 @@ SPEC = TaskSpec(
     safety=panda.HANDLING_SAFETY,
     factors=factors.arm("panda_link7", "objects"),
     assets=("panda",),
+    inexact=PARTING_CONTACTS,
 )
 
 LOWEST = 0.08  # [m] of the goal above the start: further than any tolerance
