@@ -99,6 +99,7 @@ class Held:
         self._forces: dict[Any, Direct | Composed] = {}
         contacts = {k: v for k, v in scene.sensors.items() if isinstance(v, BaseContactSensor)}
         self._sensors = [sensor for name, sensor in scene.sensors.items() if name not in contacts]
+        self._shown = bool(self._sensors) or env.sim.is_rendering  # to cameras, say, which read no asset's data
         # Nobody asks for the friction of feet.
         self._contacts = [Contacts(s, name != "feet", self._steps * self._dt) for name, s in contacts.items()]
         for robot in self._robots:
@@ -124,7 +125,10 @@ class Held:
         for step in range(1, self._steps):
             self.step()
             self._between(step)
-        self._env.sim.step(render=False)
+        if self._shown:
+            self._env.sim.step(render=False)
+        else:
+            self.step()
         for asset in (*self._robots, *self._bodies):
             asset.update(self._dt)
         for sensor in self._sensors:
@@ -135,7 +139,7 @@ class Held:
             forces.clear()
 
     def step(self) -> None:
-        """A physics step but the last: `sim.step` without updating the poses of links, which those who read them do."""
+        """A physics step: `sim.step` without updating the poses of links, which those who read them do."""
         from isaaclab_ov.physics import OvPhysxManager
 
         OvPhysxManager.backend.physx.step_sync(dt=self._dt)
