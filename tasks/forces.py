@@ -53,30 +53,55 @@ class Direct:
 
     def __init__(self, robot: Any, dt: float) -> None:
         """No force on any body; `dt` [s] is the time of a physics step. The robot's bodies have PhysX's order."""
-        from isaaclab_ov import tensor_types
+        self._robot, self._data, self._dt = robot, robot.data, dt
+        self.on_bodies = torch.zeros(robot.num_instances, robot.num_bodies, 3, device=robot.device)
+        self._root_alone = True
+        self._bind(_root(robot), 1)
 
-        self._data, self._dt, self._root_alone = robot.data, dt, True
-        self._wrench = torch.zeros(robot.num_instances, robot.num_bodies, 9, device=robot.device)
-        self.on_bodies, self._at = self._wrench[..., :3], self._wrench[..., 6:]  # between them are torques
-        self._write = robot._root_view.binding_for(tensor_types.LINK_WRENCH).write
+    def _bind(self, binding: Any, bodies: int) -> None:
+        """Let `binding` take the forces on the first `bodies` bodies: each with a torque, zero, and its point."""
+        self._wrench = torch.zeros(len(self.on_bodies), bodies, 9, device=self.on_bodies.device)
+        self._forces, self._at = self._wrench[..., :3], self._wrench[..., 6:]
+        self._handed = self._wrench.view(binding.shape)  # one object: the binding knows it again
+        self._write = binding.write
 
     def include(self, bodies: Sequence[int]) -> None:
-        """`bodies` may be pushed. The root alone is cheaper: links are where an update of all kinematics says."""
-        self._root_alone &= not any(bodies)
+        """`bodies` may be pushed.
+
+        The root alone is cheaper: other links are where an update of all kinematics says, and OVPhysX takes fifteen
+        times as long for the forces on all of them.
+        """
+        from isaaclab_ov import tensor_types
+
+        if self._root_alone and any(bodies):
+            self._root_alone = False
+            self._bind(self._robot._root_view.binding_for(tensor_types.LINK_WRENCH), self._robot.num_bodies)
 
     def hand_over(self, step: int) -> None:
         """Let the forces act in physics step `step` of the control step."""
         data = self._data
         if step > 0:
-            self._moving.add_(self._velocity, alpha=self._dt)
+            self._at.add_(self._velocity, alpha=self._dt)
         elif self._root_alone:
-            self._moving, self._velocity = self._at[:, 0], data.root_com_vel_w.torch[:, :3]
-            self._moving.copy_(data.root_com_pose_w.torch[:, :3])
+            self._forces.copy_(self.on_bodies[:, :1])
+            self._at.copy_(data.root_com_pose_w.torch[:, None, :3])
+            self._velocity = data.root_com_vel_w.torch[:, None, :3]
         else:
-            self._moving, self._velocity = self._at, data.body_com_vel_w.torch[..., :3]
-            self._moving.copy_(data.body_com_pose_w.torch[..., :3])
-        self._write(self._wrench)
+            self._forces.copy_(self.on_bodies)
+            self._at.copy_(data.body_com_pose_w.torch[..., :3])
+            self._velocity = data.body_com_vel_w.torch[..., :3]
+        self._write(self._handed)
 
     def clear(self) -> None:
         """The physics of the control step is over."""
         self.on_bodies.zero_()
+
+
+def _root(robot: Any) -> Any:
+    """What takes a wrench [N, 9] on the root of each robot."""
+    from isaaclab_ov import tensor_types
+    from isaaclab_ov.sim.views.ovphysx_view import OvPhysxView
+
+    view = robot._root_view
+    roots = OvPhysxView(robot._ovphysx, prim_paths=view.prim_paths, device=robot.device)
+    return roots.binding_for(tensor_types.RIGID_BODY_WRENCH)
