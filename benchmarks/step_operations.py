@@ -6,7 +6,7 @@
 
 On a GPU each operation costs some microseconds of the host's time, while the device waits, whatever the number of
 envs. Runs OVPhysX on the CPU with 64 envs, random actions, nominal factors, and an episode that ends in every step, as
-it is with thousands of envs. One process per task. Prints a Markdown table with means over 32 env steps:
+it is with thousands of envs. One process per task. Prints a Markdown table with means over 64 env steps:
 
 - torch: operations that compute or copy, without views and allocations;
 - warp: kernels launched;
@@ -15,7 +15,7 @@ it is with thousands of envs. One process per task. Prints a Markdown table with
 
 `--loop isaaclab` counts the same scene and MDP in Isaac Lab's own loop, see `benchmarks.isaaclab_loop`: without
 success, safety and final observations, and with the wrapper that Isaac Lab has for rsl_rl. `--level` lets the teacher
-`none` hand out factors of a randomisation level (r0: its own work alone); one of the 32 steps rewrites those that the
+`none` hand out factors of a randomisation level (r0: its own work alone); one of the 64 steps rewrites those that the
 engine takes over the host. `--sources` prints by which of our or Isaac Lab's functions they are made.
 """
 
@@ -39,7 +39,7 @@ import tasks
 if TYPE_CHECKING:
     from tasks.lab_env import LabEnv
 
-ENVS, WARM_UP, STEPS = 64, 30, 32
+ENVS, WARM_UP, STEPS = 64, 30, 64
 KINDS = ("torch", "warp", "engine", "waits")
 VIEWS = ("view", "select", "slice", "unsqueeze", "squeeze", "expand", "transpose", "t.", "permute", "alias", "detach")
 VIEWS += ("as_strided", "unbind", "split", "_unsafe_view", "_reshape_alias", "empty", "new_empty", "lift_fresh")

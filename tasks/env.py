@@ -44,7 +44,7 @@ class TensorEnv(ABC):
             `check`. On by default on the CPU.
     """
 
-    rewrite_every = 32
+    rewrite_every = 64
 
     def __init__(self, spec: TaskSpec, num_envs: int, device: str | torch.device) -> None:
         """Set the spaces and start at difficulty 0 and nominal factors everywhere."""
