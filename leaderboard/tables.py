@@ -41,11 +41,11 @@ def probe(folder: Path) -> None:
     last = lines[-1] if lines else {}
     if "refused" in last:
         raise Unusable(f"{last['file']}: {last['refused']}")
-    if done.returncode:
+    if "read" not in last:
         raise Unusable(f"{last.get('file', 'a table')} is damaged: it crashes what reads it")
 
 
-def _probe(folder: Path) -> int:
+def _probe(folder: Path) -> None:
     with limited_memory():
         for file in sorted(folder.rglob("*.parquet")):
             said = {"file": file.relative_to(folder).as_posix()}
@@ -54,8 +54,8 @@ def _probe(folder: Path) -> int:
                 read_table(file)
             except Unusable as error:
                 print(json.dumps(said | {"refused": str(error)}), flush=True)
-                return 1
-    return 0
+                return
+        print(json.dumps({"read": "all"}), flush=True)  # what happens after this says nothing about the files
 
 
 def read_table(path: Path) -> pa.Table:
@@ -100,4 +100,4 @@ def _check_layout(name: str, file: Any) -> None:
 
 if __name__ == "__main__":
     process.follow_parent()
-    sys.exit(_probe(Path(sys.argv[1])))
+    _probe(Path(sys.argv[1]))
