@@ -175,7 +175,8 @@ def actor_layers(algorithm: Algorithm) -> tuple[list[nn.Module], bool]:
     if isinstance(algorithm, TensorDQN):
         return list(policy.model.model.model), False
     head = policy.actor.last if isinstance(policy, TensorDeterministicPolicy) else policy.actor.mu
-    return [*policy.actor.preprocess.model.model, *head.model], not isinstance(policy, TensorGaussianPolicy)
+    squash = not policy.actor._unbounded if isinstance(policy, TensorGaussianPolicy) else True
+    return [*policy.actor.preprocess.model.model, *head.model], squash
 
 
 def losses(stats: TrainingStats) -> dict[str, float]:

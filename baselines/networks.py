@@ -44,12 +44,12 @@ def policy_trunk(cfg: DictConfig, policy_dim: int, **kwargs: Any) -> Net:
 
 
 def gaussian_actor(cfg: DictConfig, policy_dim: int, action_dim: int) -> ContinuousActorProbabilistic:
-    """A mean near 0 and the same standard deviation in every state, both learned.
+    """A mean near 0, with `bounded_mean` in [-1, 1], and the same standard deviation in every state, both learned.
 
     The small last layer is from Andrychowicz et al. 2021 (arXiv:2006.05990, section 3.2).
     """
     net = policy_trunk(cfg, policy_dim)
-    actor = ContinuousActorProbabilistic(preprocess_net=net, action_shape=(action_dim,), unbounded=True)
+    actor = ContinuousActorProbabilistic(preprocess_net=net, action_shape=(action_dim,), unbounded=not cfg.bounded_mean)
     nn.init.constant_(actor.sigma_param, math.log(cfg.init_std))
     with torch.no_grad():
         for layer in actor.mu.modules():

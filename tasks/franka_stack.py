@@ -65,6 +65,7 @@ APART = 0.12  # [m] the least between two cubes' starts
 ARENA = ((0.2, -0.45), (0.85, 0.45))  # [m] corners of what the cubes must not leave
 LIFTED = 0.05  # [m]
 TOLERANCE = 0.01  # [m] of a stacked cube's height
+AWAY = 0.06  # [m] of the TCP from a cube that the hand has left
 
 
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
@@ -116,14 +117,14 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
             "start": EventTermCfg(func=reset_to_grade, mode="reset"),
         },
         rewards={
-            "reach": RewardTermCfg(func=now, weight=1.0, params={"of": franka.reaching}),
-            "grip": RewardTermCfg(func=now, weight=1.0, params={"of": franka.gripping}),
+            "reach": RewardTermCfg(func=now, weight=1.0, params={"of": reaching}),
+            "grip": RewardTermCfg(func=now, weight=1.0, params={"of": gripping}),
             "lifted": RewardTermCfg(func=now, weight=4.0, params={"of": lifted}),
             "distance": RewardTermCfg(func=now, weight=4.0, params={"of": near_place}),
             "on": RewardTermCfg(func=now, weight=4.0, params={"of": on}),
             "let_go": RewardTermCfg(func=now, weight=4.0, params={"of": let_go}),
-            "placed": RewardTermCfg(func=now, weight=6.0, params={"of": placed}),
-            "one_done": RewardTermCfg(func=one_done, weight=20.0),
+            "withdrawn": RewardTermCfg(func=now, weight=6.0, params={"of": withdrawn}),
+            "one_done": RewardTermCfg(func=one_done, weight=24.0),
             "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.01),
         },
         terminations={
@@ -219,18 +220,43 @@ def on(env: GradedEnv, part: objects.Part) -> torch.Tensor:
     return over & (way[:, 2].abs() < TOLERANCE)
 
 
-def let_go(env: GradedEnv, part: objects.Part) -> torch.Tensor:
-    """Share by which the fingers are open, while the cube is where it belongs [N]."""
+def reaching(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+    """How near the hand is to the cube; where that rests it may leave [N]."""
     from tasks import franka
 
-    return env.now(on, part) * franka.opening(env)[:, 0].clamp(0.0, 1.0)
+    return franka.reaching(env, part).where(~env.now(on, part), 1.0)
+
+
+def gripping(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+    """Share by which the fingers have closed on the cube; where that rests they may open [N]."""
+    from tasks import franka
+
+    return franka.gripping(env, part).where(~env.now(on, part), 1.0)
+
+
+def let_go(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+    """Share by which the fingers are told to open, while the cube is where it belongs [N].
+
+    Told, because a hand must ease its grip a good deal before its fingers move at all.
+    """
+    return env.now(on, part) * (1.0 - env.action_manager.action[:, -1].clamp(0.0, 1.0))
+
+
+def withdrawn(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+    """Share of the way that the hand has gone from the cube, with fingers wider than it, where it belongs [N]."""
+    from tasks import franka, objects
+
+    held = objects.chosen_height(env, part) / franka.OPEN  # half an edge is what each finger has travelled
+    wider = ((franka.opening(env)[:, 0] - held) / (1.0 - held)).clamp(0.0, 1.0)
+    gone = (franka.object_from_tcp(env, part).norm(dim=-1) / AWAY).clamp(max=1.0)
+    return env.now(on, part) * wider * gone
 
 
 def placed(env: GradedEnv, part: objects.Part) -> torch.Tensor:
     """The cube rests where it belongs, and the hand has left it [N] bool."""
     from tasks import franka, objects
 
-    away = franka.object_from_tcp(env, part).norm(dim=-1) > 0.06
+    away = franka.object_from_tcp(env, part).norm(dim=-1) > AWAY
     return env.now(on, part) & away & (objects.velocity(env, part).norm(dim=-1) < 0.05)
 
 
