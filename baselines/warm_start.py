@@ -66,7 +66,7 @@ def _expected(spec: TaskSpec, algo: str, cfg: DictConfig) -> dict[str, Any]:
         width = size
     if algo == "dqn":
         return {"kind": "discrete", "layers": [*layers, ["linear", width, len(spec.discrete_actions)]]}
-    squash = "tanh" if algo in _SQUASHED else "clip"
+    squash = "tanh" if algo in _SQUASHED or cfg.get("bounded_mean") else "clip"
     return {"kind": "mlp", "squash": squash, "layers": [*layers, ["linear", width, spec.action_dim]]}
 
 

@@ -297,6 +297,16 @@ def test_the_exported_policy_acts_as_the_agent_without_exploration(tmp_path, alg
     torch.testing.assert_close(policy.load_policy(tmp_path / "p", "cpu")(obs), expected)
 
 
+def test_an_exported_policy_bounds_its_mean_as_the_agent_does(tmp_path):
+    agent, obs = learner("ppo", bounded_mean=True), torch.randn(20, 6)
+    with torch.no_grad():
+        agent.algorithm.policy.actor.mu.model[-1].weight.mul_(1000.0)  # else tanh would change next to nothing
+        agent.export(tmp_path / "p")
+        chosen = agent.algorithm.policy(tensor_batch(obs=agent.buffer.read(obs))).act
+    assert 0.5 < chosen.abs().max() < 1.0
+    torch.testing.assert_close(policy.load_policy(tmp_path / "p", "cpu")(obs), chosen)
+
+
 @pytest.mark.parametrize("algo", baselines.names())
 def test_every_action_is_in_the_action_space(algo):
     agent = learner(algo, **({"init_std": 3.0} if "init_std" in small_config(algo) else {}))

@@ -148,9 +148,12 @@ def test_a_score_that_an_algorithm_does_not_have_is_refused_before_training(tmp_
         prepared(tmp_path, "plr", "curriculum.score=advantage", "--algo", "ppo,sac")
 
 
-@pytest.mark.parametrize("algo", ["ppo", "a2c", "sac", "td3", "dqn"])
-def test_a_training_starts_where_another_ended(tmp_path, algo):
-    cfg = OmegaConf.merge(config.load(algo, "toy-reach", "smoke"), {"num_envs": 8, "hidden_sizes": [8, 8]})
+@pytest.mark.parametrize(
+    ("algo", "settings"),
+    [*((algo, {}) for algo in ("ppo", "a2c", "sac", "td3", "dqn")), ("ppo", {"bounded_mean": True})],
+)
+def test_a_training_starts_where_another_ended(tmp_path, algo, settings):
+    cfg = OmegaConf.merge(config.load(algo, "toy-reach", "smoke"), {"num_envs": 8, "hidden_sizes": [8, 8]}, settings)
     env = tasks.get("toy-reach").build(8, "cpu", "torch")
     first, second = (make_learner(algo, env, cfg, seed, teacher=None) for seed in (0, 1))
     first.norm.update(torch.randn(100, env.spec.obs_dim) + 3.0)
@@ -162,6 +165,14 @@ def test_a_training_starts_where_another_ended(tmp_path, algo):
     assert second.norm.count == 1000
     for pair in getattr(getattr(second.algorithm, "_lagged_networks", None), "_lagged_network_pairs", ()):
         assert all(torch.equal(a, b) for a, b in zip(pair.target.parameters(), pair.source.parameters(), strict=True))
+
+
+def test_a_policy_whose_mean_is_not_bounded_is_no_start_for_one_that_is(tmp_path):
+    env = tasks.get("toy-reach").build(8, "cpu", "torch")
+    cfg = OmegaConf.merge(config.load("ppo", "toy-reach", "smoke"), {"num_envs": 8})
+    make_learner("ppo", env, cfg, 0, teacher=None).export(tmp_path / "free")
+    with pytest.raises(warm_start.WarmStartError, match="its squash is clip, expected tanh"):
+        warm_start.check(tmp_path / "free", env.spec, "ppo", OmegaConf.merge(cfg, {"bounded_mean": True}))
 
 
 def test_statistics_of_what_only_a_critic_sees_come_soon(tmp_path):
