@@ -43,7 +43,7 @@ class OnPolicyConfig(AgentConfig):
     learning_rate: float = MISSING
     gae_lambda: float = MISSING
     init_std: float = MISSING  # of the Gaussian policy, at the start
-    bounded_mean: bool = MISSING  # its mean goes through tanh, so it never leaves what can be sampled
+    bounded_mean: bool = MISSING  # its mean goes through tanh, and so stays within [-1, 1]
     return_scaling: bool = MISSING  # critic learns returns divided by their running standard deviation
     staggered: bool = MISSING  # envs are never all in the same part of an episode, see `TensorEnv.reset`
 

@@ -68,12 +68,12 @@ class Direct:
     def include(self, bodies: Sequence[int]) -> None:
         """`bodies` may be pushed.
 
-        The root alone is cheaper: other links are where an update of all kinematics says, and OVPhysX takes fifteen
-        times as long for the forces on all of them.
+        The root alone is cheaper: other links are where an update of all kinematics says, and the forces on all of
+        them are more for OVPhysX to take.
         """
-        from isaaclab_ov import tensor_types
-
         if self._root_alone and any(bodies):
+            from isaaclab_ov import tensor_types
+
             self._root_alone = False
             self._bind(self._robot._root_view.binding_for(tensor_types.LINK_WRENCH), self._robot.num_bodies)
 
