@@ -12,6 +12,8 @@ gone. Prints a Markdown table; the file gets a JSON line per measurement as soon
 `--together K` starts K processes at a time, which costs K times the memory and less time: they build their envs side
 by side, and once all have taken their first steps they measure one by one, while the others are stopped. "Start" is
 left out then, as it would be that of K processes at once. Without it, nothing else runs beside a process.
+
+`--recorded` makes CUDA graphs of what a step does besides the physics, where it can (`tasks/recorded.py`).
 """
 
 from __future__ import annotations
@@ -44,18 +46,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of a measurement (5)")
     parser.add_argument("--out", type=Path, help="file that a JSON line per measurement is added to")
     parser.add_argument("--together", type=int, default=1, metavar="K", help="processes that start at a time (1)")
+    parser.add_argument("--recorded", action="store_true", help="parts of a step as CUDA graphs")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for a start, and for a measurement (900)")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.together < 1:
         parser.error(f"--together is {args.together}, expected 1 or more")
+    if args.recorded and not args.device.startswith("cuda"):
+        parser.error("--recorded needs CUDA: add --device cuda:0")
     if args.one:
-        turns.child(lambda: measure(args.task[0], args.engine[0], args.num_envs[0], args.device, args.seconds))
+        turns.child(lambda: measure(args.task[0], args.engine[0], args.num_envs[0], args))
     jobs = list(itertools.product(args.task, args.engine, args.num_envs))
     found = turns.run([command(job, args) for job in jobs], args.together, args.device, args.timeout)
     results = []
     for (task, engine, num_envs), result in zip(jobs, found, strict=True):
-        what = {"task": task, "engine": engine, "num_envs": num_envs, "device": args.device}
+        what = {"task": task, "engine": engine, "num_envs": num_envs, "device": args.device, "recorded": args.recorded}
         results.append(what | result | ({"start_s": None} if args.together > 1 else {}))
         print(json.dumps(results[-1]), file=sys.stderr, flush=True)
         if args.out:
@@ -68,15 +73,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(job: tuple[str, str, int], args: argparse.Namespace) -> list[str]:
     task, engine, num_envs = job
     options = [f"--num-envs={num_envs}", f"--device={args.device}", f"--seconds={args.seconds}"]
+    options += ["--recorded"] * args.recorded
     return ["-m", "benchmarks.env_throughput", "--one", "--task", task, "--engine", engine, *options]
 
 
-def measure(task: str, engine: str, num_envs: int, device: str, seconds: float) -> dict[str, Any]:
-    if device == "cpu":
+def measure(task: str, engine: str, num_envs: int, args: argparse.Namespace) -> dict[str, Any]:
+    if args.device == "cpu":
         torch.set_num_threads(1)
     spec = tasks.get(task)
     start = time.perf_counter()
-    env = spec.build(num_envs, device, engines.check(engine, spec))
+    env = spec.build(num_envs, args.device, engines.check(engine, spec))
+    if args.recorded:
+        env.record()
     spread = torch.linspace(0.0, 1.0, num_envs, device=env.device)
     env.set_sampler(lambda env_ids: spread[env_ids.long()])
     env.reset(seed=0, staggered=True)
@@ -94,11 +102,11 @@ def measure(task: str, engine: str, num_envs: int, device: str, seconds: float) 
     started = time.perf_counter() - start
     turns.wait()
     # The stopwatch costs nothing on the CPU, and one set of steps for both is fair where other work comes and goes.
-    full = rate(env_step, num_envs, seconds, env.device) if env.device.type == "cuda" else None
+    full = rate(env_step, num_envs, args.seconds, env.device) if env.device.type == "cuda" else None
     steppers = env._env.sim, env._env._physics  # the second makes steps of its own, or has no such method
     watch = Stopwatch([stepper for stepper in steppers if hasattr(stepper, "step")], env.device)
     before = step
-    watched = rate(env_step, num_envs, seconds, env.device)
+    watched = rate(env_step, num_envs, args.seconds, env.device)
     return {
         "env_steps_per_s": full or watched,
         "physics_per_s": num_envs * (step - before) / watch.seconds,

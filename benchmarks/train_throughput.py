@@ -20,6 +20,7 @@ kernels that are not in Warp's cache yet are compiled in that time. "Memory" is 
 of the device. `--profile` counts the copies from device to host that our step loop makes; what the profiler needs is in
 the memory then. A learner may be named several times, to see how much a measurement varies.
 
+`--recorded` makes CUDA graphs of what a step of `ours` does besides the physics, where it can (`tasks/recorded.py`).
 `--together` starts all at once, which takes their memory together; they measure one by one, while the others are
 stopped. "Start" is left out then.
 """
@@ -231,6 +232,8 @@ def measure(name: str, args: argparse.Namespace, wait: Callable[[], None] = lamb
     if args.threads:
         torch.set_num_threads(args.threads)
     env, cfg = build_env(args, name), ppo_config(args)
+    if args.recorded and name == "ours":
+        env.record()
     watch = Stopwatch(device)
     iterate = {"ours": ours, "stock": stock, "rsl_rl": rsl_rl, ISAACLAB: isaaclab}[name](env, cfg, watch)
     iterate()
@@ -329,10 +332,13 @@ def main() -> None:
     parser.add_argument("--obs-norm", action="store_true", help="each learner's own normalisation of observations")
     parser.add_argument("--learners", default=",".join(NAMES))
     parser.add_argument("--profile", action="store_true", help="count device-to-host copies of our step loop")
+    parser.add_argument("--recorded", action="store_true", help="parts of our env's step as CUDA graphs")
     parser.add_argument("--out", type=Path, help="write a JSON file")
     parser.add_argument("--together", action="store_true", help="start all at once")
     parser.add_argument("--measure", choices=(*NAMES, ISAACLAB), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.recorded and not args.device.startswith("cuda"):
+        parser.error("--recorded needs CUDA: add --device cuda:0")
     if args.measure:
         turns.child(lambda: measure(args.measure, args, turns.wait))
     names = args.learners.split(",")

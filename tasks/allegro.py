@@ -168,11 +168,12 @@ class Orientations(terms.EpisodeCommand):
 
     def _update_command(self) -> None:
         near = self.cfg.error(self._env) < self._env.param("tolerance")
-        self._held = torch.where(near, self._held + 1, 0)
-        self.just_reached = self._held >= self._env.owner.spec.success_hold_steps
+        self._held.add_(1).mul_(near)
+        torch.ge(self._held, self._env.owner.spec.success_hold_steps, out=self.just_reached)
         self.reached += self.just_reached
-        self._held = torch.where(self.just_reached, 0, self._held)
-        self._goal = torch.where(self.just_reached[:, None], self._turned(self._all, self._goal), self._goal)
+        self._held.masked_fill_(self.just_reached, 0)
+        turned = self._turned(self._all, self._goal)
+        torch.where(self.just_reached[:, None], turned, self._goal, out=self._goal)
 
     def _resample_command(self, env_ids: torch.Tensor) -> None:
         pass  # the reset calls `begin`, since it knows how the thing starts

@@ -135,7 +135,7 @@ class TensorEnv(ABC):
         """Success now [N]: `condition` has held for the declared time without a break. Call once a step."""
         if self.spec.success_hold_steps == 1:
             return condition
-        self._held = (self._held + 1) * condition
+        self._held.add_(1).mul_(condition)  # the same tensor: see `tasks.recorded`
         return self._held >= self.spec.success_hold_steps
 
     def _require(self, valid: torch.Tensor, else_what: str) -> None:
@@ -154,6 +154,10 @@ class TensorEnv(ABC):
         for what, came in invalid.items():
             if came:
                 raise ValueError(f"{self.spec.name}: {what}")
+
+    def record(self) -> bool:
+        """Let parts of a step be CUDA graphs, see `tasks.recorded`; call once, on CUDA. Whether there are any."""
+        return False
 
     def overflows(self) -> int:
         """Control steps so far in which the engine had no room for all contacts, and dropped some. Waits for it."""

@@ -279,7 +279,10 @@ class HandAction(ActionTerm):
         step = home + (jacobian.transpose(1, 2) @ solved)[..., 0]
         limits = robot.data.joint_pos_limits.torch[:, self._arm]
         self._targets[:, :7] = (joints + step).clamp(limits[..., 0], limits[..., 1])
-        self._targets[:, 7:] = OPEN + (CLOSED - OPEN) * actions[:, -1:].clamp(min=0.0) if self.cfg.gripper else CLOSED
+        if self.cfg.gripper:
+            self._targets[:, 7:] = OPEN + (CLOSED - OPEN) * actions[:, -1:].clamp(min=0.0)
+        else:
+            self._targets[:, 7:].fill_(CLOSED)  # an assignment would copy the number to a GPU, and wait
 
     def apply_actions(self) -> None:
         """Hand the targets to the actuators, before every physics step."""

@@ -17,6 +17,7 @@ from isaaclab.scene import InteractiveSceneCfg
 from tasks import camera, divergence, engines, managers, overflow, physics
 from tasks.env import Step, TensorEnv
 from tasks.grades import Grades
+from tasks.recorded import Recorded
 from tasks.spec import TaskSpec
 
 Condition = Callable[["GradedEnv"], torch.Tensor]
@@ -40,6 +41,8 @@ class GradedEnv(ManagerBasedRLEnv):
         self.divergence: divergence.Watch | None = None
         super().__init__(cfg)
         self._physics = physics.make(self, owner.engine)
+        self._act, self._judge = self.action_manager.process_action, self._outcome
+        self._see_last = self._see = self.observation_manager.compute
         if owner.engine == "newton_mjwarp":
             self.divergence = divergence.Watch(self.scene, owner.num_envs, owner.device)
 
@@ -84,24 +87,21 @@ class GradedEnv(ManagerBasedRLEnv):
 
         `extras["final_obs"]` is there where a row ended.
         """
-        self.action_manager.process_action(action)
+        self._act(action)
         self._physics.advance()
         if self.sim.is_rendering:
             self.sim.render()
         self._now.clear()
         self.episode_length_buf += 1
         self.common_step_counter += 1
-        ended = self.termination_manager.compute()
+        ended, reward = self._judge()
         terminated, truncated = self.termination_manager.terminated, self.termination_manager.time_outs
-        reward = self.reward_manager.compute(dt=self.step_dt)
-        if self.divergence:
-            reward = reward.masked_fill(self.divergence.rows, 0.0)
         for name in self.command_manager.active_terms:
             self.command_manager.get_term(name).note()
         extras = {}
         env_ids = ended.nonzero().squeeze(-1).int()  # waits for the device
         if len(env_ids):
-            final = extras["final_obs"] = self.observation_manager.compute()
+            final = extras["final_obs"] = self._see_last()
             if self.divergence:
                 for obs in final.values():
                     obs.masked_fill_(self.divergence.rows[:, None], 0.0)
@@ -110,7 +110,20 @@ class GradedEnv(ManagerBasedRLEnv):
         if "interval" in self.event_manager.active_terms:
             self.event_manager.apply(mode="interval", dt=self.step_dt)
             self._now.clear()
-        return self.observation_manager.compute(), reward, terminated, truncated, extras
+        return self._see(), reward, terminated, truncated, extras
+
+    def _outcome(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the physics has led to: the rows that end now [N] bool, and the reward [N]."""
+        ended = self.termination_manager.compute()
+        reward = self.reward_manager.compute(dt=self.step_dt)
+        if self.divergence:
+            reward = reward.masked_fill(self.divergence.rows, 0.0)
+        return ended, reward
+
+    def record(self) -> None:
+        """See `TensorEnv.record`."""
+        self._act, self._judge = Recorded(self, self._act), Recorded(self, self._judge)
+        self._see_last, self._see = Recorded(self, self._see_last), Recorded(self, self._see)
 
     def _assign(self, env_ids: torch.Tensor | slice) -> torch.Tensor:
         """Difficulty and factors of the episodes that start in `env_ids`; returns them as ids."""
@@ -275,6 +288,11 @@ class LabEnv(TensorEnv):
                 "violations": self._env.violations,
             },
         )
+
+    def record(self) -> bool:
+        """See `TensorEnv.record`."""
+        self._env.record()
+        return True
 
     def overflows(self) -> int:
         """See `TensorEnv.overflows`."""

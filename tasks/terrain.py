@@ -239,7 +239,7 @@ def progress(env: GradedEnv) -> torch.Tensor:
     wanted = twist.command[:, :2]
     velocity = quat_apply_inverse(env.now(_yaw), robot.root_lin_vel_w.torch)[:, :2]
     share = (velocity * wanted).sum(dim=-1) / wanted.square().sum(dim=-1).clamp(min=1e-6)
-    return torch.where(goal_distance(env) < twist.cfg.near, 1.0, share.clamp(-1.0, 1.0))
+    return share.clamp(-1.0, 1.0).masked_fill(goal_distance(env) < twist.cfg.near, 1.0)
 
 
 def scan(env: GradedEnv) -> torch.Tensor:

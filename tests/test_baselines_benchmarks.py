@@ -14,6 +14,7 @@ from benchmarks import train_throughput as benchmark
 def test_a_learner_is_measured(name, obs_norm):
     args = argparse.Namespace(env="trivial", engine=None, num_envs=4, horizon=4, iterations=2, warmup=1)
     args.device, args.threads, args.obs_norm, args.profile = "cpu", 1, obs_norm, name == "ours"
+    args.recorded = False
     result = benchmark.measure(name, args)
     assert result["env_steps_per_s"] > 0
     assert sum(result["share"].values()) == pytest.approx(1.0)

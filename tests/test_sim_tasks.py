@@ -64,6 +64,14 @@ for _ in range(spec.max_episode_steps):
     *_, terminated, truncated, extras = env.step(torch.zeros({envs}, spec.action_dim))
     zero_success |= extras["success"] & (terminated | truncated) if spec.success_when == "end" else extras["success"]
 report(zero=zero_success.float().mean().item())
+
+import tasks.recorded
+tasks.recorded.LOOKS = 60
+env.record()
+for step in range(tasks.recorded.LOOKS):
+    env._env.episode_length_buf[step % {envs}] += spec.max_episode_steps  # an episode ends in every step
+    env.step(torch.rand({envs}, spec.action_dim) * 2 - 1)
+report(no_graph=[getattr(env._env, part).why_not for part in ("_act", "_judge", "_see_last", "_see")])
 env.close()
 """)
     spec = tasks.get(task)
@@ -82,6 +90,7 @@ env.close()
     assert found["violations"] == sorted(spec.safety)
     assert "time_out" in found["terminations"]
     assert found["random"] < 0.05
+    assert found["no_graph"] == [None] * 4  # a GPU can do them as CUDA graphs
 
 
 def test_nothing_throws_the_arm_about():

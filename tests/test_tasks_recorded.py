@@ -1,0 +1,179 @@
+"""What a CUDA graph could not hold is found before one is made, without CUDA."""
+
+import pytest
+import torch
+
+from tasks import recorded
+from tests.fake_graphs import FakeGraph
+
+
+class Scene:
+    def __init__(self):
+        self.articulations, self.rigid_objects, self.rigid_object_collections, self.sensors = {}, {}, {}, {}
+
+
+class Env:
+    """As much of a `GradedEnv` as a part needs."""
+
+    def __init__(self):
+        self.scene, self._now = Scene(), {}
+        self.count, self.level = torch.zeros(4), torch.ones(4)
+        self.limit = 2.0
+
+
+def calls(part, env=None, times=recorded.LOOKS + 3):
+    env = env or Env()
+    called = recorded.Recorded(env, lambda *inputs: part(env, *inputs))
+    return called, [called().clone() for _ in range(times)]
+
+
+@pytest.fixture(autouse=True)
+def graphs(monkeypatch):
+    monkeypatch.setattr(recorded, "_Graph", FakeGraph)
+
+
+def counting(env):
+    env.count.add_(env.level)
+    return env.count * 2.0
+
+
+def test_a_part_that_always_does_the_same_is_recorded():
+    called, found = calls(counting)
+    assert isinstance(called._graph, FakeGraph)
+    assert [x[0].item() for x in found] == [2.0 * k for k in range(1, len(found) + 1)]
+
+
+def test_inputs_are_handed_over_and_may_be_other_tensors_each_time():
+    env = Env()
+    called = recorded.Recorded(env, lambda x: x + env.level)
+    found = [called(torch.full((4,), float(k))).clone() for k in range(recorded.LOOKS + 3)]
+    assert isinstance(called._graph, FakeGraph)
+    assert [x[0].item() for x in found] == [k + 1.0 for k in range(len(found))]
+
+
+def replaced(env):
+    env.count = env.count + 1.0
+    return env.count
+
+
+def number(env):
+    env.limit += 1.0
+    return env.level * env.limit
+
+
+def longer(env):
+    env.limit += 1.0
+    return env.level + 1.0 if env.limit < 5.0 else env.level + 1.0 + env.level
+
+
+def waiting(env):
+    return env.level * float(env.level.sum())
+
+
+def choosing(env):
+    return env.level[env.level > 0.0]
+
+
+def drawing(env):
+    return env.level * torch.rand(4)
+
+
+def from_host(env):
+    return env.level + torch.tensor((1.0, 2.0, 3.0, 4.0))
+
+
+def assigning(env):
+    env.level[1:3] = 3.0
+    return env.level
+
+
+@pytest.mark.parametrize(
+    ("part", "why"),
+    [
+        (replaced, "is replaced by another tensor or number"),
+        (number, "is replaced by another tensor or number"),
+        (longer, "more or fewer than before"),
+        (waiting, "waits for the device"),
+        (choosing, "waits for the device"),
+        (drawing, "random numbers are drawn"),
+        (from_host, "numbers are brought from the host"),
+        (assigning, "numbers are brought from the host"),
+    ],
+)
+def test_what_a_graph_cannot_hold_is_refused_and_goes_on_as_it_is(part, why, capsys):
+    torch.manual_seed(0)
+    called, found = calls(part)
+    assert why in called.why_not
+    assert called._graph is None
+    assert "is not recorded as a CUDA graph" in capsys.readouterr().err
+    torch.manual_seed(0)
+    env = Env()
+    assert all(torch.equal(x, part(env)) for x in found)
+
+
+def test_a_kernel_of_warps_is_refused():
+    import warp
+
+    @warp.kernel
+    def nothing():
+        pass
+
+    def launching(env):
+        warp.launch(nothing, 1, device="cpu")
+        return env.level + 1.0
+
+    called, _ = calls(launching)
+    assert "Warp" in called.why_not
+
+
+def test_a_graph_that_cannot_be_made_is_done_without(monkeypatch, capsys):
+    def broken(*_):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(recorded, "_Graph", broken)
+    called, found = calls(counting)
+    assert called.why_not == "operation not permitted when stream is capturing"
+    assert [x[0].item() for x in found] == [2.0 * k for k in range(1, len(found) + 1)]
+
+
+class Data:
+    """Computed when asked for, and once a state, as Isaac Lab's."""
+
+    state = seen = -1
+
+    def __init__(self):
+        self.value = torch.zeros(4)
+
+    @property
+    def doubled(self):
+        if self.seen != self.state:
+            self.value.fill_(2.0 * self.state)
+            self.seen = self.state
+        return self.value
+
+
+def test_quantities_of_the_scene_are_asked_for_before_the_graph_is_played(monkeypatch):
+    class Replayed(FakeGraph):
+        def __call__(self, *inputs):
+            assert robot.data.seen == robot.data.state
+            return super().__call__(*inputs)
+
+    monkeypatch.setattr(recorded, "_Graph", Replayed)
+    env, robot = Env(), type("Robot", (), {"data": Data()})()
+    env.scene.articulations = {"robot": robot}
+    called = recorded.Recorded(env, lambda: robot.data.doubled + 1.0)
+    for state in range(recorded.LOOKS + 3):
+        robot.data.state = state
+        assert called()[0].item() == 2.0 * state + 1.0
+    assert isinstance(called._graph, Replayed)
+    assert type(robot.data) is Data
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_graph_on_cuda_gives_what_the_part_gives(monkeypatch):
+    monkeypatch.undo()
+    env = Env()
+    env.count, env.level = env.count.cuda(), env.level.cuda()
+    called, found = calls(counting, env)
+    assert isinstance(called._graph, recorded._Graph)
+    assert [x[0].item() for x in found] == [2.0 * k for k in range(1, len(found) + 1)]
