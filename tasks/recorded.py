@@ -57,7 +57,7 @@ class Recorded:
         if self._looks < LOOKS:
             return self._look(*inputs)
         try:
-            self._graph = _Graph(self._env, self._part, inputs)
+            self._graph, self._trace = _Graph(self._env, self._part, inputs), None
         except RuntimeError as error:  # of the capture, which has changed nothing
             self._give_up(str(error).partition("\n")[0])
             return self._part(*inputs)
@@ -95,8 +95,8 @@ class _Graph:
         """Record, which computes nothing."""
         self._env, self._inputs = env, [x.clone() for x in inputs]
         self._graph = torch.cuda.CUDAGraph()
-        # Threads of a simulator may ask for the state of the device meanwhile.
         env._now = self._now = {}
+        # Threads of a simulator may ask for the state of the device meanwhile.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._outputs = part(*self._inputs)
 
