@@ -55,6 +55,9 @@ over = base[:, 2] - scene.terrain.height_at(base[:, :2])
 report(row=((start[:, 0] / terrain.TILE) + 8).tolist(), column=sorted(set((start[:, 1] / terrain.TILE).tolist())))
 report(goal=goal.tolist(), fallen=int(fallen.sum()), over=over.tolist())
 report(scan=(obs[:, -187:].reshape(33, 17, 11)[:, 8, 5] + 0.3).tolist())
+mesh = env._env.sim.stage.GetPrimAtPath("/World/ground/terrain/mesh")
+offset, rest = (mesh.GetAttribute(f"physxCollision:{{name}}Offset") for name in ("contact", "rest"))
+report(offset=offset.Get(), rest=rest.HasAuthoredValue())
 env.close()
 """)
     for k, row in enumerate(found["row"]):
@@ -65,3 +68,5 @@ env.close()
     assert found["fallen"] == 0
     assert all(0.2 < height < 0.4 for height in found["over"])
     assert found["scan"] == pytest.approx(found["over"], abs=0.02)
+    assert found["offset"] == pytest.approx(0.02)
+    assert not found["rest"]  # Newton takes both or none
