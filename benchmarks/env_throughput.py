@@ -13,7 +13,7 @@ gone. Prints a Markdown table; the file gets a JSON line per measurement as soon
 by side, and once all have taken their first steps they measure one by one, while the others are stopped. "Start" is
 left out then, as it would be that of K processes at once. Without it, nothing else runs beside a process.
 
-`--recorded` makes CUDA graphs of what a step does besides the physics, where it can (`tasks/recorded.py`).
+`--unrecorded` does without the CUDA graphs of what a step does besides the physics (`tasks/recorded.py`).
 """
 
 from __future__ import annotations
@@ -46,21 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of a measurement (5)")
     parser.add_argument("--out", type=Path, help="file that a JSON line per measurement is added to")
     parser.add_argument("--together", type=int, default=1, metavar="K", help="processes that start at a time (1)")
-    parser.add_argument("--recorded", action="store_true", help="parts of a step as CUDA graphs")
+    parser.add_argument("--unrecorded", action="store_true", help="no part of a step as a CUDA graph")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for a start, and for a measurement (900)")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.together < 1:
         parser.error(f"--together is {args.together}, expected 1 or more")
-    if args.recorded and not args.device.startswith("cuda"):
-        parser.error("--recorded needs CUDA: add --device cuda:0")
     if args.one:
         turns.child(lambda: measure(args.task[0], args.engine[0], args.num_envs[0], args))
     jobs = list(itertools.product(args.task, args.engine, args.num_envs))
     found = turns.run([command(job, args) for job in jobs], args.together, args.device, args.timeout)
     results = []
     for (task, engine, num_envs), result in zip(jobs, found, strict=True):
-        what = {"task": task, "engine": engine, "num_envs": num_envs, "device": args.device, "recorded": args.recorded}
+        what = {"task": task, "engine": engine, "num_envs": num_envs, "device": args.device}
         results.append(what | result | ({"start_s": None} if args.together > 1 else {}))
         print(json.dumps(results[-1]), file=sys.stderr, flush=True)
         if args.out:
@@ -73,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(job: tuple[str, str, int], args: argparse.Namespace) -> list[str]:
     task, engine, num_envs = job
     options = [f"--num-envs={num_envs}", f"--device={args.device}", f"--seconds={args.seconds}"]
-    options += ["--recorded"] * args.recorded
+    options += ["--unrecorded"] * args.unrecorded
     return ["-m", "benchmarks.env_throughput", "--one", "--task", task, "--engine", engine, *options]
 
 
@@ -82,9 +80,7 @@ def measure(task: str, engine: str, num_envs: int, args: argparse.Namespace) -> 
         torch.set_num_threads(1)
     spec = tasks.get(task)
     start = time.perf_counter()
-    env = spec.build(num_envs, args.device, engines.check(engine, spec))
-    if args.recorded:
-        env.record()
+    env = spec.build(num_envs, args.device, engines.check(engine, spec), recorded=not args.unrecorded)
     spread = torch.linspace(0.0, 1.0, num_envs, device=env.device)
     env.set_sampler(lambda env_ids: spread[env_ids.long()])
     env.reset(seed=0, staggered=True)

@@ -53,6 +53,6 @@ def build(spec: TaskSpec, num_envs: int, device: str, engine: str) -> RslRlVecEn
     lab_env.GradedEnv = StockLoop
     for method in ("reset", "compute", "_resample"):
         setattr(terms.EpisodeCommand, method, getattr(CommandTerm, method))
-    env = spec.build(num_envs, device, engine)._env
+    env = spec.build(num_envs, device, engine, recorded=False)._env
     env.cfg.compute_final_obs = False  # rsl_rl has no use for it
     return RslRlVecEnvWrapper(env, clip_actions=1.0)

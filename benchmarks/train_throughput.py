@@ -7,6 +7,7 @@
 | learner | agent | env |
 |---|---|---|
 | `ours` | ours | ours |
+| `unrecorded` | ours | ours, but no part of a step is a CUDA graph (`tasks/recorded.py`) |
 | `stock` | stock Tianshou | ours |
 | `rsl_rl` | rsl_rl | ours |
 | `isaaclab` | rsl_rl | the same scene, physics and MDP in Isaac Lab's own loop, see `benchmarks.isaaclab_loop` |
@@ -20,7 +21,6 @@ kernels that are not in Warp's cache yet are compiled in that time. "Memory" is 
 of the device. `--profile` counts the copies from device to host that our step loop makes; what the profiler needs is in
 the memory then. A learner may be named several times, to see how much a measurement varies.
 
-`--recorded` makes CUDA graphs of what a step of `ours` does besides the physics, where it can (`tasks/recorded.py`).
 `--together` starts all at once, which takes their memory together; they measure one by one, while the others are
 stopped. "Start" is left out then.
 """
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 STAGES = ("physics", "rest of env step", "inference", "update")
 NAMES = ("ours", "stock", "rsl_rl")
+UNRECORDED = "unrecorded"
 ISAACLAB = "isaaclab"  # needs a task with a simulator
 
 
@@ -104,7 +105,7 @@ def build_env(args: argparse.Namespace, name: str) -> TensorEnv | RslRlVecEnvWra
         from benchmarks import isaaclab_loop
 
         return isaaclab_loop.build(spec, *where)
-    return spec.build(*where)
+    return spec.build(*where, recorded=name != UNRECORDED)
 
 
 def ppo_config(args: argparse.Namespace) -> DictConfig:
@@ -232,10 +233,9 @@ def measure(name: str, args: argparse.Namespace, wait: Callable[[], None] = lamb
     if args.threads:
         torch.set_num_threads(args.threads)
     env, cfg = build_env(args, name), ppo_config(args)
-    if args.recorded and name == "ours":
-        env.record()
     watch = Stopwatch(device)
-    iterate = {"ours": ours, "stock": stock, "rsl_rl": rsl_rl, ISAACLAB: isaaclab}[name](env, cfg, watch)
+    learners = {"ours": ours, UNRECORDED: ours, "stock": stock, "rsl_rl": rsl_rl, ISAACLAB: isaaclab}
+    iterate = learners[name](env, cfg, watch)
     iterate()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -332,13 +332,10 @@ def main() -> None:
     parser.add_argument("--obs-norm", action="store_true", help="each learner's own normalisation of observations")
     parser.add_argument("--learners", default=",".join(NAMES))
     parser.add_argument("--profile", action="store_true", help="count device-to-host copies of our step loop")
-    parser.add_argument("--recorded", action="store_true", help="parts of our env's step as CUDA graphs")
     parser.add_argument("--out", type=Path, help="write a JSON file")
     parser.add_argument("--together", action="store_true", help="start all at once")
-    parser.add_argument("--measure", choices=(*NAMES, ISAACLAB), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=(*NAMES, UNRECORDED, ISAACLAB), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.recorded and not args.device.startswith("cuda"):
-        parser.error("--recorded needs CUDA: add --device cuda:0")
     if args.measure:
         turns.child(lambda: measure(args.measure, args, turns.wait))
     names = args.learners.split(",")

@@ -155,9 +155,11 @@ class TensorEnv(ABC):
             if came:
                 raise ValueError(f"{self.spec.name}: {what}")
 
-    def record(self) -> bool:
-        """Let parts of a step be CUDA graphs, see `tasks.recorded`; call once, on CUDA. Whether there are any."""
-        return False
+    def record(self) -> None:  # noqa: B027 (nothing to do where there are no such parts)
+        """Let parts of a step be CUDA graphs, see `tasks.recorded`, where the env has such parts; call once, on CUDA.
+
+        What `step` returns is overwritten by the next one then.
+        """
 
     def overflows(self) -> int:
         """Control steps so far in which the engine had no room for all contacts, and dropped some. Waits for it."""

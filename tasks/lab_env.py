@@ -289,10 +289,9 @@ class LabEnv(TensorEnv):
             },
         )
 
-    def record(self) -> bool:
+    def record(self) -> None:
         """See `TensorEnv.record`."""
         self._env.record()
-        return True
 
     def overflows(self) -> int:
         """See `TensorEnv.overflows`."""

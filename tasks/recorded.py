@@ -1,9 +1,7 @@
 """Parts of an env step as CUDA graphs.
 
-What goes on between two steps of the physics is hundreds of small operations, which a GPU does sooner than a host can
-ask for them. Recorded once, they are asked for together. A graph knows addresses and numbers, so a part can only be
-recorded if it does the same to the same tensors each time. That is looked at before, operation by operation, and a part
-of which it is not true stays as it is.
+A graph (`tasks.graphs`) knows addresses and numbers, so a part can only be recorded if it does the same to the same
+tensors each time. That is looked at before, operation by operation, and a part of which it is not true stays as it is.
 """
 
 from __future__ import annotations
@@ -18,12 +16,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from tasks.graphs import Graph
+
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
 
 LOOKS = 4
 """Calls that are looked at before a part is recorded; what it reads from the scene is found in the first."""
 
+_LINALG = ("cholesky", "eig", "inv", "ldl", "lu", "pinv", "qr", "solve", "svd")
+_SOLVERS = *(f"aten.linalg_{x}" for x in _LINALG), "aten._linalg_", "aten.cholesky", "aten.lu_", "aten.triangular_solve"
 _WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten.is_nonzero", "aten.equal.")
 
 
@@ -43,7 +45,7 @@ class Recorded:
         self._env, self._part = env, part
         self._asked: dict[tuple[int, str], tuple[Any, str]] = {}
         self._looks = 0
-        self._trace: list[Any] | None = None
+        self._before: Look | None = None
         self._graph: _Graph | None = None
         self.why_not: str | None = None
 
@@ -57,7 +59,7 @@ class Recorded:
         if self._looks < LOOKS:
             return self._look(*inputs)
         try:
-            self._graph, self._trace = _Graph(self._env, self._part, inputs), None
+            self._graph, self._before = _Graph(self._env, self._part, inputs), None
         except RuntimeError as error:  # of the capture, which has changed nothing
             self._give_up(str(error).partition("\n")[0])
             return self._part(*inputs)
@@ -77,14 +79,14 @@ class Recorded:
         look = Look(inputs)
         with look:
             outputs = self._part(*inputs)
-        trouble = look.trouble or (self._trace is not None and difference(self._trace, look.trace))
-        self._trace = look.trace
+        trouble = look.trouble or (self._before and difference(self._before.trace, look.trace))
+        self._before = look
         if trouble:
             self._give_up(trouble)
         return outputs
 
     def _give_up(self, why: str) -> None:
-        self.why_not, self._trace = why, None
+        self.why_not, self._before = why, None
         print(f"{self._part.__qualname__} is not recorded as a CUDA graph: {why}", file=sys.stderr, flush=True)
 
 
@@ -93,20 +95,15 @@ class _Graph:
 
     def __init__(self, env: GradedEnv, part: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> None:
         """Record, which computes nothing."""
-        self._env, self._inputs = env, [x.clone() for x in inputs]
-        self._graph = torch.cuda.CUDAGraph()
+        self._env = env
         env._now = self._now = {}
-        # Threads of a simulator may ask for the state of the device meanwhile.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._outputs = part(*self._inputs)
+        self._graph = Graph(part, inputs)
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
         """What the part would return, and what it would leave in `GradedEnv.now`."""
-        for static, x in zip(self._inputs, inputs, strict=True):
-            static.copy_(x)
-        self._graph.replay()
+        outputs = self._graph(*inputs)
         self._env._now = self._now.copy()
-        return self._outputs
+        return outputs
 
 
 @contextmanager
@@ -146,7 +143,7 @@ class Look(TorchDispatchMode):
         self.trace: list[Any] = []
         self.trouble: str | None = None
         self._numbers: dict[int, int] = {}
-        self._alive: list[torch.Tensor] = []  # so that no address is used twice
+        self._alive: list[torch.Tensor] = []  # so that no address is used twice, also by what replaces a tensor
         for x in inputs:
             self._number(x)
 
@@ -198,6 +195,7 @@ class Look(TorchDispatchMode):
     def _told(self, x: Any) -> Any:
         if not isinstance(x, torch.Tensor):
             return x
+        self._alive.append(x)
         where = self._numbers.get(_address(x), ("outside", x.data_ptr()))
         return where, x.storage_offset(), tuple(x.shape), x.stride(), x.dtype
 
@@ -212,6 +210,8 @@ def _unfit(function: Any, args: Any) -> str | None:
         return "random numbers are drawn"
     if name.startswith(_WAITS) or (name.startswith("aten.index") and any(map(_is_mask, args))):
         return "the host waits for the device"
+    if name.startswith(_SOLVERS):
+        return "a solver is called, whose memory is not the graph's"
     if name.startswith("aten.lift_fresh") or (name.startswith("aten.copy_") and _is_number(args[1], args[0])):
         return "numbers are brought from the host"
     if len({a.device for a in given if a.dim()}) > 1:

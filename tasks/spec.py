@@ -199,10 +199,16 @@ class TaskSpec:
         """The same task with a camera: its env has `picture()`."""
         return replace(self, view=replace(self.view, size=(width, height)))
 
-    def build(self, num_envs: int, device: str, engine: str) -> TensorEnv:
-        """Build the env. A simulator starts here, one per process."""
+    def build(self, num_envs: int, device: str, engine: str, recorded: bool = True) -> TensorEnv:
+        """Build the env. A simulator starts here, one per process.
+
+        `recorded`: on CUDA, parts of a step become graphs (`TensorEnv.record`).
+        """
         module, function = self.make_env.split(":")
-        return getattr(import_module(module), function)(self, num_envs=num_envs, device=device, engine=engine)
+        env = getattr(import_module(module), function)(self, num_envs=num_envs, device=device, engine=engine)
+        if recorded and env.device.type == "cuda":
+            env.record()
+        return env
 
 
 def axis_actions(dim: int) -> tuple[tuple[float, ...], ...]:

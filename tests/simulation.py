@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+HANDS = ("franka-push", "franka-lift", "franka-stack", "franka-drawer")
+"""Tasks whose actions move a hand by inverse kinematics, with a solver of linear algebra."""
+
 TIMEOUT_S = 550.0  # a little less than a test has, so that what the process said is shown
 PROLOGUE = """
 import json, torch

@@ -3,7 +3,7 @@
 import pytest
 
 import tasks
-from tests.simulation import run
+from tests.simulation import HANDS, run
 
 pytestmark = pytest.mark.sim
 TASKS = [
@@ -90,7 +90,9 @@ env.close()
     assert found["violations"] == sorted(spec.safety)
     assert "time_out" in found["terminations"]
     assert found["random"] < 0.05
-    assert found["no_graph"] == [None] * 4  # a GPU can do them as CUDA graphs
+    actions, *others = found["no_graph"]  # why a GPU could not do them as CUDA graphs
+    assert actions is None or (task in HANDS and "a solver is called" in actions)
+    assert others == [None] * 3
 
 
 def test_nothing_throws_the_arm_about():
