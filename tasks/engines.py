@@ -111,9 +111,7 @@ def physics_cfg(engine: str, newton: dict[str, Any]) -> Any:
     triangles = solver.pop("max_triangle_pairs", None)
     collision = NewtonCollisionPipelineCfg(max_triangle_pairs=triangles) if triangles else None
     return NewtonCfg(
-        solver_cfg=MJWarpSolverCfg(integrator="implicitfast", **solver),
-        collision_cfg=collision,
-        num_substeps=1,
+        solver_cfg=MJWarpSolverCfg(integrator="implicitfast", **solver), collision_cfg=collision, num_substeps=1
     )
 
 
