@@ -122,11 +122,7 @@ def launch(cfg: Any, device: str) -> Iterator[None]:
     Says what is slow before it happens: kernels compile at their first use on a machine and are kept in Warp's cache.
     """
     os.environ.setdefault("OMNI_KIT_ACCEPT_EULA", "YES")
-    import torch
     import warp as wp
-
-    # What TorchScript fuses on a GPU (most of Isaac Lab's rotations) could not be looked at by `tasks.recorded`.
-    torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
 
     wp.config.quiet = True
     wp.init()

@@ -29,6 +29,14 @@ _SOLVERS = *(f"aten.linalg_{x}" for x in _LINALG), "aten._linalg_", "aten.choles
 _WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten.is_nonzero", "aten.equal.")
 
 
+def prepare() -> None:
+    """Let TorchScript fuse nothing in this process; called before what it compiles (Isaac Lab's rotations) first runs.
+
+    On a GPU a fused kernel is out of the sight of a `Look`.
+    """
+    torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
+
+
 class Recorded:
     """A part of an env's step, on CUDA from call `LOOKS + 1` on as a graph.
 

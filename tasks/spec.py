@@ -205,8 +205,11 @@ class TaskSpec:
         `recorded`: on CUDA, parts of a step become graphs (`TensorEnv.record`).
         """
         module, function = self.make_env.split(":")
+        recorded = recorded and device.startswith("cuda")
+        if recorded:
+            import_module("tasks.recorded").prepare()
         env = getattr(import_module(module), function)(self, num_envs=num_envs, device=device, engine=engine)
-        if recorded and env.device.type == "cuda":
+        if recorded:
             env.record()
         return env
 

@@ -1,8 +1,12 @@
 """What a CUDA graph could not hold is found before one is made, without CUDA."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+import tasks
 from tasks import recorded
 from tests.fake_graphs import FakeGraph
 
@@ -172,3 +176,25 @@ def test_quantities_of_the_scene_are_asked_for_before_the_graph_is_played(monkey
         assert called()[0].item() == 2.0 * state + 1.0
     assert isinstance(called._graph, Replayed)
     assert type(robot.data) is Data
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "expected"),
+    [
+        ("cuda:0", True, ["prepared", "made", "recorded"]),
+        ("cuda:0", False, ["made"]),  # as a loop that ours is measured against
+        ("cpu", True, ["made"]),
+    ],
+)
+def test_fusion_ends_before_an_env_that_is_recorded_is_made_and_nowhere_else(monkeypatch, device, asked, expected):
+    done = []
+
+    def make(spec, **where):
+        done.append("made")
+        return SimpleNamespace(record=lambda: done.append("recorded"))
+
+    modules = {"tasks.recorded": recorded, "some.task": SimpleNamespace(make=make)}
+    monkeypatch.setattr("tasks.spec.import_module", modules.get)
+    monkeypatch.setattr(recorded, "prepare", lambda: done.append("prepared"))
+    replace(tasks.get("toy-reach"), make_env="some.task:make").build(4, device, "torch", asked)
+    assert done == expected
