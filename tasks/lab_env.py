@@ -36,6 +36,8 @@ class GradedEnv(ManagerBasedRLEnv):
         self.violations: dict[str, torch.Tensor] = {}
         self._grades = Grades(owner.spec, owner.device)
         self._params = self._grades.at(owner.difficulty)
+        self._grade = self._set_params
+        self.recording = False
         self._now: dict[tuple[Any, ...], Any] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
         self.divergence: divergence.Watch | None = None
@@ -124,14 +126,19 @@ class GradedEnv(ManagerBasedRLEnv):
         """See `TensorEnv.record`."""
         self._act, self._judge = Recorded(self, self._act), Recorded(self, self._judge)
         self._see_last, self._see = Recorded(self, self._see_last), Recorded(self, self._see)
+        self._grade = Recorded(self, self._grade)
+        self.recording = True  # as `RowWise` needs to know
 
     def _assign(self, env_ids: torch.Tensor | slice) -> torch.Tensor:
         """Difficulty and factors of the episodes that start in `env_ids`; returns them as ids."""
         if isinstance(env_ids, slice):  # where Isaac Lab means all; terms get ids always
             env_ids = self.owner._all[env_ids]
         self.owner._assign(env_ids)
-        self._params[env_ids] = self._grades.at(self.owner.difficulty[env_ids])
+        self._grade(self.owner.difficulty)
         return env_ids
+
+    def _set_params(self, difficulty: torch.Tensor) -> None:
+        self._params.copy_(self._grades.at(difficulty))  # of all rows, of which those stay that stay
 
     def _reset_idx(self, env_ids: torch.Tensor | slice) -> None:
         env_ids = self._assign(env_ids)

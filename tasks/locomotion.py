@@ -30,6 +30,7 @@ from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from isaaclab_physx.sim.spawners.materials.physics_materials_cfg import PhysxMaterialCfg
 
 from tasks import assets, state, terms
+from tasks.recorded import RowWise
 
 if TYPE_CHECKING:
     from tasks.camera import Mark
@@ -112,8 +113,8 @@ class TwistCommand(terms.EpisodeCommand):
         super().__init__(cfg, env)
         self._twist = torch.zeros(self.num_envs, 3, device=self.device)
         self._sums = torch.zeros(self.num_envs, 2, device=self.device)
-        self._began: torch.Tensor | None = None  # rows with a new command since `note`
         self.metrics = {"planar_error": self._sums[:, 0], "yaw_error": self._sums[:, 1]}
+        self._first = RowWise(env, self._first_of, env.param("speed"), env.param("yaw_rate"))
 
     @property
     def command(self) -> torch.Tensor:
@@ -121,31 +122,28 @@ class TwistCommand(terms.EpisodeCommand):
         return self._twist
 
     def _resample_command(self, env_ids: torch.Tensor) -> None:
-        k = len(env_ids)
-        draw = torch.rand(3, k, device=self.device)
-        fastest, turn = self._env.param("speed", env_ids), self._env.param("yaw_rate", env_ids)
-        speed = self.cfg.slowest + draw[0] * (fastest - self.cfg.slowest)
-        either = 2.0 * draw[1:] - 1.0
-        angle = self.cfg.direction * either[0]
-        twist = torch.stack((speed * angle.cos(), speed * angle.sin(), turn * either[1]), dim=-1)
-        rows = env_ids.long()
+        draw, rows = torch.rand(3, len(env_ids), device=self.device), env_ids.long()
+        twist, sums = self._first(rows, draw.T).split((3, 2), dim=-1)
         self._twist.index_copy_(0, rows, twist)
-        self._sums.index_fill_(0, rows, 0.0)
-        self._began = rows
+        self._sums.index_copy_(0, rows, sums)
+
+    def _first_of(self, draw: torch.Tensor, fastest: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
+        """Commands and the first errors [k, 5], from draws [k, 3] in [0, 1) and the grade's parameters [k]."""
+        speed = self.cfg.slowest + draw[:, 0] * (fastest - self.cfg.slowest)
+        angle, yaw_rate = self.cfg.direction * (2.0 * draw[:, 1] - 1.0), turn * (2.0 * draw[:, 2] - 1.0)
+        twist = torch.stack((speed * angle.cos(), speed * angle.sin(), yaw_rate), dim=-1)
+        x, y, yaw_rate = twist.unbind(dim=-1)
+        return torch.cat((twist, torch.stack((torch.hypot(x, y), yaw_rate.abs()), dim=-1)), dim=-1)
 
     def note(self) -> None:
-        """Add the errors now, which rewards have needed too; rows that end are set in `compute`."""
+        """Add the errors now, which rewards have needed too."""
         self._update_metrics()
-        self._began = None
 
     def _update_metrics(self) -> None:
         self._sums += torch.stack(self._env.now(twist_error), dim=-1)
 
     def _update_command(self) -> None:
-        if self._began is None:
-            return
-        x, y, turn = self._twist[self._began].unbind(dim=-1)
-        self._sums.index_copy_(0, self._began, torch.stack((torch.hypot(x, y), turn.abs()), dim=-1))
+        """Nothing to do: a command stays what it is."""
 
 
 @configclass

@@ -98,6 +98,35 @@ class Recorded:
         print(f"{self._part.__qualname__} is not recorded as a CUDA graph: {why}", file=sys.stderr, flush=True)
 
 
+class RowWise:
+    """A function that gives each row what belongs to it, such as a start state, for the rows that begin an episode.
+
+    How many rows that are changes from step to step, which no graph can follow. So on CUDA, from the second call after
+    `GradedEnv.record` on, all rows are computed as one graph, and those that begin are picked from them.
+    """
+
+    def __init__(self, env: GradedEnv, function: Callable[..., torch.Tensor], *held: torch.Tensor) -> None:
+        """`function(*drawn, *held)` of [k, ...] is [k, ...], row by row, and waits for nothing.
+
+        `held` are tensors of all rows [N, ...], which stay where they are.
+        """
+        self._env, self._function, self._held = env, function, held
+        self._drawn: list[torch.Tensor] = []
+        self._graph: Graph | None = None
+
+    def __call__(self, rows: torch.Tensor, *drawn: torch.Tensor) -> torch.Tensor:
+        """What belongs to `rows` [k] long, for which `drawn` [k, ...] was drawn: [k, ...]."""
+        if not self._drawn:  # also what has to be loaded for a recording is loaded by a first call
+            if self._env.recording:
+                self._drawn = [x.new_zeros(self._env.num_envs, *x.shape[1:]) for x in drawn]
+            return self._function(*drawn, *(x.index_select(0, rows) for x in self._held))
+        for x, new in zip(self._drawn, drawn, strict=True):
+            x.index_copy_(0, rows, new)
+        if not self._graph:
+            self._graph = Graph(lambda: self._function(*self._drawn, *self._held), ())
+        return self._graph().index_select(0, rows)
+
+
 class _Graph:
     """A part, recorded."""
 

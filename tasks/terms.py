@@ -18,6 +18,7 @@ from isaaclab_newton.sim.schemas import NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
 from tasks import state
+from tasks.recorded import RowWise
 
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
@@ -95,11 +96,18 @@ def stand(env: GradedEnv, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
     """
     k = len(env_ids)
     draw, _ = torch.rand(k, 6, device=env.device), torch.rand(k, 6, device=env.device)
-    start, rest = env.once(_start)
-    pose = start[env_ids]
-    if yaw:
-        pose = torch.cat((pose[:, :3], _turned(draw[:, 5] * (2.0 * yaw) - yaw)), dim=-1)
-    state.put_root(env, env_ids, rest[:k], pose)
+    state.put_root(env, env_ids, env.once(rest)[:k], env.once(_poses, yaw)(env_ids.long(), draw[:, 5]))
+
+
+def _poses(env: GradedEnv, yaw: float) -> RowWise:
+    """Where robots stand, from a draw [k] in [0, 1)."""
+
+    def pose(draw: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        return torch.cat((start[:, :3], _turned(draw * (2.0 * yaw) - yaw)), dim=-1) if yaw else start
+
+    start = env.scene["robot"].data.default_root_pose.torch.clone()
+    start[:, :3] += env.scene.env_origins
+    return RowWise(env, pose, start)
 
 
 def _turned(yaw: torch.Tensor) -> torch.Tensor:
@@ -111,10 +119,9 @@ def _turned(yaw: torch.Tensor) -> torch.Tensor:
     return torch.stack((cos - w, (w - total) + sin, w - difference, w), dim=-1)
 
 
-def _start(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
-    pose = env.scene["robot"].data.default_root_pose.torch.clone()
-    pose[:, :3] += env.scene.env_origins
-    return pose, torch.zeros(env.num_envs, 6, device=env.device)
+def rest(env: GradedEnv) -> torch.Tensor:
+    """Velocities [N, 6] of robots at rest, for `GradedEnv.once`."""
+    return torch.zeros(env.num_envs, 6, device=env.device)
 
 
 def bend(env: GradedEnv, env_ids: torch.Tensor, joints: tuple[str, ...], offset: float) -> None:

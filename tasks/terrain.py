@@ -15,11 +15,13 @@ from isaaclab import terrains
 from isaaclab.sim.schemas import apply_namespaced
 from isaaclab.terrains.trimesh.mesh_terrains import gap_terrain
 from isaaclab.utils import configclass
-from isaaclab.utils.math import quat_apply, quat_apply_inverse, quat_from_euler_xyz, yaw_quat
+from isaaclab.utils.math import quat_apply, quat_apply_inverse, yaw_quat
 from isaaclab.utils.warp import convert_to_warp_mesh, raycast_mesh
 from isaaclab_physx.sim.schemas import PhysxCollisionCfg
 
-from tasks import terms
+from tasks import state, terms
+from tasks.recorded import RowWise
+from tasks.rotations import about_vertical
 from tasks.spec import GradeParam
 
 if TYPE_CHECKING:
@@ -165,6 +167,7 @@ class GoalCommand(terms.EpisodeCommand):
         super().__init__(cfg, env)
         self.origin = torch.zeros(self.num_envs, 3, device=self.device)  # of the robot's tile; `stand_on_tile` sets it
         self.goal = torch.zeros(self.num_envs, 2, device=self.device)
+        self._goals = RowWise(env, _on_square, self.origin)
 
     @property
     def command(self) -> torch.Tensor:
@@ -172,10 +175,9 @@ class GoalCommand(terms.EpisodeCommand):
         return self._env.now(_twist_to_goal, self.cfg.pace, self.cfg.near)
 
     def _resample_command(self, env_ids: torch.Tensor) -> None:
-        angle = 2.0 * torch.pi * torch.rand(len(env_ids), device=self.device)
-        direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
-        on_square = GOAL * direction / direction.abs().amax(dim=-1, keepdim=True)
-        self.goal[env_ids] = self.origin[env_ids, :2] + on_square
+        rows = env_ids.long()
+        angle = 2.0 * torch.pi * torch.rand(len(rows), device=self.device)
+        self.goal.index_copy_(0, rows, self._goals(rows, angle))
 
     def _update_command(self) -> None:
         pass
@@ -188,6 +190,12 @@ class GoalCommandCfg(terms.EpisodeCommandCfg):
     class_type: type = GoalCommand
     pace: float = MISSING  # [m/s]
     near: float = MISSING  # [m]
+
+
+def _on_square(angle: torch.Tensor, origin: torch.Tensor) -> torch.Tensor:
+    """The points [k, 2] at `angle` [k] [rad] on the square around `origin` [k, 3]."""
+    direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
+    return origin[:, :2] + GOAL * direction / direction.abs().amax(dim=-1, keepdim=True)
 
 
 def _twist_to_goal(env: GradedEnv, pace: float, near: float) -> torch.Tensor:
@@ -205,21 +213,26 @@ def _yaw(env: GradedEnv) -> torch.Tensor:
 
 def stand_on_tile(env: GradedEnv, env_ids: torch.Tensor) -> None:
     """Put robots in the middle of a tile: of their difficulty, of a random kind, facing anywhere."""
+    k, rows = len(env_ids), env_ids.long()
+    kind = torch.randint(len(KINDS), (k,), device=env.device)
+    yaw = torch.pi * (2.0 * torch.rand(k, device=env.device) - 1.0)
+    difficulty = env.owner.difficulty.index_select(0, rows)
+    origin, pose = env.once(_tile_starts)(rows, difficulty, kind, yaw).split((3, 7), dim=-1)
+    env.command_manager.get_term("twist").origin.index_copy_(0, rows, origin)
+    state.put_root(env, env_ids, env.once(terms.rest)[:k], pose)
+
+
+def _tile_starts(env: GradedEnv) -> RowWise:
+    """Origins of tiles and poses on them [k, 3 + 7], from difficulties [k], kinds of ground [k] and yaws [k] [rad]."""
     origins = env.scene.terrain.terrain_origins
-    row = (env.owner.difficulty[env_ids] * (ROWS - 1)).round().long()
-    kind = torch.randint(len(KINDS), (len(env_ids),), device=env.device)
-    origin = origins[row, kind]
-    env.command_manager.get_term("twist").origin[env_ids] = origin
-    robot = env.scene["robot"]
-    pose = robot.data.default_root_pose.torch[env_ids].clone()
-    pose[:, :3] = origin + pose[:, :3] * torch.tensor((0.0, 0.0, 1.0), device=env.device)
-    yaw = torch.pi * (2.0 * torch.rand(len(env_ids), device=env.device) - 1.0)
-    flat = torch.zeros_like(yaw)
-    pose[:, 3:] = quat_from_euler_xyz(flat, flat, yaw)
-    robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
-    robot.write_root_velocity_to_sim_index(
-        root_velocity=torch.zeros(len(env_ids), 6, device=env.device), env_ids=env_ids
-    )
+
+    def start(difficulty: torch.Tensor, kind: torch.Tensor, yaw: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+        row = (difficulty * (ROWS - 1)).round().long()
+        origin = origins[row, kind]
+        position = torch.cat((origin[:, :2], origin[:, 2:] + pose[:, 2:3]), dim=-1)
+        return torch.cat((origin, position, about_vertical(yaw)), dim=-1)
+
+    return RowWise(env, start, env.scene["robot"].data.default_root_pose.torch)
 
 
 def goal_in_base(env: GradedEnv) -> torch.Tensor:

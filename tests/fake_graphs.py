@@ -32,6 +32,24 @@ class FakeGraph:
         return self._kept[0]
 
 
+class Replayed:
+    """As much of `tasks.graphs.Graph` as `tasks.recorded.RowWise` needs.
+
+    Attributes:
+        made: how many there have been.
+    """
+
+    made = 0
+
+    def __init__(self, function: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        assert not inputs
+        Replayed.made += 1
+        self._function, self._outputs = function, torch.full_like(function(), torch.nan)
+
+    def __call__(self) -> torch.Tensor:
+        return self._outputs.copy_(self._function())
+
+
 def _tensors(found: tuple[Any, dict[Any, Any]]) -> list[torch.Tensor]:
     leaves = tree_leaves((found[0], list(found[1].values())))
     return [x for x in leaves if isinstance(x, torch.Tensor)]
@@ -39,4 +57,4 @@ def _tensors(found: tuple[Any, dict[Any, Any]]) -> list[torch.Tensor]:
 
 def use() -> None:
     """Record on the CPU, too."""
-    recorded._Graph = FakeGraph
+    recorded._Graph, recorded.Graph = FakeGraph, Replayed
