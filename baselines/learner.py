@@ -15,6 +15,7 @@ from baselines import agents, config, exploration
 from baselines.collector import Act, Collector
 from baselines.episodes import AdvantageLog
 from baselines.learner_base import Learner
+from baselines.recording import Repeated
 from baselines.replay import ReplayBuffer
 from baselines.rollout import RolloutBuffer
 from curricula.teacher import Episodes, Teacher
@@ -62,6 +63,7 @@ class OnPolicyLearner(Learner):
             cfg.horizon, cfg.num_envs, spec.obs_dim, spec.action_dim, self.env.device, self.norm
         )
         self._minibatch = math.ceil(self.steps_per_iteration / cfg.minibatches)
+        self._act = Repeated(lambda obs: self.algorithm.policy.act(self.buffer.read(obs)))
         return Collector(self.env, self.buffer, cfg.horizon, cfg.reward_scale, table=None, store_bounded=False)
 
     def _run(self) -> tuple[Episodes, dict[str, float]]:
@@ -80,9 +82,6 @@ class OnPolicyLearner(Learner):
         if self._advantages is not None:
             self._advantages.reset()
         super()._reset_envs()
-
-    def _act(self, obs: torch.Tensor) -> torch.Tensor:
-        return self.algorithm.policy.act(self.buffer.read(obs))
 
     def _learn(self) -> dict[str, float]:
         if self.norm is not None:

@@ -42,8 +42,18 @@ class ObsNormalizer(nn.Module):
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Standardise obs [..., obs_dim]."""
-        state = (obs.dtype, id(self.mean), self.mean._version, id(self.var), self.var._version)
-        if self._applied[:1] != (state,):
-            self._applied = state, self.mean.to(obs.dtype), self.scale().to(obs.dtype)
-        _, mean, scale = self._applied
+        if _captured(obs):  # a graph has to find the statistics as they will be
+            mean, scale = self._in(obs.dtype)
+        else:
+            state = (obs.dtype, id(self.mean), self.mean._version, id(self.var), self.var._version)
+            if self._applied[:1] != (state,):
+                self._applied = state, *self._in(obs.dtype)
+            _, mean, scale = self._applied
         return ((obs - mean) * scale).clamp(-CLIP, CLIP)
+
+    def _in(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.mean.to(dtype), self.scale().to(dtype)
+
+
+def _captured(x: torch.Tensor) -> bool:
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import torch
@@ -30,6 +31,33 @@ class Recording:
 
     def _of(self, batch: TensorBatch) -> list[torch.Tensor]:
         return [getattr(batch, name) for name in self._names]
+
+
+class Repeated:
+    """A function of tensors that is called again and again with equal shapes, on CUDA from its second call on a graph.
+
+    What it returns is overwritten by the next call. See `tasks.graphs.Graph` for what it may do.
+    """
+
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        """Nothing has been called."""
+        self._function, self._called = function, False
+        self._graph: Callable[..., torch.Tensor] | None = None
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """What `function(*inputs)` returns."""
+        if self._graph:
+            return self._graph(*inputs)
+        if not self._called or not inputs[0].is_cuda:
+            self._called = True
+            return self._function(*inputs)
+        try:
+            self._graph = Graph(self._function, inputs)
+        except RuntimeError as error:  # of the capture, which has changed nothing
+            why = str(error).partition("\n")[0]
+            print(f"{self._function.__qualname__} is not recorded as a CUDA graph: {why}", file=sys.stderr, flush=True)
+            self._graph = self._function
+        return self._graph(*inputs)
 
 
 def on_a_side_stream(function: Callable[[], Outputs]) -> Outputs:

@@ -62,11 +62,12 @@ class TensorEnv(ABC):
         self._effects: list[tuple[int, signals.Effect]] | None = None  # built with the first factors
         self._acting: list[signals.Effect] = []  # those of them that change actions
         self._sensing: list[signals.Effect] = []  # and those that change what a policy sees
+        self._rows: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)  # what `rows` was asked for last
         self._slow = torch.zeros(len(spec.factors), dtype=torch.bool, device=self.device)
         self._since_rewrite = 0
         self._generator = torch.Generator(self.device)
         self.check_at_once = self.device.type == "cpu"
-        self._invalid: dict[str, torch.Tensor] = {}  # what `check` has to look at
+        self._valid: dict[str, torch.Tensor] = {}  # what `check` has to look at
         self._actions = torch.zeros((), device=self.device)  # and the sum of all since: not finite if one was not
 
     def set_sampler(self, sampler: Sampler, moving: Collection[str] | None = None) -> None:
@@ -91,12 +92,18 @@ class TensorEnv(ABC):
         """Standard normal draws, from the env's own generator."""
         return torch.randn(*shape, generator=self._generator, device=self.device)
 
+    def rows(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """`env_ids` [k] as long, which torch takes as they are: converted once for all who ask in turn."""
+        if self._rows[0] is not env_ids:
+            self._rows = env_ids, env_ids.long()
+        return self._rows[1]
+
     def _assign(self, env_ids: torch.Tensor) -> None:
         """Called by implementations at the reset of `env_ids` [k], before any term reads difficulty or factors."""
         drawn = self._sampler(env_ids)
         difficulty, factors = drawn if isinstance(drawn, tuple) else (drawn, None)
-        self._require((difficulty >= 0.0) & (difficulty <= 1.0), "the sampler gave a difficulty outside [0, 1]")
-        rows = env_ids.long()  # other integers would be converted by each of the operations
+        self._require(difficulty == difficulty.clamp(0.0, 1.0), "the sampler gave a difficulty outside [0, 1]")
+        rows = self.rows(env_ids)
         # New tensors: what the step returned of the episodes that end now is not changed.
         self.difficulty = self.difficulty.index_copy(0, rows, difficulty.to(self.difficulty))
         if self.spec.success_hold_steps > 1:
@@ -123,7 +130,7 @@ class TensorEnv(ABC):
         """Called by implementations at the reset of `env_ids` [k], when their state is that of the new episode."""
         if not self._effects:
             return
-        rows = env_ids.long()
+        rows = self.rows(env_ids)
         values = self.factors[rows]
         for column, effect in self._effects:
             if not effect.slow:
@@ -141,18 +148,18 @@ class TensorEnv(ABC):
     def _require(self, valid: torch.Tensor, else_what: str) -> None:
         """Raise `ValueError` if not all of `valid` holds, now or in `check`."""
         if not self.check_at_once:
-            bad = ~valid.all()
-            self._invalid[else_what] = self._invalid[else_what] | bad if else_what in self._invalid else bad
+            valid, before = valid.all(), self._valid.get(else_what)
+            self._valid[else_what] = valid if before is None else valid & before
         elif not valid.all():
             raise ValueError(f"{self.spec.name}: {else_what}")
 
     def check(self) -> None:
         """Raise `ValueError` for actions with NaN or difficulties outside [0, 1] since the last call. Waits."""
-        invalid, self._invalid = self._invalid, {}
-        invalid[BAD_ACTION] = ~self._actions.isfinite()
+        held, self._valid = self._valid, {}
+        held[BAD_ACTION] = self._actions.isfinite()
         self._actions.zero_()
-        for what, came in invalid.items():
-            if came:
+        for what, valid in held.items():
+            if not valid:
                 raise ValueError(f"{self.spec.name}: {what}")
 
     def record(self) -> None:  # noqa: B027 (nothing to do where there are no such parts)

@@ -67,6 +67,10 @@ class GradedEnv(ManagerBasedRLEnv):
             self._kept[key] = constant(self, *args)
         return self._kept[key]
 
+    def rows(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """See `TensorEnv.rows`."""
+        return self.owner.rows(env_ids)
+
     def joint_ids(self, pattern: str) -> torch.Tensor | slice:
         """What selects the joints that match `pattern`, on the device: a list would be copied there each step."""
         return self.once(_joint_ids, pattern)
@@ -146,7 +150,7 @@ class GradedEnv(ManagerBasedRLEnv):
         for term in self.event_manager._mode_term_cfgs.get("reset", ()):
             self._now.clear()
             term.func(self, env_ids, **term.params)
-        rows = env_ids.long()  # other integers would be converted by each of the operations
+        rows = self.rows(env_ids)
         for manager in (
             self.action_manager,
             self.reward_manager,

@@ -158,7 +158,7 @@ class Held:
         """See `StepByStep.reset`."""
         for part in (*self._robots, *self._bodies, *self._sensors):
             part.reset(env_ids)
-        rows = env_ids.long()
+        rows = self._env.rows(env_ids)
         for contacts in self._contacts:
             contacts.reset(rows)
 

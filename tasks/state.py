@@ -31,7 +31,7 @@ def put_root(env: GradedEnv, env_ids: torch.Tensor, velocity: torch.Tensor, pose
         return
     from isaaclab_ov import tensor_types
 
-    data, rows = robot.data, env_ids.long()
+    data, rows = robot.data, env.rows(env_ids)
     if pose is not None:
         poses = data.root_link_pose_w.torch.index_copy_(0, rows, pose)
         data._reset_pose()
@@ -56,7 +56,7 @@ def put_joints(
         return
     from isaaclab_ov import tensor_types
 
-    data, at = robot.data, (env_ids.long()[:, None], joints)
+    data, at = robot.data, (env.rows(env_ids)[:, None], joints)
     positions, velocities = data.joint_pos.torch, data.joint_vel.torch
     positions[at] = position
     for values in (velocities, *env.once(_differences)):

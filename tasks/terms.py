@@ -96,7 +96,7 @@ def stand(env: GradedEnv, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
     """
     k = len(env_ids)
     draw, _ = torch.rand(k, 6, device=env.device), torch.rand(k, 6, device=env.device)
-    state.put_root(env, env_ids, env.once(rest)[:k], env.once(_poses, yaw)(env_ids.long(), draw[:, 5]))
+    state.put_root(env, env_ids, env.once(rest)[:k], env.once(_poses, yaw)(env.rows(env_ids), draw[:, 5]))
 
 
 def _poses(env: GradedEnv, yaw: float) -> RowWise:

@@ -213,7 +213,7 @@ def _yaw(env: GradedEnv) -> torch.Tensor:
 
 def stand_on_tile(env: GradedEnv, env_ids: torch.Tensor) -> None:
     """Put robots in the middle of a tile: of their difficulty, of a random kind, facing anywhere."""
-    k, rows = len(env_ids), env_ids.long()
+    k, rows = len(env_ids), env.rows(env_ids)
     kind = torch.randint(len(KINDS), (k,), device=env.device)
     yaw = torch.pi * (2.0 * torch.rand(k, device=env.device) - 1.0)
     difficulty = env.owner.difficulty.index_select(0, rows)

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from baselines import checkpoint, config, onpolicy, policy
 from baselines.batch import tensor_batch
 from baselines.checkpoint import CheckpointError
 from baselines.learner import make_learner
+from baselines.recording import Repeated
 from benchmarks import trivial_env
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -417,3 +419,38 @@ def test_a_recorded_pass_is_the_pass(monkeypatch, desired_kl):
     assert losses == pytest.approx(their_losses, rel=1e-5)
     for a, b in zip(recorded, asked, strict=True):
         assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_repeated_is_recorded_once_it_has_been_called(monkeypatch, capsys):
+    graphs = []
+
+    def graph(function, inputs):
+        graphs.append(inputs)
+        return lambda *inputs: ("replayed", *inputs)
+
+    monkeypatch.setattr("baselines.recording.Graph", graph)
+    called, (x, y) = Repeated(lambda *inputs: ("called", *inputs)), (SimpleNamespace(is_cuda=True) for _ in range(2))
+    assert [called(x), called(y), called(x)] == [("called", x), ("replayed", y), ("replayed", x)]
+    assert graphs == [(y,)]
+
+    def broken(function, inputs):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr("baselines.recording.Graph", broken)
+    called = Repeated(lambda *inputs: ("called", *inputs))
+    assert [called(x), called(y), called(x)] == [("called", x), ("called", y), ("called", x)]
+    assert capsys.readouterr().err.count("not permitted") == 1
+    on_cpu = torch.zeros(3)
+    called = Repeated(lambda x: x + 1.0)
+    assert [called(on_cpu).tolist() for _ in range(3)] == [[1.0] * 3] * 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_recorded_choices_are_the_choices(monkeypatch):
+    def trained(repeated):
+        monkeypatch.setattr("baselines.learner.Repeated", repeated)
+        agent = learner("ppo", env=tasks.get("toy-reach").build(64, "cuda:0", "torch"), num_envs=64)
+        agent.iterate()
+        return agent.buffer.act.clone()
+
+    assert torch.equal(trained(Repeated), trained(lambda function: function))

@@ -136,6 +136,18 @@ def test_the_normalizer_is_the_identity_at_first_and_clips():
     assert ObsNormalizer(2)(obs).tolist() == [[pytest.approx(0.5, rel=0.02), -10.0]]
 
 
+def test_a_graph_is_given_the_statistics_themselves(monkeypatch):
+    norm, obs = ObsNormalizer(3), torch.randn(50, 3)
+    norm.update(obs * 4.0 + 1.0)
+    expected, kept = norm(obs), norm._applied
+    monkeypatch.setattr("baselines.normalizer._captured", lambda x: True)
+    read = []
+    monkeypatch.setattr(norm, "scale", lambda: read.append(norm.var) or ObsNormalizer.scale(norm))
+    assert torch.equal(norm(obs), expected)
+    assert len(read) == 1
+    assert norm._applied is kept  # and those that others use are not made within the graph
+
+
 def test_a_split_gives_every_row_once():
     batch = tensor_batch(obs=torch.arange(10.0)[:, None], adv=torch.arange(10.0))
     parts = list(batch.split(4, merge_last=True))
