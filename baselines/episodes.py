@@ -6,21 +6,30 @@ from typing import Any
 
 import torch
 
+from baselines.recording import Repeated
 from curricula.teacher import Episodes
 
 
 class EpisodeLog:
-    """Running totals [N] of the episodes under way, and their values [T, N] at every step of an iteration."""
+    """What happened in every step of an iteration [T, N], and running totals [N] of the episodes under way.
+
+    A step is only copied; what is made of the copies is made once an iteration.
+
+    Attributes:
+        ended: step and env of the episodes that were taken last.
+    """
 
     def __init__(self, horizon: int, num_envs: int, num_factors: int, device: torch.device) -> None:
         """Allocate for `horizon` steps and the task's `num_factors` factors."""
+        shape = horizon, num_envs
+        self._reward, self._difficulty = torch.zeros(2, *shape, device=device)
+        self._done, self._success = torch.zeros(2, *shape, dtype=torch.bool, device=device)
+        self._factors = torch.zeros(*shape, num_factors, device=device)
         self._totals = torch.zeros(3, num_envs, device=device)  # return, length, success so far
-        self._rows = torch.zeros(horizon, 5, num_envs, device=device)  # the totals, success now, difficulty
-        self._factors = torch.zeros(horizon, num_envs, num_factors, device=device)
-        self._done = torch.zeros(horizon, num_envs, dtype=torch.bool, device=device)
         self._whole = torch.ones(num_envs, dtype=torch.bool, device=device)  # false: cut short by a staggered reset
+        self._follow = Repeated(self._through)
         self._t = 0
-        self.ended: tuple[torch.Tensor, torch.Tensor] | None = None  # step and env of the episodes taken last
+        self.ended: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def reset(self, cut_short: bool = False) -> None:
         """Every env starts a new episode, which does not count if it will be `cut_short`. What ran is forgotten."""
@@ -30,34 +39,46 @@ class EpisodeLog:
 
     def record(self, reward: torch.Tensor, done: torch.Tensor, extras: dict[str, Any]) -> None:
         """Take in one step; all tensors are [N]."""
-        self._totals[0] += reward
-        self._totals[1] += 1.0
-        torch.maximum(self._totals[2], extras["success"].to(reward.dtype), out=self._totals[2])
-        row = self._rows[self._t]
-        row[:3].copy_(self._totals)
-        row[3].copy_(extras["success"])
-        row[4].copy_(extras["difficulty"])
-        self._factors[self._t].copy_(extras["factors"])
-        torch.logical_and(done, self._whole, out=self._done[self._t])
-        self._whole |= done
-        self._totals.masked_fill_(done, 0.0)
-        self._t += 1
+        t = self._t
+        self._reward[t].copy_(reward)
+        self._done[t].copy_(done)
+        self._success[t].copy_(extras["success"])
+        self._difficulty[t].copy_(extras["difficulty"])
+        self._factors[t].copy_(extras["factors"])
+        self._t = t + 1
 
     def take(self, env_steps: int) -> Episodes:
-        """The episodes that ended since the last call, in the order of time. Waits for the device once."""
-        step, env_ids = self.ended = self._done[: self._t].nonzero(as_tuple=True)
-        returns, lengths, once, at_end, difficulty = self._rows[step, :, env_ids].unbind(1)
+        """The episodes that ended in the `horizon` steps since the last call, in the order of time. Waits once."""
+        assert self._t == len(self._reward), "an iteration has as many steps as it was allocated for"
+        totals, counted = self._follow(self._reward, self._done, self._success)
+        step, env_ids = self.ended = counted.nonzero(as_tuple=True)
+        returns, lengths, once = totals[step, :, env_ids].unbind(1)
         self._t = 0
         return Episodes(
             env_ids=env_ids,
-            difficulty=difficulty,
+            difficulty=self._difficulty[step, env_ids],
             factors=self._factors[step, env_ids],
             returns=returns,
             lengths=lengths,
             success_once=once.bool(),
-            success_at_end=at_end.bool(),
+            success_at_end=self._success[step, env_ids],
             env_steps=env_steps,
         )
+
+    def _through(
+        self, reward: torch.Tensor, done: torch.Tensor, success: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The totals at every step [T, 3, N], and whether an episode that counts ended there [T, N]."""
+        totals, counted = [], []
+        for now, ends, succeeds in zip(reward, done, success, strict=True):
+            self._totals[0] += now
+            self._totals[1] += 1.0
+            torch.maximum(self._totals[2], succeeds.to(now.dtype), out=self._totals[2])
+            totals.append(self._totals.clone())
+            counted.append(ends & self._whole)
+            self._whole |= ends
+            self._totals.masked_fill_(ends, 0.0)
+        return torch.stack(totals), torch.stack(counted)
 
 
 class AdvantageLog:

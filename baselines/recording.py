@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -39,12 +40,12 @@ class Repeated:
     What it returns is overwritten by the next call. See `tasks.graphs.Graph` for what it may do.
     """
 
-    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         """Nothing has been called."""
         self._function, self._called = function, False
-        self._graph: Callable[..., torch.Tensor] | None = None
+        self._graph: Callable[..., Any] | None = None
 
-    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def __call__(self, *inputs: torch.Tensor) -> Any:
         """What `function(*inputs)` returns."""
         if self._graph:
             return self._graph(*inputs)

@@ -102,8 +102,6 @@ class GradedEnv(ManagerBasedRLEnv):
         self.common_step_counter += 1
         ended, reward = self._judge()
         terminated, truncated = self.termination_manager.terminated, self.termination_manager.time_outs
-        for name in self.command_manager.active_terms:
-            self.command_manager.get_term(name).note()
         extras = {}
         env_ids = ended.nonzero().squeeze(-1).int()  # waits for the device
         if len(env_ids):
@@ -124,6 +122,8 @@ class GradedEnv(ManagerBasedRLEnv):
         reward = self.reward_manager.compute(dt=self.step_dt)
         if self.divergence:
             reward = reward.masked_fill(self.divergence.rows, 0.0)
+        for name in self.command_manager.active_terms:
+            self.command_manager.get_term(name).note()
         return ended, reward
 
     def record(self) -> None:
@@ -291,7 +291,7 @@ class LabEnv(TensorEnv):
             obs,
             reward,
             terminated,
-            truncated & ~terminated,  # Isaac Lab sets both where a row fails in its last step
+            truncated,
             {
                 "final_obs": obs if final is None else self._obs(final),
                 "success": self._env.success,

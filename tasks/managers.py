@@ -86,6 +86,7 @@ class Terminations(TerminationManager):
             self.fired = {NON_FINITE: env.divergence.look(), **self.fired}
             self._terminated_buf = self._terminated_buf | env.divergence.rows
             env.success = env.success & ~env.divergence.rows
+        self._truncated_buf = self._truncated_buf & ~self._terminated_buf  # a row that fails in its last step failed
         return self._truncated_buf | self._terminated_buf
 
     def _union(self, names: Any) -> torch.Tensor:
