@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from baselines.batch import TensorBatch, tensor_batch
-from tasks.graphs import Graph
+from tasks.graphs import Graph, attempt
 
 Outputs = tuple[torch.Tensor, ...]
 
@@ -37,7 +36,8 @@ class Recording:
 class Repeated:
     """A function of tensors that is called again and again with equal shapes, on CUDA from its second call on a graph.
 
-    What it returns is overwritten by the next call. See `tasks.graphs.Graph` for what it may do.
+    What it returns is overwritten by the next call. See `tasks.graphs.Graph` for what it may do; where that cannot be
+    recorded it stays as it is.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -52,12 +52,7 @@ class Repeated:
         if not self._called or not inputs[0].is_cuda:
             self._called = True
             return self._function(*inputs)
-        try:
-            self._graph = Graph(self._function, inputs)
-        except RuntimeError as error:  # of the capture, which has changed nothing
-            why = str(error).partition("\n")[0]
-            print(f"{self._function.__qualname__} is not recorded as a CUDA graph: {why}", file=sys.stderr, flush=True)
-            self._graph = self._function
+        self._graph = attempt(self._function, inputs)
         return self._graph(*inputs)
 
 

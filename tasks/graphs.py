@@ -6,6 +6,7 @@ than a host can ask for them. Recorded once, they are asked for together.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,16 @@ class Graph:
             static.copy_(x)
         self._graph.replay()
         return self._outputs
+
+
+def attempt(function: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> Callable[..., Any]:
+    """`Graph(function, inputs)`, or, with a line about why, the function itself where no graph can be made."""
+    try:
+        return Graph(function, inputs)
+    except RuntimeError as error:  # of the capture, which has changed nothing
+        why = str(error).partition("\n")[0]
+        print(f"{function.__qualname__} is not recorded as a CUDA graph: {why}", file=sys.stderr, flush=True)
+        return function
 
 
 def _release(generator: torch.Generator) -> None:

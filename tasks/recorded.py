@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tasks.graphs import Graph
+from tasks.graphs import Graph, attempt
 
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
@@ -112,7 +112,7 @@ class RowWise:
         """
         self._env, self._function, self._held = env, function, held
         self._drawn: list[torch.Tensor] = []
-        self._graph: Graph | None = None
+        self._graph: Callable[[], torch.Tensor] | None = None
 
     def __call__(self, rows: torch.Tensor, *drawn: torch.Tensor) -> torch.Tensor:
         """What belongs to `rows` [k] long, for which `drawn` [k, ...] was drawn: [k, ...]."""
@@ -122,9 +122,11 @@ class RowWise:
             return self._function(*drawn, *(x.index_select(0, rows) for x in self._held))
         for x, new in zip(self._drawn, drawn, strict=True):
             x.index_copy_(0, rows, new)
-        if not self._graph:
-            self._graph = Graph(lambda: self._function(*self._drawn, *self._held), ())
+        self._graph = self._graph or attempt(self._all, ())
         return self._graph().index_select(0, rows)
+
+    def _all(self) -> torch.Tensor:
+        return self._function(*self._drawn, *self._held)
 
 
 class _Graph:

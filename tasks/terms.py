@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any
 
@@ -99,15 +100,15 @@ def stand(env: GradedEnv, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
     state.put_root(env, env_ids, env.once(rest)[:k], env.once(_poses, yaw)(env.rows(env_ids), draw[:, 5]))
 
 
-def _poses(env: GradedEnv, yaw: float) -> RowWise:
-    """Where robots stand, from a draw [k] in [0, 1)."""
+def _poses(env: GradedEnv, yaw: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Where robots stand in rows [k], from draws [k] in [0, 1)."""
 
-    def pose(draw: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        return torch.cat((start[:, :3], _turned(draw * (2.0 * yaw) - yaw)), dim=-1) if yaw else start
+    def turned(draw: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        return torch.cat((start[:, :3], _turned(draw * (2.0 * yaw) - yaw)), dim=-1)
 
     start = env.scene["robot"].data.default_root_pose.torch.clone()
     start[:, :3] += env.scene.env_origins
-    return RowWise(env, pose, start)
+    return RowWise(env, turned, start) if yaw else lambda rows, draw: start.index_select(0, rows)
 
 
 def _turned(yaw: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from tasks import recorded
+from tasks import graphs, recorded
 
 
 class FakeGraph:
@@ -57,4 +57,4 @@ def _tensors(found: tuple[Any, dict[Any, Any]]) -> list[torch.Tensor]:
 
 def use() -> None:
     """Record on the CPU, too."""
-    recorded._Graph, recorded.Graph = FakeGraph, Replayed
+    recorded._Graph, graphs.Graph = FakeGraph, Replayed

@@ -12,6 +12,9 @@ from typing import Any
 HANDS = ("franka-push", "franka-lift", "franka-stack", "franka-drawer")
 """Tasks whose actions move a hand by inverse kinematics, with a solver of linear algebra."""
 
+PARTS = ("_act", "_judge", "_see_last", "_see", "_grade")
+"""Attributes of a `GradedEnv` that are recorded."""
+
 TIMEOUT_S = 550.0  # a little less than a test has, so that what the process said is shown
 PROLOGUE = """
 import json, torch

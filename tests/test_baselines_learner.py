@@ -428,7 +428,7 @@ def test_what_is_repeated_is_recorded_once_it_has_been_called(monkeypatch, capsy
         graphs.append(inputs)
         return lambda *inputs: ("replayed", *inputs)
 
-    monkeypatch.setattr("baselines.recording.Graph", graph)
+    monkeypatch.setattr("tasks.graphs.Graph", graph)
     called, (x, y) = Repeated(lambda *inputs: ("called", *inputs)), (SimpleNamespace(is_cuda=True) for _ in range(2))
     assert [called(x), called(y), called(x)] == [("called", x), ("replayed", y), ("replayed", x)]
     assert graphs == [(y,)]
@@ -436,7 +436,7 @@ def test_what_is_repeated_is_recorded_once_it_has_been_called(monkeypatch, capsy
     def broken(function, inputs):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr("baselines.recording.Graph", broken)
+    monkeypatch.setattr("tasks.graphs.Graph", broken)
     called = Repeated(lambda *inputs: ("called", *inputs))
     assert [called(x), called(y), called(x)] == [("called", x), ("called", y), ("called", x)]
     assert capsys.readouterr().err.count("not permitted") == 1

@@ -181,7 +181,7 @@ def test_quantities_of_the_scene_are_asked_for_before_the_graph_is_played(monkey
 @pytest.mark.parametrize("device", ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
 def test_what_rows_begin_with_is_the_same_recorded(device, monkeypatch):
     if device == "cpu":
-        monkeypatch.setattr(recorded, "Graph", Replayed)
+        monkeypatch.setattr("tasks.graphs.Graph", Replayed)
     env, levels = SimpleNamespace(num_envs=9, recording=False), torch.linspace(0.0, 1.0, 9, device=device)
     generator = torch.Generator(device).manual_seed(0)
 
