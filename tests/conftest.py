@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests that run beside others have a core each; before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--window-size=1280,900"),
