@@ -19,6 +19,7 @@ from baselines.checkpoint import CheckpointError
 from baselines.learner import make_learner
 from baselines.recording import Repeated
 from benchmarks import trivial_env
+from tests.fake_graphs import Kept
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -443,6 +444,22 @@ def test_what_is_repeated_is_recorded_once_it_has_been_called(monkeypatch, capsy
     on_cpu = torch.zeros(3)
     called = Repeated(lambda x: x + 1.0)
     assert [called(on_cpu).tolist() for _ in range(3)] == [[1.0] * 3] * 3
+
+
+def test_nothing_is_lost_when_what_was_chosen_and_followed_is_overwritten(monkeypatch):
+    def trained():
+        agent = learner("ppo", num_envs=16, horizon=40)
+        rounds = [agent.iterate() for _ in range(4)]
+        assert sum(len(episodes.returns) for _, episodes in rounds) > 16
+        return agent.algorithm.state_dict(), [vars(episodes) for _, episodes in rounds]  # those of all rounds, kept
+
+    parameters, episodes = trained()
+    for module in ("learner", "episodes"):
+        monkeypatch.setattr(f"baselines.{module}.Repeated", Kept)
+    again, kept = trained()
+    assert all(torch.equal(x, again[name]) for name, x in parameters.items() if isinstance(x, torch.Tensor))
+    for one, other in zip(episodes, kept, strict=True):
+        assert all(torch.equal(x, other[name]) for name, x in one.items() if isinstance(x, torch.Tensor))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
