@@ -62,7 +62,7 @@ class TensorEnv(ABC):
         self._effects: list[tuple[int, signals.Effect]] | None = None  # built with the first factors
         self._acting: list[signals.Effect] = []  # those of them that change actions
         self._sensing: list[signals.Effect] = []  # and those that change what a policy sees
-        self._rows: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)  # what `rows` was asked for last
+        self._last_ids: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)  # what `rows` was asked for last
         self._slow = torch.zeros(len(spec.factors), dtype=torch.bool, device=self.device)
         self._since_rewrite = 0
         self._generator = torch.Generator(self.device)
@@ -94,14 +94,15 @@ class TensorEnv(ABC):
 
     def rows(self, env_ids: torch.Tensor) -> torch.Tensor:
         """`env_ids` [k] as long, which torch takes as they are: converted once for all who ask in turn."""
-        if self._rows[0] is not env_ids:
-            self._rows = env_ids, env_ids.long()
-        return self._rows[1]
+        if self._last_ids[0] is not env_ids:
+            self._last_ids = env_ids, env_ids.long()
+        return self._last_ids[1]
 
     def _assign(self, env_ids: torch.Tensor) -> None:
         """Called by implementations at the reset of `env_ids` [k], before any term reads difficulty or factors."""
         drawn = self._sampler(env_ids)
         difficulty, factors = drawn if isinstance(drawn, tuple) else (drawn, None)
+        # NaN equals nothing.
         self._require(difficulty == difficulty.clamp(0.0, 1.0), "the sampler gave a difficulty outside [0, 1]")
         rows = self.rows(env_ids)
         # New tensors: what the step returned of the episodes that end now is not changed.
