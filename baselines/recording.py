@@ -1,4 +1,4 @@
-"""A function of a batch as a CUDA graph, see `tasks.graphs`."""
+"""What a training calls again and again, as CUDA graphs; see `tasks.graphs`."""
 
 from __future__ import annotations
 

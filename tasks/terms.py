@@ -158,7 +158,7 @@ class EpisodeCommand(CommandTerm):
         self._resample_command(env_ids)
 
     def note(self) -> None:
-        """Once a control step, before the resets."""
+        """Once a control step, before the resets; on CUDA within a graph, see `tasks.recorded`."""
 
     def compute(self, dt: float) -> None:
         """Once a control step, after the resets."""

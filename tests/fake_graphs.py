@@ -32,8 +32,10 @@ class FakeGraph:
         return self._kept[0]
 
 
-class Replayed:
-    """As much of `tasks.graphs.Graph` as `tasks.recorded.RowWise` needs.
+class Kept:
+    """`tasks.graphs.Graph` on a CPU, also as `baselines.recording.Repeated` comes to have it.
+
+    Inputs are read from, and outputs are in, the same tensors each time.
 
     Attributes:
         made: how many there have been.
@@ -41,25 +43,15 @@ class Replayed:
 
     made = 0
 
-    def __init__(self, function: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        assert not inputs
-        Replayed.made += 1
-        self._function, self._outputs = function, torch.full_like(function(), torch.nan)
-
-    def __call__(self) -> torch.Tensor:
-        return self._outputs.copy_(self._function())
-
-
-class Kept:
-    """`baselines.recording.Repeated` as it is on CUDA: inputs are read from, and outputs are in, the same tensors."""
-
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, inputs: tuple[torch.Tensor, ...] | None = None) -> None:
+        Kept.made += 1
         self._function = function
-        self._inputs: list[torch.Tensor] = []
+        self._inputs = None if inputs is None else [x.clone() for x in inputs]
         self._outputs: Any = None
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
-        self._inputs = self._inputs or [x.clone() for x in inputs]
+        if self._inputs is None:
+            self._inputs = [x.clone() for x in inputs]
         for kept, x in zip(self._inputs, inputs, strict=True):
             kept.copy_(x)
         outputs = self._function(*self._inputs)
@@ -77,4 +69,4 @@ def _tensors(found: tuple[Any, dict[Any, Any]]) -> list[torch.Tensor]:
 
 def use() -> None:
     """Record on the CPU, too."""
-    recorded._Graph, graphs.Graph = FakeGraph, Replayed
+    recorded._Graph, graphs.Graph = FakeGraph, Kept

@@ -8,7 +8,7 @@ import torch
 
 import tasks
 from tasks import recorded
-from tests.fake_graphs import FakeGraph, Replayed
+from tests.fake_graphs import FakeGraph, Kept
 
 
 class Scene:
@@ -181,14 +181,14 @@ def test_quantities_of_the_scene_are_asked_for_before_the_graph_is_played(monkey
 @pytest.mark.parametrize("device", ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
 def test_what_rows_begin_with_is_the_same_recorded(device, monkeypatch):
     if device == "cpu":
-        monkeypatch.setattr("tasks.graphs.Graph", Replayed)
+        monkeypatch.setattr("tasks.graphs.Graph", Kept)
     env, levels = SimpleNamespace(num_envs=9, recording=False), torch.linspace(0.0, 1.0, 9, device=device)
     generator = torch.Generator(device).manual_seed(0)
 
     def function(angle, draw, level):
         return torch.cat((draw * level[:, None], torch.stack((angle.cos(), angle.sin()), dim=-1)), dim=-1)
 
-    called, made = recorded.RowWise(env, function, levels), Replayed.made
+    called, made = recorded.RowWise(env, function, levels), Kept.made
     for step, rows in enumerate(([0, 1, 2, 3, 4, 5, 6, 7, 8], [3], [8, 0], [5, 6, 2, 1], [3, 4], [0, 8, 7])):
         env.recording = step > 1
         levels += 1.0  # as a grade's parameters change
@@ -197,7 +197,7 @@ def test_what_rows_begin_with_is_the_same_recorded(device, monkeypatch):
         draw = torch.rand(3, len(rows), generator=generator, device=device).T
         found = called(rows, angle, draw)
         assert torch.equal(found, function(angle, draw, levels[rows]))
-        assert Replayed.made == made + (device == "cpu" and step > 2)
+        assert Kept.made == made + (device == "cpu" and step > 2)
 
 
 @pytest.mark.parametrize(
