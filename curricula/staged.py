@@ -24,6 +24,7 @@ class Staged(Teacher):
     """
 
     kept = ("stage", "episodes", "successes", "good", "patience", "climbed", "stale")
+    by_env = True
 
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
         """All envs start at stage 0."""

@@ -48,6 +48,9 @@ class Teacher(ABC):
     A subclass says where in the unit cube of `space` episodes start (`propose`), what it learns (`learn`), and which
     of its attributes make up its state (`kept`). `propose` is called within env steps: it must not wait for the
     device, so it indexes with no mask, and reads no tensor's value. `learn` is called once an iteration.
+
+    Between two calls of `learn` all episodes come from one distribution. So as many as there are envs are drawn ahead at
+    once, and steps take theirs from these in turn: a few operations an iteration instead of dozens a step.
     """
 
     kept: tuple[str, ...] = ()
@@ -56,6 +59,9 @@ class Teacher(ABC):
     needs_advantage = False
     """Whether it learns from `Episodes.advantage`, which only some algorithms know."""
 
+    by_env = False
+    """Whether the envs have distributions of their own; then nothing is drawn ahead."""
+
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
         """`cfg` is of `curricula.config`; all draws come from a generator of its own, by the training's `seed`."""
         self.space, self.cfg, self.num_envs = space, cfg, num_envs
@@ -63,6 +69,9 @@ class Teacher(ABC):
         own = int(np.random.SeedSequence((seed, _STREAM)).generate_state(1)[0])
         self.generator = torch.Generator(space.device).manual_seed(own)
         self._started = torch.zeros(BINS, dtype=torch.long, device=space.device)
+        self._ahead: tuple[torch.Tensor, ...] = (torch.zeros(0, device=space.device),)  # difficulty, and any factors
+        self._taken = 0  # rows of it that were handed out
+        self._counted = 0  # and those of them that `_started` has
 
     @abstractmethod
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
@@ -80,20 +89,41 @@ class Teacher(ABC):
         return {}
 
     def sample(self, env_ids: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """The sampler that `TensorEnv.set_sampler` takes."""
+        """The sampler that `TensorEnv.set_sampler` takes, for `env_ids` [k], k at most the number of envs."""
+        if self.by_env:
+            self._draw(env_ids)
+        elif self._taken + len(env_ids) > len(self._ahead[0]):
+            self._draw(torch.arange(self.num_envs, device=self.space.device))
+        rows = slice(self._taken, self._taken + len(env_ids))
+        self._taken = rows.stop
+        given = tuple(values[rows] for values in self._ahead)
+        return given if self.space.hands_out_factors else given[0]
+
+    def _draw(self, env_ids: torch.Tensor) -> None:
+        self._discard()
         assigned = self.space.assign(self.propose(env_ids), self.generator)
-        difficulty = assigned[0] if isinstance(assigned, tuple) else assigned
-        bins = (difficulty * BINS).long().clamp_(0, BINS - 1)
+        self._ahead = assigned if isinstance(assigned, tuple) else (assigned,)
+
+    def _discard(self) -> None:
+        """Forget what was drawn ahead."""
+        self._count()
+        self._ahead = tuple(values[:0] for values in self._ahead)
+        self._taken = self._counted = 0
+
+    def _count(self) -> None:
+        bins = (self._ahead[0][self._counted : self._taken] * BINS).long().clamp_(0, BINS - 1)
         self._started.index_add_(0, bins, torch.ones_like(bins))
-        return assigned
+        self._counted = self._taken
 
     def update(self, episodes: Episodes) -> None:
         """Take in the episodes that finished since the last call."""
         if len(episodes.difficulty):
+            self._discard()
             self.learn(self.space.points(episodes), self.outcome(episodes), episodes.env_ids.long())
 
     def take_started(self) -> list[int]:
         """How many episodes have started in each bin of difficulty since the last call."""
+        self._count()
         started = self._started.tolist()
         self._started.zero_()
         return started
@@ -110,7 +140,8 @@ class Teacher(ABC):
         """All that `sample` and `update` depend on."""
         values = {name: getattr(self, name) for name in self.kept}
         kept = {name: v.clone() if isinstance(v, torch.Tensor) else v for name, v in values.items()}
-        return {"teacher": self.cfg.name, "generator": self.generator.get_state(), "kept": kept}
+        ahead = [values[self._taken :].clone() for values in self._ahead]
+        return {"teacher": self.cfg.name, "generator": self.generator.get_state(), "kept": kept, "ahead": ahead}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`. Raises `ValueError` for the state of another teacher."""
@@ -119,6 +150,8 @@ class Teacher(ABC):
         self.generator.set_state(state["generator"].cpu())
         for name, value in state["kept"].items():
             setattr(self, name, value.clone() if isinstance(value, torch.Tensor) else value)
+        self._discard()
+        self._ahead = tuple(values.clone() for values in state["ahead"])
 
 
 def draw(cdf: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:

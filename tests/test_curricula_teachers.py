@@ -310,6 +310,35 @@ def test_stop_and_resume_give_the_same_next_samples(name, target, tmp_path):
     assert all(isinstance(value, float) for value in again.teacher.report().values())
 
 
+@pytest.mark.parametrize("name", TAUGHT)
+def test_a_stop_between_two_steps_gives_the_same_next_samples(name):
+    play = Play(make(name, "both"), always)
+    play.rounds(30)
+    few = torch.arange(7)
+    play.teacher.sample(few)
+    state = play.teacher.state_dict()
+    expected = [torch.cat([x.view(7, -1) for x in play.teacher.sample(few)], dim=1) for _ in range(60)]
+    again = make(name, "both", seed=1)
+    again.load_state_dict(state)
+    assert all(torch.cat([x.view(7, -1) for x in again.sample(few)], dim=1).equal(x) for x in expected)
+    assert not expected[0].equal(expected[1])
+    assert sum(again.take_started()) == 60 * 7
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_episodes_are_drawn_once_between_two_updates_and_anew_after_each(name, monkeypatch):
+    play = Play(make(name), up_to(0.4))
+    drawn = []
+    propose = play.teacher.propose
+    monkeypatch.setattr(play.teacher, "propose", lambda env_ids: drawn.append(1) or propose(env_ids))
+    for _ in range(3):
+        play.round()
+        drawn.clear()
+        for _ in range(4):
+            play.teacher.sample(torch.arange(2))
+        assert len(drawn) == (4 if play.teacher.by_env else 1)
+
+
 def test_the_state_of_another_teacher_is_refused():
     with pytest.raises(ValueError, match="'uniform', this one is 'adr'"):
         make("adr").load_state_dict(make("uniform").state_dict())
