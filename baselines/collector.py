@@ -54,10 +54,14 @@ class Collector:
         self.episodes = EpisodeLog(horizon, env.num_envs, len(env.spec.factors), env.device)
         self.obs: torch.Tensor | None = None  # of the step to come; None before the first reset
 
-    def reset(self, seed: int, staggered: bool) -> None:
-        """Start new episodes everywhere; see `TensorEnv.reset`."""
+    def reset(self, seed: int, staggered: bool, settle: bool) -> None:
+        """Start new episodes everywhere; see `TensorEnv.reset`.
+
+        With `settle`, those that end before whole ones can are left out of what `take` returns, see `EpisodeLog`.
+        """
         self.obs = self.env.reset(seed, staggered)
-        self.episodes.reset(cut_short=staggered)
+        longest = self.env.spec.max_episode_steps - (not staggered)  # then all may end in the same step, which counts
+        self.episodes.reset(cut_short=staggered, unsettled=longest if settle else 0)
 
     @torch.no_grad()
     def step(self, act: Act) -> None:

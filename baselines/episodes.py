@@ -15,6 +15,10 @@ class EpisodeLog:
 
     A step is only copied; what is made of the copies is made once an iteration.
 
+    Where all envs have started afresh, the first episodes to end are the short ones, most of them failures, while those
+    that began with them are still under way. `reset` can have them left out for as long as an episode can take: after
+    that about as many long ones end as short ones begin.
+
     Attributes:
         ended: step and env of the episodes that were taken last.
     """
@@ -29,13 +33,17 @@ class EpisodeLog:
         self._whole = torch.ones(num_envs, dtype=torch.bool, device=device)  # false: cut short by a staggered reset
         self._follow = Repeated(self._through)
         self._t = 0
+        self._unsettled = 0  # steps to come that are left out
         self.ended: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def reset(self, cut_short: bool = False) -> None:
-        """Every env starts a new episode, which does not count if it will be `cut_short`. What ran is forgotten."""
+    def reset(self, cut_short: bool = False, unsettled: int = 0) -> None:
+        """Every env starts a new episode, which does not count if it will be `cut_short`. What ran is forgotten.
+
+        Nor do episodes that end within the first `unsettled` steps.
+        """
         self._totals.zero_()
         self._whole.fill_(not cut_short)
-        self._t = 0
+        self._t, self._unsettled = 0, unsettled
 
     def record(self, reward: torch.Tensor, done: torch.Tensor, extras: dict[str, Any]) -> None:
         """Take in one step; all tensors are [N]."""
@@ -51,6 +59,8 @@ class EpisodeLog:
         """The episodes that ended in the `horizon` steps since the last call, in the order of time. Waits once."""
         assert self._t == len(self._reward), "an iteration has as many steps as it was allocated for"
         totals, counted = self._follow(self._reward, self._done, self._success)
+        counted[: self._unsettled] = False
+        self._unsettled = max(0, self._unsettled - len(counted))
         step, env_ids = self.ended = counted.nonzero(as_tuple=True)
         returns, lengths, once = totals[step, :, env_ids].unbind(1)
         self._t = 0

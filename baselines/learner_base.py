@@ -118,7 +118,8 @@ class Learner(ABC):
 
     def _reset_envs(self) -> None:
         seed = np.random.SeedSequence((self.seed, self.env_steps)).generate_state(1)[0]
-        self.collector.reset(int(seed) & 0x7FFFFFFF, self.cfg.get("staggered", False))
+        # A training's first episodes are short and failures all the same, and nobody has learned anything else yet.
+        self.collector.reset(int(seed) & 0x7FFFFFFF, self.cfg.get("staggered", False), settle=self.env_steps > 0)
         self._check_rows({"first observation": self.collector.obs[None]})
 
     def _state(self) -> dict[str, Any]:

@@ -198,6 +198,34 @@ def test_episodes_that_a_staggered_reset_cuts_short_do_not_count():
     assert episodes.lengths.tolist() == [1.0, 1.0]
 
 
+def test_short_episodes_do_not_stand_for_all_after_a_reset():
+    """Half of the episodes succeed, after 20 steps; the others fail after 4."""
+    n, length = 4000, 20
+    generator = torch.Generator().manual_seed(0)
+
+    def success(**reset):
+        log = EpisodeLog(5, n, 0, CPU)
+        log.reset(cut_short=True, **reset)
+        left, good = torch.randint(1, length + 1, (n,), generator=generator), torch.zeros(n, dtype=torch.bool)
+        rates = []
+        for _ in range(12):
+            for _ in range(5):
+                left = left - 1
+                ends = left == 0
+                extras = {"success": ends & good, "difficulty": torch.zeros(n), "factors": torch.zeros(n, 0)}
+                log.record(torch.zeros(n), ends, extras)
+                good = torch.where(ends, torch.rand(n, generator=generator) < 0.5, good)
+                left = torch.where(ends, torch.where(good, length, 4), left)
+            rates.append(summary(log.take(0), "once")["success_mean"])
+        return rates
+
+    at_once, settled = success(), success(unsettled=length)
+    assert max(at_once[:4]) < 0.05
+    assert all(rate != rate for rate in settled[:4])  # none
+    assert all(0.35 < rate < 0.6 for rate in settled[4:])
+    assert sum(settled[4:]) / 8 == pytest.approx(0.5, abs=0.03)
+
+
 def test_a_summary_of_no_episodes_is_nan():
     log = EpisodeLog(1, 1, 0, CPU)
     extras = {"success": torch.tensor([False]), "difficulty": torch.zeros(1), "factors": torch.zeros(1, 0)}
