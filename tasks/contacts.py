@@ -12,6 +12,8 @@ import warp as wp
 from isaaclab.sensors.kernels import reset_envs_kernel, update_outdated_envs_kernel, update_timestamp_kernel
 from isaaclab_ov.sensors.contact_sensor import kernels
 
+from tasks.dlpack import described
+
 _UPDATED = "net_normal_forces_w net_normal_forces_w_history normal_force_matrix_w normal_force_matrix_w_history"
 _UPDATED += " current_air_time current_contact_time last_air_time last_contact_time net_forces_w net_forces_w_history"
 _UPDATED += " force_matrix_w force_matrix_w_history net_friction_forces_w net_friction_forces_w_history"
@@ -36,9 +38,9 @@ class Contacts:
         self.sensor = sensor
         normal, rubbing = sensor._net_normal_forces_flat_buf, sensor._net_friction_forces_flat_buf
         binding = sensor._contact_binding
-        self._reads = [(binding.read_net_normal_forces, wp.to_torch(normal))]  # torch, which is taken in less time
+        self._reads = [(binding.read_net_normal_forces, described(wp.to_torch(normal)))]
         if friction:
-            self._reads.append((binding.read_net_friction_forces, wp.to_torch(rubbing)))
+            self._reads.append((binding.read_net_friction_forces, described(wp.to_torch(rubbing))))
         self._ended = wp.to_torch(sensor._reset_mask)
         envs, parts, history = sensor._num_envs, (sensor._num_envs, sensor._num_sensors), sensor._history_length
         due, clock = sensor._is_outdated, (sensor._timestamp, sensor._timestamp_last_update)

@@ -23,6 +23,9 @@ from tasks.spec import TaskSpec
 Condition = Callable[["GradedEnv"], torch.Tensor]
 """A function of the env's momentary state: [N] bool."""
 
+SOON = 1e-6
+"""Time [s] before an event at intervals at which it is due, as in Isaac Lab."""
+
 
 class GradedEnv(ManagerBasedRLEnv):
     """What a task's terms get as `env`: Isaac Lab's env, plus the difficulty of each row."""
@@ -87,6 +90,8 @@ class GradedEnv(ManagerBasedRLEnv):
         self.curriculum_manager = CurriculumManager(cfg.curriculum, self)
         if "startup" in self.event_manager.available_modes:
             self.event_manager.apply(mode="startup")
+        at_intervals = self.event_manager._mode_term_cfgs.get("interval", ())
+        self._intervals = list(zip(at_intervals, self.event_manager._interval_term_time_left, strict=True))
 
     def step(self, action: torch.Tensor) -> VecEnvStepReturn:
         """One control step, in the order of Isaac Lab's own and without its recorders, logs and user interface.
@@ -100,10 +105,10 @@ class GradedEnv(ManagerBasedRLEnv):
         self._now.clear()
         self.episode_length_buf += 1
         self.common_step_counter += 1
-        ended, reward = self._judge()
+        due, reward = self._judge()
         terminated, truncated = self.termination_manager.terminated, self.termination_manager.time_outs
         extras = {}
-        env_ids = ended.nonzero().squeeze(-1).int()  # waits for the device
+        env_ids, *pushed = self._rows_of(due)
         if len(env_ids):
             final = extras["final_obs"] = self._see_last()
             if self.divergence:
@@ -111,20 +116,36 @@ class GradedEnv(ManagerBasedRLEnv):
                     obs.masked_fill_(self.divergence.rows[:, None], 0.0)
             self._reset_idx(env_ids)
         self.command_manager.compute(dt=self.step_dt)
-        if "interval" in self.event_manager.active_terms:
-            self.event_manager.apply(mode="interval", dt=self.step_dt)
-            self._now.clear()
+        for (term, left), rows in zip(self._intervals, pushed, strict=True):
+            left -= self.step_dt
+            if len(rows):
+                low, high = term.interval_range_s
+                left.index_copy_(0, self.rows(rows), torch.rand(len(rows), device=self.device) * (high - low) + low)
+                term.func(self, rows, **term.params)
+                self._now.clear()
         return self._see(), reward, terminated, truncated, extras
 
+    def _rows_of(self, due: torch.Tensor) -> list[torch.Tensor]:
+        """Ids of the rows [k] int32 in which each bit of `due` [N] is set. The one time that a step waits."""
+        bits = due.cpu().numpy()
+        ids = (np.flatnonzero(bits & 1 << bit).astype(np.int32) for bit in range(1 + len(self._intervals)))
+        return [torch.from_numpy(rows).to(self.device) for rows in ids]
+
     def _outcome(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the physics has led to: the rows that end now [N] bool, and the reward [N]."""
+        """What the physics has led to: what is due in each row [N] uint8, and the reward [N].
+
+        Of what is due, bit 0 is that the row ends, the others are events at intervals, which a row that ends has later.
+        """
         ended = self.termination_manager.compute()
         reward = self.reward_manager.compute(dt=self.step_dt)
         if self.divergence:
             reward = reward.masked_fill(self.divergence.rows, 0.0)
         for name in self.command_manager.active_terms:
             self.command_manager.get_term(name).note()
-        return ended, reward
+        due = ended.to(torch.uint8)
+        for bit, (_, left) in enumerate(self._intervals, start=1):
+            due += ((left - self.step_dt < SOON) & ~ended).to(torch.uint8) << bit
+        return due, reward
 
     def record(self) -> None:
         """See `TensorEnv.record`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import warp as wp
 from isaaclab.envs.mdp import JointEffortAction, JointPositionAction, JointVelocityAction
 from isaaclab.physics import PhysicsManager
 from isaaclab.sensors import BaseContactSensor
@@ -92,6 +93,7 @@ class Held:
         self._env, self._steps, self._dt = env, env.cfg.decimation, env.physics_dt
         scene = env.scene
         self._robots = list(scene.articulations.values())
+        self._accelerations = {robot: _accelerations(robot.data) for robot in self._robots}
         self._commands = [_Command(term) if _is_direct(term) else term for term in _terms(env)]
         self._commanded = {term._asset for term in _terms(env)}
         self.forced = {term._asset for term in _terms(env) if isinstance(term, JointEffortAction)}
@@ -129,8 +131,11 @@ class Held:
             self._env.sim.step(render=False)
         else:
             self.step()
-        for asset in (*self._robots, *self._bodies):
-            asset.update(self._dt)
+        for robot in self._robots:
+            robot.data._sim_timestamp += self._dt
+            self._accelerations[robot]()
+        for body in self._bodies:
+            body.update(self._dt)
         for sensor in self._sensors:
             sensor.update(self._steps * self._dt)
         for contacts in self._contacts:
@@ -186,8 +191,28 @@ class Held:
         if left == 2:
             data.joint_pos  # noqa: B018 (reads it from the engine)
         elif left == 1:
-            data.joint_acc  # noqa: B018 (the difference to come is over one physics step)
+            self._accelerations[robot]()  # the difference to come is over one physics step
             robot.actuators._implicit_executor.launch(robot.actuators)
+
+
+def _accelerations(data: Any) -> Callable[[], Any]:
+    """What brings a robot's `joint_acc` up to date as asking for it does, but with the kernel's launch recorded once."""
+    if data.has_joint_ordering:
+        return lambda: data.joint_acc
+    from isaaclab_ov.assets.articulation.kernels import _fd_joint_acc
+
+    velocity, before, acceleration = data.joint_vel.warp, data._previous_joint_vel, data._joint_acc
+    arrays = [velocity, before, 1.0, acceleration.data]
+    launch = wp.launch(_fd_joint_acc, velocity.shape, arrays, device=data.device, record_cmd=True)
+
+    def update() -> None:
+        data._refresh_joint_vel()
+        launch.set_param_at_index(2, 1.0 / (data._sim_timestamp - acceleration.timestamp))
+        launch.launch()
+        acceleration.timestamp = data._sim_timestamp
+
+    update.alive = arrays  # a recorded launch does not keep its arguments
+    return update
 
 
 def _pushed(asset: Any) -> bool:

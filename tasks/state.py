@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tasks.dlpack import described
+
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
 
@@ -35,11 +37,11 @@ def put_root(env: GradedEnv, env_ids: torch.Tensor, velocity: torch.Tensor, pose
     if pose is not None:
         poses = data.root_link_pose_w.torch.index_copy_(0, rows, pose)
         data._reset_pose()
-        _write(robot, tensor_types.ROOT_POSE, poses, env_ids)
+        env.once(_Writer).write(tensor_types.ROOT_POSE, poses, env_ids)
         _moved()
     velocities = data.root_com_vel_w.torch.index_copy_(0, rows, velocity)
     data._reset_velocity()
-    _write(robot, tensor_types.ROOT_VELOCITY, velocities, env_ids)
+    env.once(_Writer).write(tensor_types.ROOT_VELOCITY, velocities, env_ids)
 
 
 def put_joints(
@@ -64,8 +66,8 @@ def put_joints(
     data._joint_acc.timestamp = data._sim_timestamp
     data._reset_pose()
     data._reset_velocity()
-    _write(robot, tensor_types.DOF_POSITION, positions, env_ids)
-    _write(robot, tensor_types.DOF_VELOCITY, velocities, env_ids)
+    env.once(_Writer).write(tensor_types.DOF_POSITION, positions, env_ids)
+    env.once(_Writer).write(tensor_types.DOF_VELOCITY, velocities, env_ids)
     _moved()
 
 
@@ -82,8 +84,21 @@ def _differences(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
     return warp.to_torch(data._previous_joint_vel), warp.to_torch(data._joint_acc.data)
 
 
-def _write(robot: Any, kind: Any, values: torch.Tensor, env_ids: torch.Tensor) -> None:
-    robot._root_view.binding_for(kind).write(values, indices=env_ids)
+class _Writer:
+    """Hands buffers of the robot's state over for some rows, which several writes in turn have in common."""
+
+    def __init__(self, env: GradedEnv) -> None:
+        self._view = env.scene["robot"]._root_view
+        self._buffers: dict[tuple[Any, int], Any] = {}
+        self._ids: tuple[torch.Tensor | None, Any] = (None, None)  # those of the last write
+
+    def write(self, kind: Any, values: torch.Tensor, env_ids: torch.Tensor) -> None:
+        key = kind, values.data_ptr()
+        if key not in self._buffers:
+            self._buffers[key] = described(values)
+        if self._ids[0] is not env_ids:
+            self._ids = env_ids, described(env_ids)
+        self._view.binding_for(kind).write(self._buffers[key], indices=self._ids[1])
 
 
 def _moved() -> None:
