@@ -48,11 +48,9 @@ class EpisodeLog:
     def record(self, reward: torch.Tensor, done: torch.Tensor, extras: dict[str, Any]) -> None:
         """Take in one step; all tensors are [N]."""
         t = self._t
-        self._reward[t].copy_(reward)
-        self._done[t].copy_(done)
-        self._success[t].copy_(extras["success"])
-        self._difficulty[t].copy_(extras["difficulty"])
-        self._factors[t].copy_(extras["factors"])
+        numbers = reward, extras["difficulty"], extras["factors"]
+        torch._foreach_copy_((self._reward[t], self._difficulty[t], self._factors[t]), numbers)
+        torch._foreach_copy_((self._done[t], self._success[t]), (done, extras["success"]))
         self._t = t + 1
 
     def take(self, env_steps: int) -> Episodes:

@@ -14,7 +14,7 @@ from tianshou.data import SequenceSummaryStats
 from baselines.batch import AlwaysTraining, TensorBatch
 from baselines.later import noted
 from baselines.normalizer import ObsNormalizer
-from baselines.recording import Recording, on_a_side_stream
+from baselines.recording import Recording, on_a_side_stream, tensor_cores
 from baselines.returns import gae
 from baselines.rollout import RolloutBuffer
 
@@ -101,7 +101,7 @@ class TensorPPO(TensorAdvantages, PPO):
         return self._recording(batch)
 
     def _learn_from(self, batch: TensorBatch, batch_size: int | None) -> tuple[torch.Tensor, torch.Tensor]:
-        with noted() as losses:
+        with noted() as losses, tensor_cores():
             super()._update_with_batch(batch, batch_size, 1)
         values = torch.stack(losses).view(-1, len(_LOSSES))
         return values, values.new_zeros(()) if self.desired_kl is None else self._kl(batch)

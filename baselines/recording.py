@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -64,3 +65,17 @@ def on_a_side_stream(function: Callable[[], Outputs]) -> Outputs:
         outputs = function()
     current.wait_stream(side)
     return outputs
+
+
+@contextmanager
+def tensor_cores() -> Iterator[None]:
+    """Let a GPU multiply float32 matrices with operands of 10 bits (TF32), as Isaac Lab's training scripts do.
+
+    Not elsewhere: the task's rotations and inverse kinematics are products of matrices, too.
+    """
+    products = torch.backends.cuda.matmul
+    before, products.allow_tf32 = products.allow_tf32, True
+    try:
+        yield
+    finally:
+        products.allow_tf32 = before

@@ -11,6 +11,8 @@ from baselines.normalizer import ObsNormalizer
 class RolloutBuffer:
     """T vector steps of N envs, time first. Observations are raw; they are standardised where they are read.
 
+    Tensors of one type are copied together: a step waits for the host, to which each copy is as long as another.
+
     Attributes:
         obs: [T + 1, N, obs_dim]; the last row is what the envs returned after the last step.
         act: [T, N, ...] what the policy chose, before it was bounded.
@@ -34,8 +36,7 @@ class RolloutBuffer:
 
     def begin_step(self, obs: torch.Tensor, act: torch.Tensor) -> None:
         """Keep obs [N, obs_dim] and act before `env.step`, which may overwrite them."""
-        self.obs[self._t].copy_(obs)
-        self.act[self._t].copy_(act)
+        torch._foreach_copy_((self.obs[self._t], self.act[self._t]), (obs, act))
 
     def end_step(
         self,
@@ -47,10 +48,8 @@ class RolloutBuffer:
     ) -> None:
         """Keep what `env.step` returned."""
         t = self._t
-        self.reward[t].copy_(reward)
-        self.terminated[t].copy_(terminated)
-        self.truncated[t].copy_(truncated)
-        self.final_obs[t].copy_(final_obs)
+        torch._foreach_copy_((self.reward[t], self.final_obs[t]), (reward, final_obs))
+        torch._foreach_copy_((self.terminated[t], self.truncated[t]), (terminated, truncated))
         self._t = t + 1
         if self._t == self.horizon:
             self.obs[self._t].copy_(next_obs)

@@ -219,6 +219,7 @@ def rsl_rl_runner(env: VecEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
         "critic": net,
         "algorithm": algorithm,
     }
+    torch.backends.cuda.matmul.allow_tf32 = True  # as in Isaac Lab's script; ours does so in its updates, too
     runner = OnPolicyRunner(env, settings, log_dir=None, device=str(env.device))
     watch.wrap(runner.alg, "act", "inference")
     watch.wrap(runner.alg, "compute_returns", "update")
