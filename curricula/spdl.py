@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from omegaconf import DictConfig
@@ -74,7 +77,9 @@ def step(
     dim = len(mean)
     old = np.concatenate((mean, np.log(std)))
     target = np.concatenate((np.full(dim, cfg.target_mean), np.full(dim, np.log(cfg.target_std))))
+    limit, wanted = cfg.divergence, cfg.success
 
+    @_remembered
     def expected(x: np.ndarray) -> tuple[float, np.ndarray]:
         """Success under x by importance weights, and its gradient."""
         z, z_old = (points - x[:dim]) / np.exp(x[dim:]), (points - mean) / std
@@ -82,13 +87,10 @@ def step(
         weighted = np.exp(np.minimum(log_ratio, 20.0)) * success / len(success)
         return weighted.sum(), np.concatenate((weighted @ (z / np.exp(x[dim:])), weighted @ (z**2 - 1.0)))
 
-    near = {
-        "type": "ineq",
-        "fun": lambda x: cfg.divergence - divergence(x, old)[0],
-        "jac": lambda x: -divergence(x, old)[1],
-    }
-    keeps = {"type": "ineq", "fun": lambda x: expected(x)[0] - cfg.success, "jac": lambda x: expected(x)[1]}
-    solvable = success.mean() >= cfg.success
+    moved = _remembered(lambda x: divergence(x, old))
+    near = {"type": "ineq", "fun": lambda x: limit - moved(x)[0], "jac": lambda x: -moved(x)[1]}
+    keeps = {"type": "ineq", "fun": lambda x: expected(x)[0] - wanted, "jac": lambda x: expected(x)[1]}
+    solvable = success.mean() >= wanted
     solution = minimize(
         (lambda x: divergence(x, target)) if solvable else (lambda x: tuple(-part for part in expected(x))),
         old,
@@ -98,9 +100,22 @@ def step(
         constraints=[near, keeps] if solvable else [near],
         options={"maxiter": 50},
     ).x
-    if not np.isfinite(solution).all() or divergence(solution, old)[0] > TOLERANCE * cfg.divergence:
+    if not np.isfinite(solution).all() or divergence(solution, old)[0] > TOLERANCE * limit:
         return mean, std
     return solution[:dim], np.exp(solution[dim:])
+
+
+def _remembered(function: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any]:
+    """`function`, which knows its latest answer: the optimiser asks for a value and then for its gradient."""
+    asked, answer = None, None
+
+    def ask(x: np.ndarray) -> Any:
+        nonlocal asked, answer
+        if asked is None or not np.array_equal(x, asked):
+            asked, answer = x.copy(), function(x)
+        return answer
+
+    return ask
 
 
 def divergence(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:

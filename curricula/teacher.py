@@ -49,8 +49,8 @@ class Teacher(ABC):
     of its attributes make up its state (`kept`). `propose` is called within env steps: it must not wait for the
     device, so it indexes with no mask, and reads no tensor's value. `learn` is called once an iteration.
 
-    Between two calls of `learn` all episodes come from one distribution. So as many as there are envs are drawn ahead at
-    once, and steps take theirs from these in turn: a few operations an iteration instead of dozens a step.
+    Between two calls of `learn` all episodes come from one distribution. So as many as there are envs are drawn ahead
+    at once, and steps take theirs from these in turn: a few operations an iteration instead of dozens a step.
     """
 
     kept: tuple[str, ...] = ()
