@@ -60,7 +60,8 @@ class Teacher(ABC):
     """Whether it learns from `Episodes.advantage`, which only some algorithms know."""
 
     by_env = False
-    """Whether the envs have distributions of their own; then nothing is drawn ahead."""
+    """Whether each env has a distribution of its own. Then one that starts twice in an iteration starts alike both
+    times."""
 
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
         """`cfg` is of `curricula.config`; all draws come from a generator of its own, by the training's `seed`."""
@@ -71,7 +72,7 @@ class Teacher(ABC):
         self._started = torch.zeros(BINS, dtype=torch.long, device=space.device)
         self._ahead: tuple[torch.Tensor, ...] = (torch.zeros(0, device=space.device),)  # difficulty, and any factors
         self._taken = 0  # rows of it that were handed out
-        self._counted = 0  # and those of them that `_started` has
+        self._handed: list[torch.Tensor] = []  # difficulties that `_started` does not have yet
 
     @abstractmethod
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
@@ -90,36 +91,31 @@ class Teacher(ABC):
 
     def sample(self, env_ids: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """The sampler that `TensorEnv.set_sampler` takes, for `env_ids` [k], k at most the number of envs."""
+        most = len(self._ahead[0])
+        if not most or (not self.by_env and self._taken + len(env_ids) > most):
+            everywhere = torch.arange(self.num_envs, device=self.space.device)
+            assigned = self.space.assign(self.propose(everywhere), self.generator)
+            self._ahead, self._taken = assigned if isinstance(assigned, tuple) else (assigned,), 0
         if self.by_env:
-            self._draw(env_ids)
-        elif self._taken + len(env_ids) > len(self._ahead[0]):
-            self._draw(torch.arange(self.num_envs, device=self.space.device))
-        rows = slice(self._taken, self._taken + len(env_ids))
-        self._taken = rows.stop
-        given = tuple(values[rows] for values in self._ahead)
+            given = tuple(values.index_select(0, env_ids) for values in self._ahead)
+        else:
+            given = tuple(values[self._taken : self._taken + len(env_ids)] for values in self._ahead)
+            self._taken += len(env_ids)
+        self._handed.append(given[0])
         return given if self.space.hands_out_factors else given[0]
 
-    def _draw(self, env_ids: torch.Tensor) -> None:
-        self._discard()
-        assigned = self.space.assign(self.propose(env_ids), self.generator)
-        self._ahead = assigned if isinstance(assigned, tuple) else (assigned,)
-
-    def _discard(self) -> None:
-        """Forget what was drawn ahead."""
+    def update(self, episodes: Episodes) -> None:
+        """Take in the episodes that finished since the last call; what was drawn ahead is forgotten."""
         self._count()
-        self._ahead = tuple(values[:0] for values in self._ahead)
-        self._taken = self._counted = 0
+        self._ahead, self._taken = tuple(values[:0] for values in self._ahead), 0
+        if len(episodes.difficulty):
+            self.learn(self.space.points(episodes), self.outcome(episodes), episodes.env_ids.long())
 
     def _count(self) -> None:
-        bins = (self._ahead[0][self._counted : self._taken] * BINS).long().clamp_(0, BINS - 1)
-        self._started.index_add_(0, bins, torch.ones_like(bins))
-        self._counted = self._taken
-
-    def update(self, episodes: Episodes) -> None:
-        """Take in the episodes that finished since the last call."""
-        if len(episodes.difficulty):
-            self._discard()
-            self.learn(self.space.points(episodes), self.outcome(episodes), episodes.env_ids.long())
+        if self._handed:
+            bins = (torch.cat(self._handed) * BINS).long().clamp_(0, BINS - 1)
+            self._started.index_add_(0, bins, torch.ones_like(bins))
+            self._handed = []
 
     def take_started(self) -> list[int]:
         """How many episodes have started in each bin of difficulty since the last call."""
@@ -150,8 +146,7 @@ class Teacher(ABC):
         self.generator.set_state(state["generator"].cpu())
         for name, value in state["kept"].items():
             setattr(self, name, value.clone() if isinstance(value, torch.Tensor) else value)
-        self._discard()
-        self._ahead = tuple(values.clone() for values in state["ahead"])
+        self._ahead, self._taken = tuple(values.clone() for values in state["ahead"]), 0
 
 
 def draw(cdf: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
