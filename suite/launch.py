@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from suite import process
+from suite import devices, process
 from suite.lease import Lease
 from suite.rundir import RunDir
 
@@ -76,7 +76,9 @@ class Local:
     def start(self, device: str, run: RunDir, lease: Lease) -> LocalAttempt:
         """See `Launcher`."""
         arguments = worker_arguments(run.path, self._watchdog, lease.generation)
-        return LocalAttempt(self, device, process.start(arguments, run.log, own_session=True))
+        share = devices.cores() // len(self.devices)
+        threads = share if share > 1 else int(device != "cpu")  # a GPU's simulation has to have one
+        return LocalAttempt(self, device, process.start(arguments, run.log, own_session=True, threads=threads))
 
     def close(self) -> None:
         """See `Launcher`."""

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tasks.engines import PHYSX_THREADS
+
 PARENT = "GRADUS_PARENT"
 THREADS = 1  # of torch on the CPU: fixed, because sums depend on how they are split; more made small networks slower
 TICK_S = 0.25
@@ -28,12 +30,15 @@ _NEWS = ("compiling ", "converting ")  # beginnings of lines in which `tasks` sa
 Event = dict[str, Any]
 
 
-def start(arguments: Sequence[str], log: Path, own_session: bool) -> subprocess.Popen:
+def start(arguments: Sequence[str], log: Path, own_session: bool, threads: int | None = None) -> subprocess.Popen:
     """Start `python -m ...` with its output appended to `log`; it ends when this process ends.
 
-    In a session of its own it does not see Ctrl-C, and `stop` reaches all that it started.
+    In a session of its own it does not see Ctrl-C, and `stop` reaches all that it started. `threads` is how many
+    threads PhysX may have in it, if that is not left to Isaac Lab.
     """
     environment = {**os.environ, PARENT: str(os.getpid()), "PYTHONUNBUFFERED": "1", "OMNI_KIT_ACCEPT_EULA": "YES"}
+    if threads is not None:
+        environment[PHYSX_THREADS] = str(threads)
     with open(log, "ab") as file:
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],

@@ -119,12 +119,17 @@ def _reproduce(recorded: Path, result: Mapping[str, Any], config: DictConfig, ru
     except RunFailed as error:
         print(f"suite.reproduce: the run failed: {error}", file=sys.stderr)
         return 1
-    seeds = [r for f in sorted(recorded.parent.glob("seed*")) if (r := RunDir(f).read_result())]
-    outcome = judge(result, again, seeds)
+    outcome = judge(result, again, results_of_seeds(recorded.parent))
     write_json(run.path / "reproduction.json", outcome)
     console.print(_table(result, again))
     console.print(f"{outcome['verdict']}: {outcome['reason']}", markup=False, highlight=False, soft_wrap=True)
     return 0 if outcome["verdict"] == "reproduced" else 1
+
+
+def results_of_seeds(setting: Path) -> list[dict[str, Any]]:
+    """Results of the seeds in a setting's folder; of published ones only the best has its policy beside it."""
+    found = [read_json(file) for file in sorted(setting.glob("seed*/result.json"))]
+    return [result for result in found if result and all(key in result for key in RESULT_KEYS)]
 
 
 def judge(recorded: Mapping[str, Any], again: Mapping[str, Any], seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -22,6 +22,9 @@ CONCRETE = ("isaacsim_physx", "ovphysx", "newton_mjwarp")
 PATCHES = 10 * 2**15
 """Contact patches for which PhysX keeps room on a GPU: twice its default, for 4096 robots on rough ground."""
 
+PHYSX_THREADS = "GRADUS_PHYSX_THREADS"
+"""Variable with the number of threads that OVPhysX may have; without it, Isaac Lab's."""
+
 SYSTEM_LIBRARIES = {
     "libGL.so.1": "libgl1",
     "libX11.so.6": "libx11-6",
@@ -115,8 +118,20 @@ def physics_cfg(engine: str, newton: dict[str, Any]) -> Any:
     )
 
 
+def _set_threads() -> None:
+    """Let PhysX have the threads that `PHYSX_THREADS` says.
+
+    Isaac Lab gives it eight, which look for work all the time: too many where several simulations share the cores. The
+    simulation is the same with any number.
+    """
+    import ovphysx
+
+    config = ovphysx.PhysXConfig
+    ovphysx.PhysXConfig = lambda **settings: config(**settings | {"num_threads": int(os.environ[PHYSX_THREADS])})
+
+
 @contextmanager
-def launch(cfg: Any, device: str) -> Iterator[None]:
+def launch(cfg: Any, device: str, engine: str) -> Iterator[None]:
     """Start what the env config needs (Kit for Isaac Sim, nothing otherwise) and stop it at the end.
 
     Says what is slow before it happens: kernels compile at their first use on a machine and are kept in Warp's cache.
@@ -134,6 +149,8 @@ def launch(cfg: Any, device: str) -> Iterator[None]:
     if not os.path.isdir(kernels) or len(os.listdir(kernels)) < 5:
         minutes = "2 to 4 minutes" if device.startswith("cuda") else "about a minute"
         print(f"compiling simulation kernels ({minutes}, once; kept in {kernels})", file=sys.stderr, flush=True)
+    if engine == "ovphysx" and PHYSX_THREADS in os.environ:
+        _set_threads()
     from isaaclab.app.sim_launcher import launch_simulation
 
     with launch_simulation(cfg, {"headless": True, "device": device}):

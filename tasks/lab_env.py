@@ -241,7 +241,7 @@ class LabEnv(TensorEnv):
         self.after_reset: list[Callable[[], None]] = []  # what effects do last of all at a reset
         self._shared: dict[tuple[type, int], Any] = {}
         self._stack = ExitStack()
-        self._stack.enter_context(engines.launch(cfg, device))
+        self._stack.enter_context(engines.launch(cfg, device, engine))
         self._env = GradedEnv(cfg, self, success, safety or {})
         self._overflow = overflow.watch(engine, self._env.sim.physics_manager)
         self._stack.callback(self._env.close)

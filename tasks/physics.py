@@ -196,7 +196,7 @@ class Held:
 
 
 def _accelerations(data: Any) -> Callable[[], Any]:
-    """What brings a robot's `joint_acc` up to date as asking for it does, but with the kernel's launch recorded once."""
+    """What brings a robot's `joint_acc` up to date as asking for it does, but with a launch that is recorded once."""
     if data.has_joint_ordering:
         return lambda: data.joint_acc
     from isaaclab_ov.assets.articulation.kernels import _fd_joint_acc
