@@ -11,7 +11,7 @@ it is with thousands of envs. One process per task. Prints a Markdown table with
 - torch: operations that compute or copy, without views and allocations;
 - warp: kernels launched;
 - engine: calls that read from or write to the engine, without its physics steps;
-- waits: operations that need a number from the device (`nonzero`, `item`, an index with a mask).
+- waits: operations that need something from the device (`nonzero`, `item`, `cpu`, an index with a mask).
 
 `--loop isaaclab` counts the same scene and MDP in Isaac Lab's own loop, see `benchmarks.isaaclab_loop`: without
 success, safety and final observations, and with the wrapper that Isaac Lab has for rsl_rl. `--level` lets the teacher
@@ -117,6 +117,7 @@ def measure(task: str, loop: str, level: str | None) -> Counter[tuple[str, str]]
     count = Count()  # before the env, which keeps some of these functions
     count.wrap(warp, "launch", "warp")
     count.wrap(warp.Launch, "launch", "warp")
+    count.wrap(torch.Tensor, "cpu", "waits")  # which does nothing here, but on a GPU
     for owner in (ovphysx.api.TensorBinding, ovphysx.api.ContactBinding):
         for name in dir(owner):
             if name.startswith(("read", "write")):
