@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -285,8 +286,12 @@ def _numbered(rows: Sequence[RankRow]) -> list[RankRow]:
 
 
 def improvement(better: RankRow, other: RankRow) -> float:
-    """Probability that a run of one row beats a run of the other, over tasks and grades that both have."""
-    return statistics.probability_of_improvement(*_on_common_tasks(better, other))
+    """Probability that a run of one row beats a run of the other, over tasks and grades that both have.
+
+    NaN where they have no task in common.
+    """
+    ours, theirs = _on_common_tasks(better, other)
+    return statistics.probability_of_improvement(ours, theirs) if ours else math.nan
 
 
 def _versus(better: RankRow, other: RankRow, difference: Difference) -> Versus:

@@ -12,6 +12,7 @@ from collections import Counter
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
@@ -66,16 +67,21 @@ def _text(board: Board, runs: Path, out: Path, budgets: list[tuple[str, list[Tas
 
 
 def picture(rows: list[TaskRow], path: Path) -> None:
-    """Write a PNG of success by task and grade in percent, a panel for each of the best entries of one budget."""
+    """Write a PNG of success by task and grade in percent, a panel for each of the best entries of one budget.
+
+    Entries on fewer than half as many tasks as others have none: it would be empty but for a line.
+    """
     import seaborn as sns
     from matplotlib.figure import Figure
 
     from leaderboard.drawings import SHOWN, entry_labels
 
-    panels = [(entry, list(found)) for entry, found in groupby(rows, lambda row: row.entry)][:SHOWN]
-    tasks = sorted({row.task for row in rows})
+    every = [(entry, list(found)) for entry, found in groupby(rows, lambda row: row.entry)]
+    most = max(len(found) for _, found in every)
+    panels = [(entry, found) for entry, found in every if 2 * len(found) >= most][:SHOWN]
+    tasks = sorted({row.task for _, found in panels for row in found})
     colours = sns.light_palette("#0a8577", as_cmap=True)
-    figure = Figure(figsize=(1.6 + 2.2 * len(panels), 0.9 + 0.27 * len(tasks)), layout="constrained")
+    figure = Figure(figsize=(1.6 + 2.2 * len(panels), 1.0 + 0.27 * len(tasks)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     for ax, (_, found), label in zip(axes, panels, entry_labels([entry for entry, _ in panels]), strict=True):
         success = np.full((len(tasks), len(GRADES)), np.nan)
@@ -85,7 +91,7 @@ def picture(rows: list[TaskRow], path: Path) -> None:
             success, ax=ax, vmin=0, vmax=100, cmap=colours, cbar=False, annot=True, fmt=".0f", linewidths=1,
             xticklabels=GRADES, yticklabels=tasks, annot_kws={"fontsize": 8},
         )  # fmt: skip
-        ax.set_title(label, fontsize=9, loc="left")
+        ax.set_title(fill(label, 28), fontsize=9, loc="left")
         ax.tick_params(length=0, labelsize=8)
     figure.savefig(path, **PICTURE)
 

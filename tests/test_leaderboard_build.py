@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import math
 import random
 import re
 import shutil
@@ -53,6 +54,15 @@ def test_ranks_need_seeds_training_and_all_tasks(made):
         ("smoke", "ppo", 1, ""),
         ("smoke", "random", None, "reference"),
     ]
+
+
+@pytest.mark.filterwarnings("error")
+def test_entries_without_a_task_in_common_are_not_compared(tmp_path):
+    write_run(tmp_path, "cartpole-balance", "ppo")
+    write_run(tmp_path, "franka-reach", "sac")
+    one, other = board.load(tmp_path).ranking
+    assert math.isnan(board.improvement(one, other))
+    assert 0.0 <= board.improvement(one, one) <= 1.0
 
 
 def test_equal_scores_share_a_rank_and_budgets_rank_apart(tmp_path):

@@ -5,7 +5,7 @@ import re
 import pytest
 from PIL import Image
 
-from leaderboard import results
+from leaderboard import board, results
 from suite.errors import exit_code
 from tests.synthetic_runs import write_run
 
@@ -40,6 +40,20 @@ def test_page_and_pictures(out, tmp_path, capsys):
     first = [path.read_bytes() for path in made]
     assert results.main([str(out), "--out", str(page)]) == 0
     assert [path.read_bytes() for path in made] == first
+
+
+def test_entries_on_few_tasks_have_no_panel(tmp_path):
+    def width():
+        results.picture(sorted(board.load(tmp_path).results, key=lambda row: row.entry), tmp_path / "picture.png")
+        return Image.open(tmp_path / "picture.png").size[0]
+
+    for task in ("cartpole-balance", "franka-reach", "go2-velocity"):
+        write_run(tmp_path, task, "ppo")
+    alone = width()
+    write_run(tmp_path, "go2-velocity", "sac")
+    assert width() == alone
+    write_run(tmp_path, "franka-reach", "sac")
+    assert width() > alone
 
 
 @pytest.mark.parametrize(("runs", "page", "said"), [
