@@ -306,6 +306,21 @@ def made_up(tmp_path, monkeypatch):
     return make
 
 
+@pytest.mark.parametrize(("slots", "threads"), [
+    (["cpu"], 8),
+    (["cpu"] * 4, 2),
+    (["cpu"] * 8, 0),
+    (["cuda:0"] * 8, 1),
+])  # fmt: skip
+def test_a_run_has_as_many_threads_of_physx_as_cores(monkeypatch, tmp_path, slots, threads):
+    started = []
+    monkeypatch.setattr(launch.devices, "cores", lambda: 8)
+    monkeypatch.setattr(launch.process, "start", lambda *args, **options: started.append(options["threads"]))
+    Local(slots, 900).start(slots[0], RunDir(tmp_path), SimpleNamespace(generation=1))
+    assert started == [threads]
+
+
+
 def test_a_crash_in_one_job_does_not_stop_the_others(made_up, capsys):
     jobs = made_up(
         ["complete", "raise", "segfault", "complete then segfault", "fail with reason", "complete", "killed"]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -112,6 +113,15 @@ def test_success_has_to_hold():
     env = toy(num_envs=1)
     held = [bool(env._hold(torch.tensor([on]))) for on in [True] * 4 + [False] + [True] * 6]
     assert held == [False] * 4 + [False] + [False] * 4 + [True] * 2  # 0.25 s are 5 steps
+
+
+def test_physx_has_the_threads_it_is_given(monkeypatch):
+    fake = SimpleNamespace(PhysXConfig=dict)
+    monkeypatch.setitem(sys.modules, "ovphysx", fake)
+    monkeypatch.setenv(engines.PHYSX_THREADS, "0")
+    engines._set_threads()
+    assert fake.PhysXConfig(num_threads=8, nvtx_enabled=False) == {"num_threads": 0, "nvtx_enabled": False}
+
 
 
 def test_a_task_without_a_simulator_runs_in_torch_whatever_the_engine():
