@@ -320,7 +320,6 @@ def test_a_run_has_as_many_threads_of_physx_as_cores(monkeypatch, tmp_path, slot
     assert started == [threads]
 
 
-
 def test_a_crash_in_one_job_does_not_stop_the_others(made_up, capsys):
     jobs = made_up(
         ["complete", "raise", "segfault", "complete then segfault", "fail with reason", "complete", "killed"]

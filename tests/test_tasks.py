@@ -123,7 +123,6 @@ def test_physx_has_the_threads_it_is_given(monkeypatch):
     assert fake.PhysXConfig(num_threads=8, nvtx_enabled=False) == {"num_threads": 0, "nvtx_enabled": False}
 
 
-
 def test_a_task_without_a_simulator_runs_in_torch_whatever_the_engine():
     assert engines.check("physx", tasks.get("toy-reach")) == "torch"
 
