@@ -1,7 +1,10 @@
 """The speed benchmark runs its three learners on the same env, and reads a profile right."""
 
 import argparse
+import math
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -116,3 +119,13 @@ def test_time_to_success_takes_the_median_seed():
     lines = time_to_success.table(times, "g1", 0.9).splitlines()
     assert lines[2] == "| ant-run | ppo | fixed-r0-ovphysx | 3 | 2 of 3 | 30 | 3,000,000 |"
     assert lines[3] == "| x | y | z | 1 | 0 of 1 | never | never |"
+
+
+def test_time_to_success_in_training_is_that_of_enough_easy_episodes(tmp_path):
+    easy = {"env_steps": [100, 200, 300], "success_bin_0": [1.0, 0.8, 0.95], "episodes_bin_0": [2.0, 9.0, 9.0]}
+    pq.write_table(pa.table(easy), tmp_path / "curriculum.parquet")
+    pq.write_table(pa.table({"env_steps": [0, 400], "wall_time_s": [0.0, 40.0]}), tmp_path / "progress.parquet")
+    assert time_to_success._in_training(tmp_path, 0.9) == (30.0, 300.0)
+    assert all(math.isnan(x) for x in time_to_success._in_training(tmp_path, 0.99))
+    pq.write_table(pa.table(easy | {"episodes_bin_0": [0.0] * 3}), tmp_path / "curriculum.parquet")
+    assert time_to_success._in_training(tmp_path, 0.9) is None
