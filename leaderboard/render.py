@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 import suite
 from leaderboard.board import Estimate
+from leaderboard.course import drawings
 from leaderboard.curves import TrainingCurve
 from leaderboard.evaluations import Evaluation
 from leaderboard.intervals import wilson_interval
@@ -48,6 +49,7 @@ def run_page(run: Run, submissions: str = "") -> tuple[str, str]:
         "run": run,
         "provenance": to_json(run.result["provenance"]),
         "sparkline": sparkline(run.curve) if run.curve is not None else "",
+        "course": drawings(run.course) if run.course is not None else [],
     }
     return run_path(run), render("run.html", root="../", here="", submissions=submissions, **context)
 

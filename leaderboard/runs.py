@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from leaderboard import curves, evaluations, parallel
+from leaderboard import course, curves, evaluations, parallel
+from leaderboard.course import Course
 from leaderboard.curves import GradeCurve, TrainingCurve
 from leaderboard.evaluations import Evaluation
 from leaderboard.schema import Unusable, check_evaluation, check_result, read_json
@@ -56,6 +57,7 @@ class Run:
     others: tuple[Evaluation, ...] = ()  # on further engines, sorted by engine
     curve: TrainingCurve | None = None  # None where nothing was trained
     by_grade: GradeCurve | None = None
+    course: Course | None = None  # of a teacher that moves something
 
     @property
     def key(self) -> tuple[str, Entry, int]:
@@ -153,6 +155,8 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
             notes.append(Skipped(f"{path}/{name}", str(error)))
             return None
 
+    # Without its hash, as in runs of earlier days, it is not opened.
+    taught = "curriculum.parquet" in files and "curriculum_sha256" in result and result["curriculum"] != "none"
     engines = sorted(os.listdir(folder / "evaluations")) if "evaluations" in files else []
     others = [part(f"evaluations/{name}", _read_other) for name in engines if not name.startswith(".")]
     run = Run(
@@ -174,6 +178,7 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
         others=tuple(other for other in others if other is not None),
         curve=part("progress.parquet", curves.read_training) if "progress.parquet" in files else None,
         by_grade=part("curve.parquet", curves.read_by_grade) if "curve.parquet" in files else None,
+        course=part("curriculum.parquet", course.read) if taught else None,
     )
     return run, notes
 

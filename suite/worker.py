@@ -213,7 +213,8 @@ def _evaluated(config: DictConfig, run: RunDir, common: Mapping[str, Any], repor
         write_json(run.evaluation, {"policy_sha256": common["policy_sha256"], "outcome": outcome})
     if config.eval.protocol != "nominal":
         _on_the_other_engine(protocol, run, common, report)
-    return outcome | {f"{file.stem}_sha256": sha256(file) for file in (run.progress, run.curve) if file.exists()}
+    tables = [file for file in (run.progress, run.curriculum, run.curve) if file.exists()]
+    return outcome | {f"{file.stem}_sha256": sha256(file) for file in tables}
 
 
 def _evaluated_before(protocol: Protocol, run: RunDir, policy_sha256: str) -> dict[str, Any] | None:

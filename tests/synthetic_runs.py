@@ -18,7 +18,7 @@ GRADES = ("g1", "g2", "g3", "g4", "g5")
 ENV_STEPS = {"smoke": 100_000, "quick": 1_000_000, "full": 10_000_000}
 MAX_STEPS = 250
 REFERENCE = "g3"
-TABLES = ("episodes", "progress", "curve")
+TABLES = ("episodes", "progress", "curriculum", "curve")
 FACTORS = {  # category, values at the five magnitudes, and the log-odds that the last one costs
     "mass": ("physical", (0.5, 0.8, 1.2, 1.6, 2.0), 2.0),
     "friction": ("physical", (0.2, 0.4, 0.6, 0.9, 1.2), 0.8),
@@ -277,8 +277,12 @@ def _write_progress(folder: Path, rng: np.random.Generator, skill: float, env_st
         "loss": np.exp(-steps / env_steps),
     }
     pq.write_table(pa.table(progress), folder / "progress.parquet")
-    bins = {f"success_bin_{i}": np.where(i == 0, success, np.nan) for i in range(10)}
-    curriculum = {"env_steps": progress["env_steps"], "difficulty_mean": np.zeros(steps.size), **bins}
+    # The teacher goes on as far as there is success.
+    hardest = np.minimum(9, np.arange(steps.size) * np.nan_to_num(success) // 20)
+    bins = {f"success_bin_{i}": np.where(i <= hardest, success, np.nan) for i in range(10)}
+    bins |= {f"{kind}_bin_{i}": np.where(i <= hardest, 4.0, 0.0) for kind in ("episodes", "started") for i in range(10)}
+    ranges = {"low.difficulty": np.zeros(steps.size), "high.difficulty": hardest / 10 + 0.1}
+    curriculum = {"env_steps": progress["env_steps"], "difficulty_mean": np.zeros(steps.size), **bins, **ranges}
     pq.write_table(pa.table(curriculum), folder / "curriculum.parquet")
 
 
