@@ -9,11 +9,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from tasks.engines import PHYSX_THREADS
+
 HANDS = ("franka-push", "franka-lift", "franka-stack", "franka-drawer")
 """Tasks whose actions move a hand by inverse kinematics, with a solver of linear algebra."""
 
 PARTS = ("_act", "_judge", "_see_last", "_see", "_grade")
 """Attributes of a `GradedEnv` that are recorded."""
+
+PHYSX = {} if torch.cuda.is_available() else {PHYSX_THREADS: "0"}
+"""Two tests at a time share two cores, and eight threads each that look for work would too."""
 
 TIMEOUT_S = 550.0  # a little less than a test has, so that what the process said is shown
 PROLOGUE = """
@@ -37,7 +44,7 @@ def run(script: str) -> dict[str, Any]:
         text=True,
         timeout=TIMEOUT_S,
         cwd=Path(__file__).parents[1],
-        env=os.environ | {"OMNI_KIT_ACCEPT_EULA": "YES", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMNI_KIT_ACCEPT_EULA": "YES", "OMP_NUM_THREADS": "1"} | PHYSX,
     )
     reports = [line.removeprefix("REPORT ") for line in done.stdout.splitlines() if line.startswith("REPORT ")]
     assert reports, f"no report (exit {done.returncode}):\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
