@@ -121,8 +121,8 @@ def physics_cfg(engine: str, newton: dict[str, Any]) -> Any:
 def _set_threads() -> None:
     """Let PhysX have the threads that `PHYSX_THREADS` says.
 
-    Isaac Lab gives it eight, which look for work all the time: too many where several simulations share the cores. The
-    simulation is the same with any number.
+    Isaac Lab gives it eight, which look for work all the time: too many where several simulations share the cores. On a
+    CPU the simulation of tasks that PhysX repeats is the same with any number.
     """
     import ovphysx
 
