@@ -220,7 +220,9 @@ def _rank(results: Sequence[TaskRow], tasks: Sequence[str]) -> list[RankRow]:
     data = [(entry, [counts(row.runs, row.engine) for row in rows]) for entry, rows in groups.items()]
     scores = parallel.each(_score, data, PARALLEL_FROM)
     ranking = [_rank_row(entry, rows, len(tasks), s) for (entry, rows), s in zip(groups.items(), scores, strict=True)]
-    ranking.sort(key=lambda r: (budget_order(r.entry.budget), len(r.rows) < len(tasks), -r.score.value, r.entry))
+    # Entries that lack tasks stand as if without success in these: a high score on an easy task is no lead.
+    solved = {row.entry: len(row.rows) * row.score.value for row in ranking}
+    ranking.sort(key=lambda r: (budget_order(r.entry.budget), len(r.rows) < len(tasks), -solved[r.entry], r.entry))
     placed: dict[str, list[RankRow]] = defaultdict(list)  # by budget
     for row in ranking:
         if not row.unranked:

@@ -60,7 +60,7 @@ def _text(board: Board, runs: Path, out: Path, budgets: list[tuple[str, list[Tas
         "results.md",
         **{"board": board, "grades": GRADES, "runs": runs, "page": out, "budgets": budgets},
         labels={e: label for some in entries for e, label in zip(some, drawings.entry_labels(some), strict=True)},
-        robust={name: [r for r in robust if r.row.entry.budget == name] for name, _ in budgets},
+        robust={name: [r for r in robust if r.row.entry.budget == name and r.worst] for name, _ in budgets},
         groups=perturbed.groups(robust),
         commands=sorted(Counter(" ".join(run.result["command"].split()) for run in board.runs).items()),
     )

@@ -65,6 +65,16 @@ def test_entries_without_a_task_in_common_are_not_compared(tmp_path):
     assert 0.0 <= board.improvement(one, one) <= 1.0
 
 
+def test_entries_on_some_tasks_stand_by_what_they_solved_of_all(tmp_path):
+    for task in ("cartpole-balance", "franka-reach", "go2-velocity"):
+        for algo in ("a2c", "ppo"):
+            if (task, algo) != ("go2-velocity", "ppo"):
+                write_run(tmp_path, task, algo, skill=3)
+    write_run(tmp_path, "cartpole-balance", "sac", skill=5)  # the highest score, of one task
+    write_run(tmp_path, "cartpole-balance", "td3", skill=-9)
+    assert [row.entry.algo for row in board.load(tmp_path).ranking] == ["a2c", "ppo", "sac", "td3"]
+
+
 def test_equal_scores_share_a_rank_and_budgets_rank_apart(tmp_path):
     for seed in range(5):
         for algo in ("a2c", "ppo"):

@@ -17,6 +17,7 @@ def out(tmp_path_factory):
         for seed in range(3):
             write_run(folder, task, "ppo", seed, skill=3, engines=("newton_mjwarp",), perturbed=True)
         write_run(folder, task, "sac", randomization="r2", skill=1, overrides={"agent.name": "a|b"})
+    write_run(folder, "franka-reach", "random", skill=-99, trained=False, perturbed=True)
     write_run(folder, "franka-reach", "ppo", budget="full", skill=5)
     return folder
 
@@ -36,6 +37,8 @@ def test_page_and_pictures(out, tmp_path, capsys):
     assert "| `cartpole-balance` | ppo r0 | 3 |" in text
     assert "sac r2 name=a/b | 1 |" in text
     assert text.count(" at g3 |") == 2
+    assert "| `franka-reach` | random r0 | 1 | 0 |" in text  # in the first table; nothing can be retained of no success
+    assert "nan" not in text
     assert all(Image.open(picture).size[0] > 300 for picture in made[1:])
     first = [path.read_bytes() for path in made]
     assert results.main([str(out), "--out", str(page)]) == 0
