@@ -25,7 +25,7 @@ from isaaclab.utils.math import (
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 
-from tasks import assets, objects, rotations, state, terms
+from tasks import assets, linear, objects, rotations, state, terms
 
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
@@ -274,9 +274,8 @@ class HandAction(ActionTerm):
         joints = robot.data.joint_pos.torch[:, self._arm]
         home = 0.1 * (robot.data.default_joint_pos.torch[:, self._arm] - joints)
         damped = jacobian @ jacobian.transpose(1, 2) + self._damping
-        wanted = twist[..., None] - jacobian @ home[..., None]
-        solved = torch.cholesky_solve(wanted, torch.linalg.cholesky_ex(damped).L)
-        step = home + (jacobian.transpose(1, 2) @ solved)[..., 0]
+        wanted = twist - (jacobian @ home[..., None])[..., 0]
+        step = home + (jacobian.transpose(1, 2) @ linear.solve(damped, wanted)[..., None])[..., 0]
         limits = robot.data.joint_pos_limits.torch[:, self._arm]
         self._targets[:, :7] = (joints + step).clamp(limits[..., 0], limits[..., 1])
         if self.cfg.gripper:

@@ -13,9 +13,6 @@ import torch
 
 from tasks.engines import PHYSX_THREADS
 
-HANDS = ("franka-push", "franka-lift", "franka-stack", "franka-drawer")
-"""Tasks whose actions move a hand by inverse kinematics, with a solver of linear algebra."""
-
 PARTS = ("_act", "_judge", "_see_last", "_see", "_grade")
 """Attributes of a `GradedEnv` that are recorded."""
 
