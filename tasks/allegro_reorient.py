@@ -158,7 +158,7 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     half = 0.5 * sample_uniform(-0.1, 0.1, (k,), env.device)
     zero = torch.zeros_like(half)
     orientation = torch.stack((zero, zero, half.sin(), half.cos()), dim=-1)
-    position = torch.tensor(MIDDLE, device=env.device).repeat(k, 1)
+    position = env.constant(MIDDLE).repeat(k, 1)
     position[:, :2] += sample_uniform(-0.005, 0.005, (k, 2), env.device)
     cube = torch.zeros(k, 1, dtype=torch.long, device=env.device)
     objects.place(env, env_ids, cube, position[:, None], orientation[:, None])
@@ -169,13 +169,7 @@ def cube_from_middle(env: GradedEnv) -> torch.Tensor:
     """From the middle of the palm to the cube [N, 3] [m]."""
     from tasks import objects
 
-    return objects.position(env) - env.once(_middle)
-
-
-def _middle(env: GradedEnv) -> torch.Tensor:
-    import torch
-
-    return torch.tensor(MIDDLE, device=env.device)
+    return objects.position(env) - env.constant(MIDDLE)
 
 
 def joint_target(env: GradedEnv) -> torch.Tensor:

@@ -156,9 +156,8 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     k = len(env_ids)
     chosen = objects.draw(env, "objects", env_ids)
     height = objects.rest_height(env, chosen)[:, None]
-    centre = torch.tensor(CENTRE, device=env.device)
     start, target = (
-        centre + env.param(name, env_ids)[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
+        env.constant(CENTRE) + env.param(name, env_ids)[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
         for name in ("start_spread", "goal_spread")
     )
     above = sample_uniform(LOWEST, env.param("goal_height", env_ids), (k,), env.device)[:, None]

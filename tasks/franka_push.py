@@ -141,8 +141,8 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     length = sample_uniform(NEAREST, env.param("distance", env_ids), (k,), env.device)
     angle = env.param("direction", env_ids) * sample_uniform(-1.0, 1.0, (k,), env.device)
     half = 0.5 * length[:, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
-    middle = torch.tensor(MIDDLE, device=env.device)
-    middle = middle + env.param("spread", env_ids)[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
+    aside = env.param("spread", env_ids)[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
+    middle = env.constant(MIDDLE) + aside
     goal(env)[env_ids] = middle + half
     position = torch.cat((middle - half, objects.rest_height(env, cube)[:, None]), dim=-1)
     objects.place(env, env_ids, cube[:, None], position[:, None], objects.upright(env, "yaw", env_ids)[:, None])

@@ -120,11 +120,10 @@ def reset_goal(env: GradedEnv, env_ids: torch.Tensor) -> None:
     k = len(env_ids)
     position, orientation = goal(env)
     half = env.param("workspace", env_ids)[:, None]
-    position[env_ids] = torch.tensor(GOAL_CENTRE, device=env.device) + half * sample_uniform(-1, 1, (k, 3), env.device)
+    position[env_ids] = env.constant(GOAL_CENTRE) + half * sample_uniform(-1, 1, (k, 3), env.device)
     angle = env.param("rotation", env_ids) * sample_uniform(0.0, 1.0, (k,), env.device)
     axis = torch.nn.functional.normalize(torch.randn(k, 3, device=env.device), dim=-1)
-    down = torch.tensor(franka.POINTING_DOWN, device=env.device)
-    orientation[env_ids] = rotations.multiply(quat_from_angle_axis(angle, axis), down)
+    orientation[env_ids] = rotations.multiply(quat_from_angle_axis(angle, axis), env.constant(franka.POINTING_DOWN))
 
 
 def goal_position(env: GradedEnv) -> torch.Tensor:

@@ -148,8 +148,7 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     angle = env.param("bearing", env_ids) * sample_uniform(-1.0, 1.0, (k,), env.device)
     row = torch.stack((angle.cos(), angle.sin()), dim=-1)
     position = objects.parked(env, chosen)
-    middle = torch.tensor(CENTRE, device=env.device)
-    position[:, BASE, :2] = middle + 0.5 * spread[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
+    position[:, BASE, :2] = env.constant(CENTRE) + 0.5 * spread[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
     for part, side in ((TOP, -1.0), (LAST, 1.0)):
         away = (APART + 0.5 * spread * sample_uniform(0.0, 1.0, (k,), env.device))[:, None]
         takes_part = (env.param("cubes", env_ids) > part + 0.999)[:, None]

@@ -70,6 +70,10 @@ class GradedEnv(ManagerBasedRLEnv):
             self._kept[key] = constant(self, *args)
         return self._kept[key]
 
+    def constant(self, numbers: tuple[Any, ...]) -> torch.Tensor:
+        """The numbers on the device: copied once, since a copy from the host waits for the device."""
+        return self.once(_constant, numbers)
+
     def rows(self, env_ids: torch.Tensor) -> torch.Tensor:
         """See `TensorEnv.rows`."""
         return self.owner.rows(env_ids)
@@ -190,6 +194,10 @@ def _leave_out_scenery(scene: InteractiveSceneCfg) -> None:
     for name, entity in vars(scene).items():
         if type(entity) is AssetBaseCfg and "ENV_REGEX_NS" in entity.prim_path:
             setattr(scene, name, None)
+
+
+def _constant(env: GradedEnv, numbers: tuple[Any, ...]) -> torch.Tensor:
+    return torch.tensor(numbers, device=env.device)
 
 
 def _joint_ids(env: GradedEnv, pattern: str) -> torch.Tensor | slice:

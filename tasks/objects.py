@@ -226,12 +226,8 @@ def upright(env: GradedEnv, name: str, env_ids: torch.Tensor) -> torch.Tensor:
     return rotations.about_vertical(angle)
 
 
-def _corners(env: GradedEnv, arena: tuple[tuple[float, float], tuple[float, float]]) -> torch.Tensor:
-    return torch.tensor(arena, device=env.device)
-
-
 def left(env: GradedEnv, arena: tuple[tuple[float, float], tuple[float, float]], parts: int = 1) -> torch.Tensor:
     """One of the first `parts` objects in play is outside the rectangle with these corners [m] [N] bool."""
-    low, high = env.once(_corners, arena)
+    low, high = env.constant(arena)
     at = torch.stack([position(env, part)[:, :2] for part in range(parts)], dim=1)
     return ((at < low) | (at > high)).flatten(1).any(dim=-1)
