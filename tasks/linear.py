@@ -9,8 +9,7 @@ def solve(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """x [N, n] with `matrix` x = `right`, for symmetric positive definite matrices [N, n, n] and right sides [N, n].
 
     By Gauss-Jordan elimination, which needs no pivots for such matrices. torch's own solvers of many small systems are
-    MAGMA's on CUDA, which wait for the device and use memory that is no graph's; for a handful of unknowns three
-    operations each do as well.
+    MAGMA's on CUDA, which a graph cannot hold; for a handful of unknowns three operations each do as well.
     """
     rows = torch.cat((matrix, right[..., None]), dim=-1)
     for k in range(right.shape[-1]):
