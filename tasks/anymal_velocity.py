@@ -75,12 +75,12 @@ def robot() -> ArticulationCfg:
     """
     from isaaclab.actuators import ImplicitActuatorCfg
 
-    from tasks import locomotion
+    from tasks import locomotion, terms
 
     legs = ImplicitActuatorCfg(
         joint_names_expr=[".*"],
         joint_effort_limit=80.0,  # [N·m]
-        joint_velocity_limit=locomotion.NO_SPEED_LIMIT,
+        joint_velocity_limit=terms.NO_SPEED_LIMIT,
         stiffness=80.0,
         damping=2.0,
     )

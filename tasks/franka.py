@@ -53,7 +53,12 @@ TCP_ROTATION = (0.0, 0.0, -math.sin(math.pi / 8), math.cos(math.pi / 8))  # (x, 
 
 
 def panda() -> ArticulationCfg:
-    """The arm on a fixed base, with stiff position control of the joints."""
+    """The arm on a fixed base, whose joints follow their targets within a tenth of a second.
+
+    The motors' inertia (as in Isaac Lab's lift task) makes both engines move the arm alike where its drives give all
+    they have, and keeps contacts stiff on Newton: MuJoCo's do not see a joint's damping, and give way where that
+    outweighs inertia.
+    """
     return ArticulationCfg(
         prim_path="{ENV_REGEX_NS}/Robot",
         spawn=sim_utils.UsdFileCfg(
@@ -67,9 +72,10 @@ def panda() -> ArticulationCfg:
             "arm": ImplicitActuatorCfg(
                 joint_names_expr=[ARM],
                 joint_effort_limit={"panda_joint[1-4]": 87.0, "panda_joint[5-7]": 12.0},  # [N·m], Franka's data sheet
-                stiffness=400.0,
-                damping=80.0,
-                armature=1e-3,
+                joint_velocity_limit=terms.NO_SPEED_LIMIT,
+                stiffness={"panda_joint[1-4]": 400.0, "panda_joint[5-7]": 200.0},
+                damping={"panda_joint[1-4]": 40.0, "panda_joint[5-7]": 20.0},
+                armature={"panda_joint[1-2]": 0.61, "panda_joint[3-4]": 0.46, "panda_joint[5-7]": 0.21},
             ),
             "hand": ImplicitActuatorCfg(
                 joint_names_expr=[FINGERS], joint_effort_limit=200.0, stiffness=2000.0, damping=100.0
@@ -91,9 +97,7 @@ OVER_TABLE = HOME | {
 def handling_panda() -> ArticulationCfg:
     """The arm for tasks with objects.
 
-    Its weight is compensated, as by Franka's own controller; it follows its targets within a tenth of a second; and
-    its fingers close at 0.2 m/s and grip with about 10 N. Inertia of the motors (as in Isaac Lab's lift task) keeps
-    contacts stiff on Newton: MuJoCo's contacts do not see a joint's damping, and give way where that outweighs inertia.
+    Its weight is compensated, as by Franka's own controller, and its fingers close at 0.2 m/s and grip with about 10 N.
     """
     cfg = panda()
     cfg.spawn.activate_contact_sensors = True
@@ -104,13 +108,6 @@ def handling_panda() -> ArticulationCfg:
     cfg.spawn.physics_material = objects.friction()
     cfg.init_state.pos = (0.0, 0.0, PEDESTAL)
     cfg.init_state.joint_pos = OVER_TABLE
-    cfg.actuators["arm"] = ImplicitActuatorCfg(
-        joint_names_expr=[ARM],
-        joint_effort_limit={"panda_joint[1-4]": 87.0, "panda_joint[5-7]": 12.0},
-        stiffness={"panda_joint[1-4]": 400.0, "panda_joint[5-7]": 200.0},
-        damping={"panda_joint[1-4]": 40.0, "panda_joint[5-7]": 20.0},
-        armature={"panda_joint[1-2]": 0.61, "panda_joint[3-4]": 0.46, "panda_joint[5-7]": 0.21},
-    )
     cfg.actuators["hand"] = ImplicitActuatorCfg(
         joint_names_expr=[FINGERS], joint_effort_limit=70.0, stiffness=300.0, damping=60.0, armature=0.3
     )

@@ -87,12 +87,12 @@ def robot() -> ArticulationCfg:
     """
     from isaaclab.actuators import ImplicitActuatorCfg
 
-    from tasks import locomotion
+    from tasks import locomotion, terms
 
     legs = ImplicitActuatorCfg(
         joint_names_expr=[".*_hip_.*", ".*_knee_joint"],
         joint_effort_limit={".*_hip_(pitch|yaw)_joint": 88.0, ".*_hip_roll_joint|.*_knee_joint": 139.0},  # [N·m]
-        joint_velocity_limit=locomotion.NO_SPEED_LIMIT,
+        joint_velocity_limit=terms.NO_SPEED_LIMIT,
         stiffness={".*_hip_(yaw|roll)_joint": 150.0, ".*_hip_pitch_joint|.*_knee_joint": 200.0},
         damping=5.0,
         armature=0.01,
@@ -100,7 +100,7 @@ def robot() -> ArticulationCfg:
     feet = ImplicitActuatorCfg(
         joint_names_expr=[".*_ankle_.*"],
         joint_effort_limit=35.0,
-        joint_velocity_limit=locomotion.NO_SPEED_LIMIT,
+        joint_velocity_limit=terms.NO_SPEED_LIMIT,
         stiffness=40.0,
         damping=2.0,
         armature=0.01,
@@ -109,7 +109,7 @@ def robot() -> ArticulationCfg:
         joint_names_expr=["waist_.*", ".*_shoulder_.*", ".*_elbow_.*", ".*_wrist_.*"],
         joint_effort_limit={"waist_yaw_joint": 88.0, "waist_(roll|pitch)_joint": 35.0}
         | {".*_(shoulder|elbow)_.*|.*_wrist_roll_joint": 25.0, ".*_wrist_(pitch|yaw)_joint": 5.0},
-        joint_velocity_limit=locomotion.NO_SPEED_LIMIT,
+        joint_velocity_limit=terms.NO_SPEED_LIMIT,
         stiffness={"waist_.*": 200.0, ".*_(shoulder|elbow|wrist)_.*": 40.0},
         damping={"waist_.*": 5.0, ".*_(shoulder|elbow|wrist)_.*": 10.0},
         armature=0.01,

@@ -75,12 +75,12 @@ def robot() -> ArticulationCfg:
     """The Go2, its joints under position control with the gains and limits of Isaac Lab's own Go2."""
     from isaaclab.actuators import ImplicitActuatorCfg
 
-    from tasks import locomotion
+    from tasks import locomotion, terms
 
     legs = ImplicitActuatorCfg(
         joint_names_expr=[".*"],
         joint_effort_limit={".*_hip_joint|.*_thigh_joint": 23.7, ".*_calf_joint": 45.43},  # [N·m]
-        joint_velocity_limit=locomotion.NO_SPEED_LIMIT,
+        joint_velocity_limit=terms.NO_SPEED_LIMIT,
         stiffness=25.0,
         damping=0.5,
         armature={".*_hip_joint|.*_thigh_joint": 0.0045, ".*_calf_joint": 0.0165},

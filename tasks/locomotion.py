@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
     from tasks.spec import SafetyLimit
 
-NO_SPEED_LIMIT = 100.0
-"""Joint speed [rad/s] at which PhysX stops a joint. MuJoCo stops none, so it is set out of reach, and speeds over a
-drive's rating are counted as crossings of a safety limit instead."""
-
 
 def floor() -> AssetBaseCfg:
     """A flat floor on which the robot's friction counts alone, on every engine.

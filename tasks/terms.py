@@ -24,6 +24,10 @@ from tasks.recorded import RowWise
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
 
+NO_SPEED_LIMIT = 100.0
+"""Joint speed [rad/s] at which PhysX stops a joint. MuJoCo stops none, so it is set out of reach, and speeds over a
+drive's rating are counted as crossings of a safety limit instead."""
+
 
 def scene(env_spacing: float, **entities: Any) -> InteractiveSceneCfg:
     """A scene with a light and the given entities; `env_spacing` [m] is the distance between two envs' origins."""
