@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections import Counter
 from functools import partial
@@ -24,6 +25,8 @@ from leaderboard.schema import GRADES
 from suite.errors import UserError, exit_code
 from suite.rundir import atomic
 
+PLACE = re.compile(r" --(?:no-wait|(?:out|wandb|retries|workers|jobs-per-gpu)[ =]\S+)")
+"""Options of suite.run that say where runs go and how many at a time, and make no other run."""
 PICTURE = {"format": "png", "dpi": 150, "metadata": {"Software": None}}
 
 
@@ -62,7 +65,7 @@ def _text(board: Board, runs: Path, out: Path, budgets: list[tuple[str, list[Tas
         labels={e: label for some in entries for e, label in zip(some, drawings.entry_labels(some), strict=True)},
         robust={name: [r for r in robust if r.row.entry.budget == name and r.worst] for name, _ in budgets},
         groups=perturbed.groups(robust),
-        commands=sorted(Counter(" ".join(run.result["command"].split()) for run in board.runs).items()),
+        commands=sorted(Counter(PLACE.sub("", " ".join(run.result["command"].split())) for run in board.runs).items()),
     )
 
 

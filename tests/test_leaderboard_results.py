@@ -1,5 +1,6 @@
 """Results as a Markdown page: of made-up runs, and the published ones."""
 
+import json
 import re
 
 import pytest
@@ -43,6 +44,16 @@ def test_page_and_pictures(out, tmp_path, capsys):
     first = [path.read_bytes() for path in made]
     assert results.main([str(out), "--out", str(page)]) == 0
     assert [path.read_bytes() for path in made] == first
+
+
+def test_commands_do_not_say_where_runs_went(tmp_path):
+    for seed, where in enumerate(("--out /data/a --jobs-per-gpu 2", "--no-wait --wandb disabled --out=b")):
+        result = write_run(tmp_path, "ant-run", "ppo", seed) / "result.json"
+        command = f"python -m suite.run --task ant-run {where} --algo ppo train.curve=true"
+        result.write_text(json.dumps(json.loads(result.read_text()) | {"command": command}))
+    assert results.main([str(tmp_path), "--out", str(tmp_path / "page.md")]) == 0
+    commands = (tmp_path / "page.md").read_text().split("## Commands\n\n")[1]
+    assert commands == "    python -m suite.run --task ant-run --algo ppo train.curve=true    # runs: 2\n"
 
 
 def test_entries_on_few_tasks_have_no_panel(tmp_path):
