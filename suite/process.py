@@ -146,6 +146,8 @@ def leave(main: Callable[[], int]) -> None:
     """
     try:
         code = main()
+    except SystemExit as done:  # argparse's --help
+        code = int(done.code or 0)
     except BaseException as error:
         code = DISK_FULL if disk_is_full(error) else 1
         with suppress(OSError):  # where the disk is full, the log is too

@@ -15,6 +15,8 @@ from baselines.policy import export_reference, save_policy
 from suite import render
 from suite.errors import exit_code
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture
 def said(monkeypatch, capsys, tmp_path):
@@ -65,6 +67,12 @@ def test_policy_that_does_not_fit_the_task_is_refused(said, tmp_path):
     assert "is not a policy file" in said("--task", "cartpole-balance", "--policy", str(other))
 
 
+def test_help_is_no_failure():
+    done = subprocess.run([sys.executable, "-m", "suite.render", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--policy POLICY" in done.stdout
+
+
 @pytest.mark.sim
 def test_picture_and_film(tmp_path):
     start, policy = tmp_path / "start.png", tmp_path / "policy.safetensors"
@@ -86,7 +94,6 @@ def test_picture_and_film(tmp_path):
 
 
 def _run(*argv):
-    root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-m", "suite.render", *argv], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "suite.render", *argv], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == argv[argv.index("--out") + 1] + "\n"
