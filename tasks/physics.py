@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +27,9 @@ def make(env: GradedEnv, engine: str) -> StepByStep | Held:
     An action term of a task's own says by an attribute `constant` that its command is that of `process_actions` until
     the next control step.
     """
+    if engine == "ovphysx":
+        for collection in env.scene.rigid_object_collections.values():
+            _lay_out(collection)
     return Held(env) if engine == "ovphysx" and _holds(env) else StepByStep(env)
 
 
@@ -263,3 +267,27 @@ def _submit_forces(robot: Any) -> None:
     from isaaclab_ov import tensor_types
 
     robot._root_view.set_attribute(tensor_types.DOF_ACTUATION_FORCE, robot.actuators._joint_effort_target_sim)
+
+
+class _BodyAfterBody:
+    """Stands in for a binding where Isaac Lab asks for nothing but its layout: [bodies * N, D]."""
+
+    shape = (0,)
+
+
+def _lay_out(collection: Any) -> None:
+    """Let a collection of as many bodies as a quantity is wide be read and written body after body, like all others.
+
+    Isaac Lab takes a binding [bodies * N, D] for one of [N, bodies] where D is the number of bodies: velocities of six
+    (as of `franka-stack`'s cubes) or poses of seven went to other envs' bodies and came from them.
+    """
+    for owner in (collection, collection.data):
+        owner._get_binding = partial(_binding, owner._get_binding, collection)
+
+
+def _binding(get: Callable[[int], Any], collection: Any, tensor_type: int) -> Any:
+    binding = get(tensor_type)
+    if binding is None or len(binding.shape) < 2 or binding.shape[1] != collection.num_bodies:
+        return binding
+    collection.data._read_view_scratch(tensor_type, binding)  # which it keeps, of the right shape
+    return _BodyAfterBody

@@ -133,6 +133,24 @@ env.close()
     assert found["truncated"] == [not row for row in found["ended"]]
 
 
+def test_objects_have_their_own_velocities_on_physx():
+    """Of six cubes: a velocity has six numbers, by which Isaac Lab takes cubes for envs."""
+    found = run("""
+from tasks import objects
+env = build("franka-stack", "ovphysx", 2, torch.zeros(2))
+env.reset(seed=0)
+cubes = env._env.scene[objects.OBJECTS]
+velocity = torch.zeros(2, cubes.num_bodies, 6)
+velocity[..., 2] = torch.arange(1.0, velocity[..., 2].numel() + 1).view(2, -1)
+cubes.write_body_velocity_to_sim_index(body_velocities=velocity, env_ids=torch.arange(2, dtype=torch.int32))
+env.step(torch.zeros(2, env.spec.action_dim))
+report(upwards=cubes.data.body_com_lin_vel_w.torch[..., 2].flatten().tolist())
+env.close()
+""")
+    after = [velocity - 9.81 * tasks.get("franka-stack").control_dt for velocity in range(1, 13)]
+    assert found["upwards"] == pytest.approx(after, abs=0.05)
+
+
 @pytest.mark.parametrize("task", ["go2-velocity", "franka-lift"])
 def test_a_row_that_diverges_on_newton_ends_and_starts_again(task):
     found = run(f"""
