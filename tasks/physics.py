@@ -279,7 +279,7 @@ def _lay_out(collection: Any) -> None:
     """Let a collection of as many bodies as a quantity is wide be read and written body after body, like all others.
 
     Isaac Lab takes a binding [bodies * N, D] for one of [N, bodies] where D is the number of bodies: velocities of six
-    (as of `franka-stack`'s cubes) or poses of seven went to other envs' bodies and came from them.
+    (`franka-stack`'s cubes) went to other envs' bodies and came from them; poses of seven would.
     """
     for owner in (collection, collection.data):
         owner._get_binding = partial(_binding, owner._get_binding, collection)
