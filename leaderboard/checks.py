@@ -108,7 +108,7 @@ def read_config(path: Path) -> dict[str, Any]:
         Unusable: for YAML with aliases or tags, for interpolations, and where it is not a mapping.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         for event in yaml.parse(text, yaml.CSafeLoader):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
                 raise Unusable("config.yaml has aliases or tags, which a run's configuration never has")

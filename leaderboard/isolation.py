@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
 def limited_memory(size: int = MEMORY) -> Iterator[None]:
     """Let this process take at most `size` more bytes of address space; beyond it allocations fail."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     limit = pages * resource.getpagesize() + size
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
     try:

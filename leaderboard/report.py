@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not board.runs:
         raise UserError(f"no complete run in {args.runs}")
     if args.out is not None:
-        args.out.write_text(json.dumps(spec(make(board, entity, project)), indent=1) + "\n")
+        args.out.write_text(json.dumps(spec(make(board, entity, project)), indent=1) + "\n", encoding="utf-8")
         print(f"{args.out}: {len(board.runs)} runs, {len(board.tasks)} tasks; nothing was sent")
         return 0
     return _send(board, entity, project, args.draft)

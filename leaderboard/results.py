@@ -43,7 +43,7 @@ def write(board: Board, runs: Path, page: Path) -> list[Path]:
         pictures = [page.with_name(f"{page.stem}-{name}.png") for name, _ in budgets]
         for path, (_, rows) in zip(pictures, budgets, strict=True):
             atomic(path, partial(picture, rows))
-        atomic(page, lambda path: path.write_text(text))
+        atomic(page, lambda path: path.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot write {page}: {error.strerror}; choose another --out") from None
     return [page, *pictures]

@@ -173,7 +173,7 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
         seed=result["seed"],
         result=result,
         ended=datetime.fromisoformat(result["provenance"]["ended"]),
-        config=(folder / "config.yaml").read_text(errors="replace") if "config.yaml" in files else "",
+        config=(folder / "config.yaml").read_text(encoding="utf-8", errors="replace") if "config.yaml" in files else "",
         evaluation=own,
         others=tuple(other for other in others if other is not None),
         curve=part("progress.parquet", curves.read_training) if "progress.parquet" in files else None,

@@ -215,7 +215,7 @@ def save(config: DictConfig, run: RunDir) -> None:
     """Write the resolved configuration to the run directory, after a line with the fingerprint of its identity."""
     content = OmegaConf.to_container(config, resolve=True)
     text = f"{_FINGERPRINT}{fingerprint(content)}\n{OmegaConf.to_yaml(config, resolve=True)}"
-    atomic(run.config, lambda temporary: temporary.write_text(text))
+    atomic(run.config, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def load(run: RunDir) -> DictConfig:
@@ -235,7 +235,7 @@ def load(run: RunDir) -> DictConfig:
 def read(run: RunDir) -> dict[str, Any] | None:
     """The content of config.yaml as it is, or None."""
     try:
-        content = yaml.load(run.config.read_text(), yaml.CSafeLoader)
+        content = yaml.load(run.config.read_text(encoding="utf-8"), yaml.CSafeLoader)
     except (OSError, yaml.YAMLError):
         return None
     return content if isinstance(content, dict) else None
@@ -254,7 +254,7 @@ def reduce_envs(config: DictConfig, run: RunDir) -> None:
 def saved_fingerprint(run: RunDir) -> str | None:
     """The fingerprint in the run's config.yaml, or None: reading YAML thousands of times takes too long."""
     try:
-        with open(run.config) as file:
+        with open(run.config, encoding="utf-8") as file:
             line = file.readline()
     except OSError:
         return None

@@ -43,7 +43,7 @@ def cores() -> int:
     """CPU cores that this process may use: its affinity, and the quota of its container."""
     usable = len(os.sched_getaffinity(0))
     try:
-        quota, period = (CGROUP / "cpu.max").read_text().split()
+        quota, period = (CGROUP / "cpu.max").read_text(encoding="utf-8").split()
         usable = min(usable, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):  # no container, or one without a quota ("max")
         pass
@@ -52,13 +52,13 @@ def cores() -> int:
 
 def cpu_name() -> str:
     """Model of the processor."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def cpu_features() -> str:
     """Hash of the processor's instruction sets: libraries choose by them how they add, and so which bits come out."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), [])
     return hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]
 
@@ -67,8 +67,8 @@ def memory() -> int:
     """Main memory that is free [bytes]: the machine's, and what its container may still take."""
     free = psutil.virtual_memory().available
     try:
-        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        counts = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        limit, used = (int((CGROUP / name).read_text(encoding="utf-8")) for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (CGROUP / "memory.stat").read_text(encoding="utf-8").splitlines())
         cached = int(counts["inactive_file"]) + int(counts["active_file"])  # given up when somebody needs it
         free = min(free, limit - used + cached)
     except (OSError, ValueError):  # no container, or one without a limit ("max")

@@ -73,7 +73,7 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgres
         no_room = code == process.DISK_FULL or (code > 0 and process.out_of_memory(reason))
         if "started" not in markers or no_room or -code in _FROM_OUTSIDE:
             raise EvaluationError(f"evaluation on {protocol.engine}: {reason}")
-        with open(log, "a") as file:
+        with open(log, "a", encoding="utf-8") as file:
             print(f"the engine crashed in the evaluation ({reason}); last try: {last}", file=file)
     return _fill(protocol, rows)
 

@@ -197,7 +197,7 @@ class RayAttempt:
         except (self._ray.exceptions.RayTaskError, OSError) as error:  # the store fails, say; the slot goes on
             cause = getattr(error, "cause", error)
             code = process.DISK_FULL if process.disk_is_full(cause) else 1
-            with suppress(OSError), open(self._run.log, "a") as log:
+            with suppress(OSError), open(self._run.log, "a", encoding="utf-8") as log:
                 print(f"the slot failed: {first_line(cause)}", file=log)
         except self._ray.exceptions.RayError:
             code = NODE_LOST

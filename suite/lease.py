@@ -48,7 +48,7 @@ class Lease:
     def held_here(self) -> bool:
         """True as long as no other process has adopted it."""
         try:
-            return json.loads(self._file.read_text()) == _identity()
+            return json.loads(self._file.read_text(encoding="utf-8")) == _identity()
         except (OSError, ValueError):
             return False
 
@@ -102,7 +102,7 @@ class Claimant:
             return True
         try:
             # Opened, because network file systems look at the server then.
-            with open(self._folder / f"{_PREFIX}{generation}") as file:
+            with open(self._folder / f"{_PREFIX}{generation}", encoding="utf-8") as file:
                 holder, mtime = file.read(), os.fstat(file.fileno()).st_mtime_ns
         except FileNotFoundError:
             return False  # just succeeded by another
@@ -121,7 +121,7 @@ def holder_alive(folder: Path) -> bool | None:
     """True if a live process of this machine holds the lease, False if nobody does, None if that cannot be known."""
     latest = highest(folder)
     try:
-        content = (folder / f"{_PREFIX}{latest}").read_text()
+        content = (folder / f"{_PREFIX}{latest}").read_text(encoding="utf-8")
     except OSError:
         return False
     return _alive(content) if content else False
@@ -160,7 +160,7 @@ def _create(folder: Path, generation: int) -> Lease | None:
 
 def _write(folder: Path) -> Path:
     temporary = folder / f"{_PREFIX}new-{uuid.uuid4().hex}"
-    temporary.write_text(json.dumps(_identity()))
+    temporary.write_text(json.dumps(_identity()), encoding="utf-8")
     return temporary
 
 
@@ -182,14 +182,16 @@ def _alive(holder: str) -> bool | None:
 @cache
 def _machine() -> str:
     """This boot of this machine, and its space of process ids: containers have their own."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     return f"{boot} {os.readlink('/proc/self/ns/pid')}"
 
 
 def _started(pid: int) -> str | None:
     """When the process started [ticks since boot], which tells it from a later one of that number; None if dead."""
     try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        state, *fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
     except OSError:
         return None
     return None if state in "ZX" else fields[18]

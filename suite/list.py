@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"--markdown {args.markdown} is a folder; name a file")
         check_writable(args.markdown.parent)
         page = markdown([tasks.get(name) for name in tasks.names()])
-        atomic(args.markdown, lambda path: path.write_text(page))
+        atomic(args.markdown, lambda path: path.write_text(page, encoding="utf-8"))
         print(args.markdown)
         return 0
     found = catalogue()

@@ -49,13 +49,13 @@ def check_writable(out: Path) -> None:
 def _probe(folder: Path) -> str:
     """What the file system of `folder` lacks, or ''."""
     old, new = folder / "old", folder / "new"
-    old.write_text("old")
-    new.write_text("new")
+    old.write_text("old", encoding="utf-8")
+    new.write_text("new", encoding="utf-8")
     try:
         os.replace(new, old)
     except OSError:
         return "atomic rename"
-    if old.read_text() != "new" or new.exists():
+    if old.read_text(encoding="utf-8") != "new" or new.exists():
         return "atomic rename"
     try:
         os.link(old, new)

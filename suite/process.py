@@ -64,7 +64,7 @@ class Child:
 
     def __enter__(self) -> Child:
         self._file = self._log.with_name(f".{self._log.stem}.events")
-        self._file.write_text("")
+        self._file.write_text("", encoding="utf-8")
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         self._process = start([*self._arguments, str(self._file)], self._log, own_session=False)
         return self
@@ -75,7 +75,7 @@ class Child:
         self._file.unlink()
 
     def __iter__(self) -> Iterator[Event | None]:
-        with open(self._file) as file:
+        with open(self._file, encoding="utf-8") as file:
             line = ""
             while self.code is None:
                 with suppress(subprocess.TimeoutExpired):
@@ -103,7 +103,7 @@ class Child:
 
 def emitter(file: str) -> Callable[[Event], None]:
     """For a `Child`: a function that reports an event to the parent."""
-    stream = open(file, "w", buffering=1)  # noqa: SIM115 (open until the process ends)
+    stream = open(file, "w", buffering=1, encoding="utf-8")  # noqa: SIM115 (open until the process ends)
     return lambda event: print(json.dumps(event), file=stream)
 
 

@@ -95,6 +95,6 @@ def _os_name() -> str:
 
 def _driver() -> str | None:
     try:
-        return Path("/sys/module/nvidia/version").read_text().strip()
+        return Path("/sys/module/nvidia/version").read_text(encoding="utf-8").strip()
     except OSError:
         return None

@@ -149,7 +149,7 @@ def _silent() -> Iterator[None]:
     """Drop what simulators print; what they report is on standard error."""
     sys.stdout.flush()
     kept = os.dup(1)
-    with open(os.devnull, "w") as nothing:
+    with open(os.devnull, "w", encoding="utf-8") as nothing:
         os.dup2(nothing.fileno(), 1)
     try:
         yield

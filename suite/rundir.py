@@ -137,13 +137,13 @@ def atomic(path: Path, write: Callable[[Path], object], once: bool = False) -> N
 def write_json(path: Path, content: dict[str, Any], once: bool = False) -> None:
     """Write JSON, see `atomic`; numbers that JSON does not have (NaN, infinity) become null."""
     text = json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
-    atomic(path, lambda temporary: temporary.write_text(text), once)
+    atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), once)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in `path`, or None where there is none or it is cut off."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
@@ -153,7 +153,7 @@ def write_status(path: Path, **fields: Any) -> None:
     """Replace `status.json`. It is for people who watch, so it is not synced to disk."""
     content = _finite({**fields, "updated": now()})
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content))
+    temporary.write_text(json.dumps(content), encoding="utf-8")
     os.replace(temporary, path)
 
 

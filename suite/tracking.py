@@ -143,8 +143,8 @@ class Tracker:
 def _run_id(file: Path) -> str:
     """The W&B id of the run directory: drawn once, so that an interrupted run continues under the same one."""
     if not file.exists():
-        file.write_text(secrets.token_hex(6))
-    return file.read_text()
+        file.write_text(secrets.token_hex(6), encoding="utf-8")
+    return file.read_text(encoding="utf-8")
 
 
 def _tags(config: DictConfig) -> list[str]:

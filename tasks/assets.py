@@ -160,10 +160,10 @@ def _fill_cache(asset: Asset, name: str, source: Path, target: Path) -> None:
     try:
         if asset.fixed_base is None:
             usd.parent.mkdir()
-            text = source.read_text()
+            text = source.read_text(encoding="utf-8")
             for old, new in asset.repair:
                 text = text.replace(old, new)
-            usd.write_text(text)
+            usd.write_text(text, encoding="utf-8")
         else:
             _convert(asset, name, source, work)
         if not usd.is_file():
