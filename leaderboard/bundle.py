@@ -24,14 +24,14 @@ from typing import Any
 
 import suite
 from leaderboard.schema import MAX_JSON_BYTES, SHA256, Unusable, read_json
-from suite.rundir import atomic, sha256
+from suite.rundir import FILES, atomic, paths_of, sha256
 
 FORMAT = 1
 DIVISIONS = ("closed", "open")
 TEXTS = {"title": 120, "submitter": 64, "contact": 120, "description": 2000}  # name and longest length
-RUN_FILES = ("result.json", "config.yaml", "provenance.json", "episodes.parquet", "policy.safetensors")
-OPTIONAL_FILES = ("progress.parquet", "curriculum.parquet")
-EVALUATION_FILES = ("evaluation.json", "episodes.parquet")
+RUN_FILES = paths_of(lambda file: file.submitted == "always")
+OPTIONAL_FILES = paths_of(lambda file: file.submitted == "optional")
+EVALUATION_FILES = (FILES["evaluation"].path, FILES["episodes"].path)
 
 MIB = 2**20
 MAX_BYTES = {".json": MAX_JSON_BYTES, ".yaml": MIB // 4, ".parquet": 64 * MIB, ".safetensors": 64 * MIB}

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 from leaderboard import bundle, checks, runs
 from leaderboard.runs import Run, Skipped
+from suite import rundir
 from suite.errors import UserError, exit_code
 
-POLICY = "policy.safetensors"
+POLICY = rundir.FILES["policy"].path
 NEEDED = tuple(name for name in bundle.RUN_FILES if name != POLICY)
-FILES = (*bundle.RUN_FILES, *bundle.OPTIONAL_FILES, "curve.parquet")
+FILES = rundir.paths_of(lambda file: file.published)
 
 
 class Source(NamedTuple):

@@ -23,60 +23,138 @@ RESULT_KEYS = (
 
 
 @dataclass(frozen=True)
+class RunFile:
+    """One file of a run directory, and what the rest of the project does with it."""
+
+    path: str
+    """Relative to the run directory."""
+    about: str
+    written: str
+    """When: `start`, while `training`, `trained` (training ended), `evaluated`, `end`, or `always` (live state)."""
+    hashed: str = ""
+    """The key of result.json that holds its SHA-256."""
+    resume: str = ""
+    """Another machine needs it to go on: it is a `part`, or a `mark`, which says that all parts up to it are there."""
+    submitted: str = ""
+    """`always` if a submission without it is refused, `optional` if it goes along where it is there."""
+    published: bool = False
+    """`leaderboard.publish` copies it."""
+    artifact: str = ""
+    """The W&B artifact that it is part of."""
+
+
+_SHARED = {"submitted": "always", "published": True}
+_TABLE = {"written": "training", "resume": "part", "published": True, "artifact": "result"}
+
+FILES: dict[str, RunFile] = {
+    "result": RunFile(
+        "result.json", "the outcome; it exists where a run is complete", "end", artifact="result", **_SHARED
+    ),
+    "config": RunFile("config.yaml", "the whole resolved configuration", "start", artifact="policy", **_SHARED),
+    "provenance": RunFile(
+        "provenance.json",
+        "packages, commit, hardware, assets, command",
+        "start",
+        resume="part",
+        artifact="result",
+        **_SHARED,
+    ),
+    "episodes": RunFile(
+        "episodes.parquet",
+        "the evaluated episodes",
+        "evaluated",
+        "episodes_sha256",
+        resume="part",
+        artifact="result",
+        **_SHARED,
+    ),
+    "policy": RunFile(
+        "policy.safetensors", "the policy", "trained", "policy_sha256", resume="mark", artifact="policy", **_SHARED
+    ),
+    "progress": RunFile(
+        "progress.parquet", "the learning curve", hashed="progress_sha256", submitted="optional", **_TABLE
+    ),
+    "curriculum": RunFile(
+        "curriculum.parquet", "what the teacher did", hashed="curriculum_sha256", submitted="optional", **_TABLE
+    ),
+    "curve": RunFile("curve.parquet", "success by grade while training", hashed="curve_sha256", **_TABLE),
+    "evaluation": RunFile("evaluation.json", "what the evaluation found", "evaluated", resume="mark"),
+    "checkpoint": RunFile("checkpoint/last.ckpt", "what a training continues from", "training", resume="mark"),
+    "failures": RunFile("failures.json", "tries that failed, and why", "always"),
+    "status": RunFile("status.json", "what the run is doing now", "always"),
+    "log": RunFile("worker.log", "output of the worker", "always"),
+}
+"""Every file of a run: the lists of files elsewhere are taken from this one. Their order is that of the table."""
+
+
+def paths_of(wanted: Callable[[RunFile], object]) -> tuple[str, ...]:
+    """Paths of the files of which `wanted` is true."""
+    return tuple(file.path for file in FILES.values() if wanted(file))
+
+
+@dataclass(frozen=True)
 class RunDir:
     """One run's folder."""
 
     path: Path
 
+    def file(self, name: str) -> Path:
+        """Where the file called `name` in `FILES` is."""
+        return self.path / FILES[name].path
+
+    def there(self, wanted: Callable[[RunFile], object]) -> list[Path]:
+        """Files of the run that exist and of which `wanted` is true."""
+        return [path for name in paths_of(wanted) if (path := self.path / name).exists()]
+
     @property
     def config(self) -> Path:
         """The whole resolved configuration (YAML)."""
-        return self.path / "config.yaml"
+        return self.file("config")
 
     @property
     def provenance(self) -> Path:
         """Packages, commit, hardware, assets, command (JSON)."""
-        return self.path / "provenance.json"
+        return self.file("provenance")
 
     @property
     def status(self) -> Path:
         """What the run is doing now (JSON)."""
-        return self.path / "status.json"
+        return self.file("status")
 
     @property
     def progress(self) -> Path:
         """The learning curve (Parquet)."""
-        return self.path / "progress.parquet"
+        return self.file("progress")
 
     @property
     def curriculum(self) -> Path:
         """Difficulty and success by difficulty while training (Parquet)."""
-        return self.path / "curriculum.parquet"
+        return self.file("curriculum")
 
     @property
     def curve(self) -> Path:
         """Success by grade while training, where that was asked for (Parquet)."""
-        return self.path / "curve.parquet"
+        return self.file("curve")
 
     @property
     def episodes(self) -> Path:
         """The evaluated episodes (Parquet)."""
-        return self.path / "episodes.parquet"
+        return self.file("episodes")
 
     @property
     def evaluation(self) -> Path:
         """What the evaluation found (JSON): kept so that one which has ended is not repeated if what follows fails."""
-        return self.path / "evaluation.json"
+        return self.file("evaluation")
 
     @property
     def policy(self) -> Path:
         """The trained policy; written when training ended."""
-        return self.path / "policy.safetensors"
+        return self.file("policy")
 
     @property
     def checkpoint(self) -> Path:
-        """The last point that training can continue from."""
-        return self.path / "checkpoint"
+        """The folder of the last point that training can continue from."""
+        return self.file("checkpoint").parent
 
     def part(self, task: str) -> RunDir:
         """The run of one of several tasks that a policy was trained for: a whole run directory of its own."""
@@ -85,17 +163,17 @@ class RunDir:
     @property
     def log(self) -> Path:
         """Standard output and error of the worker."""
-        return self.path / "worker.log"
+        return self.file("log")
 
     @property
     def result(self) -> Path:
         """The outcome (JSON), written last: its existence says that the run is complete."""
-        return self.path / "result.json"
+        return self.file("result")
 
     @property
     def failures(self) -> Path:
         """Tries that failed: when, where, and why (JSON)."""
-        return self.path / "failures.json"
+        return self.file("failures")
 
     def read_failures(self) -> list[dict[str, Any]]:
         """The tries that failed, the oldest first: `ended`, `device` and `reason` of each."""

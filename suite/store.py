@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import suite
 from suite.errors import UserError, first_line
-from suite.rundir import RunDir, atomic, read_json, sha256
+from suite.rundir import FILES, RunDir, atomic, read_json, sha256
 
-RESULT = "result.json"
+RESULT = FILES["result"].path
 
 
 class Store:
@@ -29,30 +30,42 @@ class Store:
         self._seen: dict[Path, int] = {}
 
     def push_progress(self, run: RunDir, name: str) -> None:
-        """Upload what a run could continue from, if there is something new."""
-        # The tables after the checkpoint: rows that it does not know are dropped, missing ones would stay missing.
-        files = [run.checkpoint / "last.ckpt", run.policy, run.progress, run.curriculum, run.provenance]
-        files += sorted(run.part("*").path.parent.glob("*/[!.]*"))  # of a policy for several tasks
-        times = {file: file.stat().st_mtime_ns for file in files[:2] if file.exists()}
-        state = [file for file in times if self._seen.get(file) != times[file]]
-        for file in (*state, *(f for f in files[2:] if state and f.exists())):
-            self._put(file, run, name)
-        self._seen |= times
+        """Upload what a run could continue from, if there is something new.
+
+        What says that something is done comes last, and as it was before the rest was uploaded: tables of a later
+        moment lose the rows that a checkpoint does not know, but rows that are missing would stay missing.
+        """
+        marks = run.there(lambda file: file.resume == "mark")
+        new = [file for file in marks if self._seen.get(file) != file.stat().st_mtime_ns]
+        if not new:
+            return
+        with tempfile.TemporaryDirectory(prefix=".push-", dir=run.path) as folder:
+            # A link keeps what a file was: files are replaced, never changed.
+            as_it_was = {file: Path(folder) / file.name for file in new}
+            for file, link in as_it_was.items():
+                os.link(file, link)
+            for file in (*run.there(lambda file: file.resume == "part"), *_of_parts(run)):
+                self._put(file, run, name)
+            for file, link in as_it_was.items():
+                self._put(file, run, name, link)
+                self._seen[file] = link.stat().st_mtime_ns
 
     def push(self, run: RunDir, name: str) -> None:
-        """Upload all of a run; its result last, and only if there is none yet."""
+        """Upload all of a run, in the same order; its result last, and only if there is none yet."""
         files = [Path(folder) / file for folder, _, names in os.walk(run.path) for file in names]
-        for file in sorted(files):
-            if not file.name.startswith(".") and file != run.result:
+        files = [file for file in files if not any(p.startswith(".") for p in file.relative_to(run.path).parts)]
+        marks = run.there(lambda file: file.resume == "mark")
+        for file in sorted(files, key=lambda file: (file in marks, file)):
+            if file != run.result:
                 self._put(file, run, name)
         if run.result.exists() and not self._fs.exists(f"{self._root}/{name}/{RESULT}"):
             self._put(run.result, run, name)
 
-    def _put(self, file: Path, run: RunDir, name: str) -> None:
+    def _put(self, file: Path, run: RunDir, name: str, content: Path | None = None) -> None:
         """A file appears under its name as a whole, also where an URL is a folder."""
         target = f"{self._root}/{name}/{file.relative_to(run.path).as_posix()}"
         self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-        self._fs.put_file(str(file), f"{target}.part")
+        self._fs.put_file(str(content or file), f"{target}.part")
         self._fs.mv(f"{target}.part", target)
 
     def pull(self, name: str, folder: Path) -> None:
@@ -88,6 +101,12 @@ class Store:
             raise UserError(f"--store {self._url} cannot be read: {first_line(error)}") from None
 
 
+def _of_parts(run: RunDir) -> list[Path]:
+    """Files of the runs of its tasks, where a policy is for several."""
+    return sorted(run.part("*").path.parent.glob("*/[!.]*"))
+
+
 def _fits(run: RunDir, result: dict) -> bool:
-    hashes = {"policy_sha256": run.policy, "episodes_sha256": run.episodes}
-    return all(file.is_file() and sha256(file) == result.get(key) for key, file in hashes.items())
+    kept = [file for file in FILES.values() if file.hashed and file.submitted == "always"]
+    files = {file.hashed: run.path / file.path for file in kept}
+    return all(file.is_file() and sha256(file) == result.get(key) for key, file in files.items())

@@ -155,8 +155,4 @@ def _tags(config: DictConfig) -> list[str]:
 
 def run_files(run: RunDir) -> dict[str, list[Path]]:
     """Files of the artifacts: the policy, and the result with its evidence."""
-    kinds = {
-        "policy": (run.policy, run.config),
-        "result": (run.result, run.provenance, run.episodes, run.progress, run.curriculum, run.curve),
-    }
-    return {kind: [path for path in paths if path.exists()] for kind, paths in kinds.items()}
+    return {kind: run.there(lambda file, kind=kind: file.artifact == kind) for kind in ("policy", "result")}

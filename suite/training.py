@@ -113,7 +113,7 @@ def _loop(
     from suite.recorder import Records
 
     total, checkpoints = config.train.env_steps, configs.checkpoints(config, tasks.get(config.task))
-    file = run.checkpoint / "last.ckpt"
+    file = run.file("checkpoint")
     _restore(learner, file)
     records = (multitask.JointRecords if config.multi else Records)(run, learner.env_steps, total, teacher)
     clock.seconds = records.progress.total("teacher_time_s")

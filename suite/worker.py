@@ -28,7 +28,7 @@ from suite.guard import WATCHDOG_S, Guard
 from suite.lease import Claimant, Lease
 from suite.protocol import Protocol
 from suite.provenance import collect
-from suite.rundir import RESULT_SCHEMA, RunDir, now, read_json, sha256, write_json, write_status
+from suite.rundir import FILES, RESULT_SCHEMA, RunDir, now, read_json, sha256, write_json, write_status
 from suite.tracking import Tracker
 from tasks import engines
 from tasks.assets import hashes
@@ -213,8 +213,8 @@ def _evaluated(config: DictConfig, run: RunDir, common: Mapping[str, Any], repor
         write_json(run.evaluation, {"policy_sha256": common["policy_sha256"], "outcome": outcome})
     if config.eval.protocol != "nominal":
         _on_the_other_engine(protocol, run, common, report)
-    tables = [file for file in (run.progress, run.curriculum, run.curve) if file.exists()]
-    return outcome | {f"{file.stem}_sha256": sha256(file) for file in tables}
+    tables = [file for file in FILES.values() if file.written == "training" and file.hashed]
+    return outcome | {f.hashed: sha256(run.path / f.path) for f in tables if (run.path / f.path).exists()}
 
 
 def _evaluated_before(protocol: Protocol, run: RunDir, policy_sha256: str) -> dict[str, Any] | None:

@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 import curricula
 import tasks
 from curricula.teacher import Episodes
-from suite import cli, energy, evaluation, launch, process, scheduler
+from leaderboard import bundle, publish
+from suite import cli, energy, evaluation, launch, process, scheduler, tracking
 from suite import config as configs
 from suite.display import Display, Plain, table
 from suite.launch import Local
@@ -24,7 +25,7 @@ from suite.matrix import plan
 from suite.protocol import Protocol
 from suite.recorder import MAX_ROWS, Curriculum, Progress
 from suite.rollout import run_episodes
-from suite.rundir import RunDir, atomic, read_json, write_json
+from suite.rundir import FILES, RunDir, atomic, read_json, write_json
 from tasks.spec import GRADES, difficulty_of
 from tests.processes import alive, wait_until
 
@@ -46,6 +47,25 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
     file.write_text('{"a": ')
     assert read_json(file) is None
+
+
+def test_all_lists_of_a_runs_files_come_from_one_table(tmp_path):
+    """What bundles, the published folder and W&B hold is part of their formats, and stays."""
+    run = RunDir(tmp_path)
+    for name in FILES:
+        assert getattr(run, name, None) in (run.file(name), run.file(name).parent)
+        run.file(name).parent.mkdir(exist_ok=True)
+        run.file(name).touch()
+    needed = ("result.json", "config.yaml", "provenance.json", "episodes.parquet", "policy.safetensors")
+    assert needed == bundle.RUN_FILES
+    assert bundle.OPTIONAL_FILES == ("progress.parquet", "curriculum.parquet")
+    assert bundle.EVALUATION_FILES == ("evaluation.json", "episodes.parquet")
+    assert (*needed, "progress.parquet", "curriculum.parquet", "curve.parquet") == publish.FILES
+    names = {kind: {file.name for file in files} for kind, files in tracking.run_files(run).items()}
+    tables = {"episodes.parquet", "progress.parquet", "curriculum.parquet", "curve.parquet"}
+    assert names == {"policy": {"policy.safetensors", "config.yaml"}, "result": {*needed[:1], *needed[2:3], *tables}}
+    hashed = {f"{file.path.partition('.')[0]}_sha256" for file in FILES.values() if file.hashed}
+    assert {file.hashed for file in FILES.values() if file.hashed} == hashed
 
 
 def test_progress_is_bounded_and_continues(tmp_path):
