@@ -12,7 +12,7 @@ from typing import Any
 
 from suite import lease, plans
 from suite.cli import Parser
-from suite.display import ACTIVE, describe, overall, table
+from suite.display import ACTIVE, Board, describe, overall
 from suite.errors import UserError, exit_code
 from suite.preflight import check_versions
 from suite.rundir import RunDir, read_json
@@ -104,7 +104,7 @@ def _show(found: Sequence[Found]) -> None:
 
     console = Console()
     if console.is_terminal:
-        console.print(table(found, room=max(5, console.height - 6)))
+        console.print(Board(found))
         return
     for run in found:
         if run.state not in ("complete", "queued"):
@@ -118,7 +118,7 @@ def _follow(out: Path) -> list[Found]:
     with Live(auto_refresh=False) as live:
         while True:
             found = look(out)
-            live.update(table(found, room=max(5, live.console.height - 6)), refresh=True)
+            live.update(Board(found), refresh=True)
             if not any(run.state in (*ACTIVE, "queued") for run in found):
                 return found
             time.sleep(EVERY_S)
