@@ -13,6 +13,8 @@ import math
 import os
 import re
 import stat
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +136,12 @@ class _Loader(yaml.CSafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         mapping = super().construct_mapping(node, deep)
         if len(mapping) < len(keys):
-            twice = next(key for i, key in enumerate(keys) if key in keys[:i])
-            raise Unusable(f"the YAML has the key {ascii(twice)[:60]} twice")
+            raise Unusable(f"the YAML has the key {ascii(_twice(keys))[:60]} twice")
         return mapping
+
+
+def _twice(keys: Iterable[Any]) -> Any:
+    return next(key for key, count in Counter(keys).items() if count > 1)
 
 
 class _Twice(Exception):
@@ -146,11 +151,7 @@ class _Twice(Exception):
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _Twice(ascii(key)[:60])
-            seen.add(key)
+        raise _Twice(ascii(_twice(key for key, _ in pairs))[:60])
     return mapping
 
 
