@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import suite
+from leaderboard import plain
 from leaderboard.schema import MAX_JSON_BYTES, SHA256, Unusable, read_json
 from suite.rundir import FILES, atomic, paths_of, sha256
 
@@ -76,7 +77,10 @@ def write(out: Path, texts: Mapping[str, str], division: str, runs: Mapping[str,
         for name in (*RUN_FILES, *OPTIONAL_FILES, *_evaluations(path))
         if name in RUN_FILES or (path / name).is_file()
     }
-    hashes = {name: {"sha256": sha256(path), "size": path.stat().st_size} for name, path in sorted(files.items())}
+    for path in runs.values():
+        for name in _evaluations(path):
+            plain.check_folders(path / name, path)
+    hashes = {n: {"sha256": plain.sha256(path), "size": path.stat().st_size} for n, path in sorted(files.items())}
     manifest = {"format": FORMAT, "suite_version": suite.__version__, "division": division, **texts, "files": hashes}
     check_manifest(manifest)
 
@@ -84,7 +88,7 @@ def write(out: Path, texts: Mapping[str, str], division: str, runs: Mapping[str,
         with zipfile.ZipFile(temporary, "x", allowZip64=False) as archive:
             _add(archive, "manifest.json", (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
             for name in hashes:
-                _add(archive, name, files[name].read_bytes())
+                _add(archive, name, plain.read(files[name]))
 
     try:
         atomic(out, fill)

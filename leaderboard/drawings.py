@@ -14,6 +14,7 @@ from leaderboard import figures
 from leaderboard.board import Board, RankRow, is_reference
 from leaderboard.perturbed import RobustRow
 from leaderboard.runs import Entry
+from suite.errors import printable
 
 SHOWN = 8  # entries in a figure: as many as there are colours, and no more than can be told apart
 VARIANT = ("curriculum", "randomization", "engine", "submitter")
@@ -151,5 +152,5 @@ def entry_labels(entries: Sequence[Entry]) -> list[str]:
 
 
 def _short(text: str, length: int = LABEL) -> str:
-    text = "".join(c if c.isprintable() else "\ufffd" for c in text)  # what no font has would stop matplotlib
+    text = printable(text)  # what no font has would stop matplotlib
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from leaderboard import bundle, checks, runs
+from leaderboard import bundle, checks, plain, runs
 from leaderboard.runs import Run, Skipped
+from leaderboard.schema import Unusable
 from suite import rundir
-from suite.errors import UserError, exit_code
+from suite.errors import UserError, exit_code, printable
 
 POLICY = rundir.FILES["policy"].path
 NEEDED = tuple(name for name in bundle.RUN_FILES if name != POLICY)
@@ -59,6 +60,8 @@ def publish(roots: Sequence[Path], out: Path) -> Published:
                 files = [name for name in source.files if keep or name != POLICY]
                 policies += POLICY in files
                 size += _copy(source.folder, files, out / place, Path(scratch))
+    except Unusable as error:  # it was replaced after it was read
+        raise UserError(f"cannot copy the runs: {error}") from None
     except OSError as error:
         raise UserError(f"cannot copy the runs to {out}: {error.strerror or error}; choose another --out") from None
     return Published(len(sources), policies, size, skipped)
@@ -78,7 +81,7 @@ def _find(roots: Iterable[Path]) -> tuple[dict[str, Source], list[Skipped]]:
         for run in found.runs:
             folder, place = root / run.path, f"runs/{checks.folder_of(run.result)}"
             others = [f"evaluations/{other.engine}/{name}" for other in run.others for name in bundle.EVALUATION_FILES]
-            whole = [n for n in (*FILES, *others) if f"{run.path}/{n}" not in damaged and (folder / n).is_file()]
+            whole = [n for n in (*FILES, *others) if f"{run.path}/{n}" not in damaged and plain.is_plain(folder / n)]
             if place in sources:
                 skipped.append(Skipped(str(folder), f"the same run as {sources[place].folder}"))
             elif missing := [name for name in NEEDED if name not in whole]:
@@ -98,15 +101,24 @@ def _best(found: Iterable[Run]) -> set[tuple]:
 
 def _copy(folder: Path, files: Iterable[str], place: Path, scratch: Path) -> int:
     """Put copies of `files` in the new folder `place`, or in place of the old one; returns their bytes."""
-    new, old = scratch / "new", scratch / "old"
+    new, old, size = scratch / "new", place.with_name(f".{place.name}.old"), 0
+    shutil.rmtree(new, ignore_errors=True)  # of a copy that failed
     for name in files:
         (new / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, new / name)
-    size = sum((new / name).stat().st_size for name in files)
+        plain.check_folders(folder / name, folder)
+        size += plain.copy(folder / name, new / name)
     place.parent.mkdir(parents=True, exist_ok=True)
-    if place.exists():
-        place.rename(old)
-    new.rename(place)
+    if old.exists() and not place.exists():  # an earlier copy was killed here
+        old.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+    try:
+        if place.exists():
+            place.rename(old)
+        new.rename(place)
+    except BaseException:
+        if old.exists() and not place.exists():
+            old.rename(place)
+        raise
     shutil.rmtree(old, ignore_errors=True)
     return size
 
@@ -120,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     done = publish(args.runs, args.out)
     print(f"{args.out}: {done.runs} runs copied, {done.policies} with policy, {done.size / 1e6:.1f} MB")
     for left in done.skipped:
-        print(f"left out {left.path}: {left.reason}", file=sys.stderr)
+        print(printable(f"left out {left.path}: {left.reason}"), file=sys.stderr)
     return 0
 
 

@@ -14,12 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from leaderboard import course, curves, evaluations, parallel
+from leaderboard import course, curves, evaluations, parallel, plain
 from leaderboard.course import Course
 from leaderboard.curves import GradeCurve, TrainingCurve
 from leaderboard.evaluations import Evaluation
 from leaderboard.schema import Unusable, check_evaluation, check_result, read_json
-from suite.rundir import sha256
+from suite.errors import first_line, printable
 
 RUN_FILES = {"result.json", "status.json", "config.yaml", "provenance.json"}
 PARALLEL_FROM = 400  # run directories; below, starting processes takes longer than it saves
@@ -109,6 +109,8 @@ def _try_run(folder: str, manifest: str, root: Path) -> tuple[str, Run | None, l
         return path, None, [Skipped(path, str(error))]
     except OSError as error:
         return path, None, [Skipped(path, f"it cannot be read: {error.strerror}")]
+    except Exception as error:  # of a library that met what it did not expect: it costs this run alone
+        return path, None, [Skipped(path, f"it cannot be read: {printable(first_line(error))[:300]}")]
     return path, run, notes
 
 
@@ -143,7 +145,7 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
     result = read_json(folder / "result.json")
     check_result(result)
     own = evaluations.read(folder, result, result["engine"], result)
-    if "policy.safetensors" in files and sha256(folder / "policy.safetensors") != result["policy_sha256"]:
+    if "policy.safetensors" in files and plain.sha256(folder / "policy.safetensors") != result["policy_sha256"]:
         raise Unusable("policy.safetensors is not the file that result.json names by policy_sha256")
     notes = []
 
@@ -152,13 +154,18 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
         try:
             return read(folder / name, result)
         except Unusable as error:
-            notes.append(Skipped(f"{path}/{name}", str(error)))
-            return None
+            reason = str(error)
+        except OSError as error:
+            reason = f"it cannot be read: {error.strerror}"
+        except Exception as error:
+            reason = f"it cannot be read: {printable(first_line(error))[:300]}"
+        notes.append(Skipped(f"{path}/{name}", reason))
+        return None
 
     # Without its hash, as in runs of earlier days, it is not opened.
     taught = "curriculum.parquet" in files and "curriculum_sha256" in result and result["curriculum"] != "none"
-    engines = sorted(os.listdir(folder / "evaluations")) if "evaluations" in files else []
-    others = [part(f"evaluations/{name}", _read_other) for name in engines if not name.startswith(".")]
+    engines = part("evaluations", _engines) if "evaluations" in files else None
+    others = [part(f"evaluations/{name}", _read_other) for name in engines or ()]
     run = Run(
         path=path,
         task=result["task"],
@@ -173,7 +180,7 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
         seed=result["seed"],
         result=result,
         ended=datetime.fromisoformat(result["provenance"]["ended"]),
-        config=(folder / "config.yaml").read_text(encoding="utf-8", errors="replace") if "config.yaml" in files else "",
+        config=(part("config.yaml", _read_config) or "") if "config.yaml" in files else "",
         evaluation=own,
         others=tuple(other for other in others if other is not None),
         curve=part("progress.parquet", curves.read_training) if "progress.parquet" in files else None,
@@ -197,8 +204,21 @@ def _why_unfinished(folder: Path) -> str:
     )
 
 
+def _read_config(path: Path, _: Mapping[str, Any]) -> str:
+    return plain.read(path).decode(errors="replace")
+
+
+def _engines(folder: Path, _: Mapping[str, Any]) -> list[str]:
+    """Names of the engines that `evaluations` has a folder of."""
+    if folder.is_symlink():
+        raise Unusable("evaluations is a link")
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+
+
 def _read_other(folder: Path, result: Mapping[str, Any]) -> Evaluation:
     """The evaluation of a run's policy on another engine, which the folder is named after."""
+    if folder.is_symlink():
+        raise Unusable(f"{folder.name} is a link")
     if not (folder / "evaluation.json").exists():
         raise Unusable("no evaluation.json: the evaluation did not finish")
     record = read_json(folder / "evaluation.json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import suite
+from leaderboard import plain
 from suite.protocol import VERSION
+from suite.untrusted import Unusable
 
 SCHEMA = 1
 GRADES = ("g1", "g2", "g3", "g4", "g5")
@@ -22,17 +23,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Unusable(ValueError):
-    """A file or directory that the leaderboard cannot take in; the message is the reason, in one line."""
-
-
 def read_bytes(path: Path, most: int) -> bytes:
-    """A file's content. Raises `Unusable` if it cannot be read or has more than `most` bytes."""
+    """A file's content. Raises `Unusable` if it cannot be read, is no plain file or has more than `most` bytes."""
     try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > most:
-                raise Unusable(f"{path.name} is larger than {most // 2**20} MiB")
-            return file.read(most)
+        return plain.read(path, most)
     except OSError as error:
         raise Unusable(f"{path.name} cannot be read: {error.strerror}") from None
 

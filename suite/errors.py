@@ -39,6 +39,11 @@ def first_line(error: BaseException | str) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def printable(text: str) -> str:
+    """Text of strangers in one line for a terminal: line ends, control codes and unseen characters become U+FFFD."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def exit_code(program: str, main: Callable[[], int]) -> int:
     """Call `main`, a command's body; a `UserError` becomes one line on stderr and exit code 2, Ctrl-C 130."""
     try:

@@ -1,7 +1,9 @@
 """Runs copied into the folder that is published: which, what of them, and that the board stays the same."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -174,7 +176,7 @@ def test_a_copy_that_fails_leaves_the_old_run(copy, tmp_path, monkeypatch):
         target.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publish.shutil, "copyfile", full)
+    monkeypatch.setattr(publish.plain, "copy", full)
     with pytest.raises(UserError, match="No space left"):
         publish.publish([copy], out)
     assert {path: sha256(path) for path in out.rglob("*") if path.is_file()} == before
@@ -213,3 +215,47 @@ def test_what_a_run_without_its_policy_is_good_for(copy, tmp_path):
     assert [result["seed"] for result in found] == [0, 1, 2]
     with pytest.raises(UserError, match=r"not complete \(no policy.safetensors\)"):
         submit.pack([published], tmp_path / "b.zip", "open", {})
+
+
+def test_links_are_not_followed(copy, tmp_path, capsys):
+    """A link may lead to a secret, and the published folder is for git."""
+    (tmp_path / "netrc").write_text("password hunter2")
+    for name in ("config.yaml", "provenance.json", "curve.parquet"):
+        file = next(copy.glob("*/*/ppo/*/seed0")) / name
+        file.unlink()
+        file.symlink_to(tmp_path / "netrc")
+        os.mkfifo(next(copy.glob("*/*/random/*/seed0")) / name) if name == "curve.parquet" else None
+    publish.main([str(copy), "--out", str(tmp_path / "out")])
+    assert "config.yaml is a link" in capsys.readouterr().err
+    copied = [file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert copied
+    assert not any(b"hunter2" in content for content in copied)
+    assert not (tmp_path / "out" / PLACE / "seed0").exists()
+    assert files_of(tmp_path / "out" / PLACE.replace("ppo", "random") / "seed0") >= ALWAYS
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_the_old_run_is_back_where_the_new_one_cannot_be_put(copy, tmp_path, monkeypatch, error):
+    out = tmp_path / "published"
+    publish.publish([copy], out)
+    before = {path: sha256(path) for path in out.rglob("*") if path.is_file()}
+    rename = Path.rename
+
+    def fail(self, target):
+        if self.name == "new":
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises((UserError, KeyboardInterrupt)):
+        publish.publish([copy], out)
+    assert {path: sha256(path) for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_copy_that_was_killed_half_way_is_mended_by_the_next(source, tmp_path):
+    out = tmp_path / "published"
+    publish.publish([source], out)
+    seed0 = out / PLACE / "seed0"
+    seed0.rename(seed0.with_name(".seed0.old"))
+    publish.publish([source], out)
+    assert sorted(path.name for path in seed0.parent.iterdir()) == ["seed0", "seed1"]

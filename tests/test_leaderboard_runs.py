@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from leaderboard import runs
+from leaderboard import plain, runs
 from leaderboard.schema import GRADES
+from suite import devices
 from tests.synthetic_runs import rehash, write_run, write_unfinished
 
 
@@ -309,3 +310,79 @@ def test_runs_of_submissions_keep_apart(tmp_path):
         ("smoke-open", "B lab"),
     ]
     assert runs.find(tmp_path / "accepted" / "0").runs[0].entry.submitter == "A lab"
+
+
+FILES = (
+    *("result.json", "config.yaml", "episodes.parquet", "policy.safetensors", "progress.parquet"),
+    *("curriculum.parquet", "evaluations/newton_mjwarp/evaluation.json", "evaluations/newton_mjwarp/episodes.parquet"),
+)
+WHOLE = ("result.json", "episodes.parquet", "policy.safetensors")  # without these there is no run
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "device", "folder", "large"])
+@pytest.mark.parametrize("name", FILES)
+def test_only_plain_files_of_a_run_are_read(tmp_path, tmp_path_factory, name, kind, monkeypatch):
+    """A link may lead to somebody's secrets or to /dev/zero, and a pipe has no end."""
+    file = write_run(tmp_path, episodes=8, engines=("newton_mjwarp",), curriculum="staged") / name
+    away = tmp_path_factory.mktemp("away") / file.name
+    file.rename(away)
+    if kind == "link":
+        file.symlink_to(away)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    elif kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        monkeypatch.setitem(plain.LARGEST, file.suffix, 100)
+        with file.open("wb") as hole:
+            hole.truncate(2**40)
+    found = runs.find(tmp_path)
+    if kind == "large":
+        assert any("is larger than" in left.reason for left in found.skipped)
+        return
+    assert len(found.runs) == (name not in WHOLE)
+    wanted = {"link": "is a link", "device": "is a link"}.get(kind, "is not a plain file")
+    assert any(wanted in left.reason for left in found.skipped), found.skipped
+
+
+@pytest.mark.parametrize("name", ["evaluations", "evaluations/newton_mjwarp"])
+def test_folders_of_a_run_are_no_links(copy, tmp_path, tmp_path_factory, name):
+    away = tmp_path_factory.mktemp("away") / "there"
+    (copy / name).rename(away)
+    (copy / name).symlink_to(away)
+    found = runs.find(tmp_path)
+    assert found.runs[0].others == ()
+    assert "is a link" in found.skipped[0].reason
+
+
+def not_utf8(folder, column="engine"):
+    """Write texts that are no UTF-8 into a column of the episodes."""
+    file = folder / "episodes.parquet"
+    table = pq.read_table(file)
+    offsets = np.arange(0, 5 * table.num_rows + 1, 5, dtype=np.int32).tobytes()
+    texts = [None, pa.py_buffer(offsets), pa.py_buffer(b"torc\xff" * table.num_rows)]
+    bad = pa.Array.from_buffers(pa.string(), table.num_rows, texts)
+    pq.write_table(table.set_column(table.column_names.index(column), column, bad), file)
+    rehash(folder)
+
+
+@pytest.mark.parametrize("column", ["engine", "cell", "task", "grade"])
+@pytest.mark.parametrize("threshold", [1, 400])
+def test_a_run_that_raises_costs_itself_alone(tmp_path, column, threshold, monkeypatch):
+    monkeypatch.setattr(runs, "PARALLEL_FROM", threshold)
+    monkeypatch.setattr(devices, "cores", lambda: 2)
+    not_utf8(write_run(tmp_path, "franka-reach", episodes=8, perturbed=True), column)
+    write_run(tmp_path, episodes=8)
+    found = runs.find(tmp_path)
+    assert [run.task for run in found.runs] == ["cartpole-balance"]
+    assert [left.path.split("/")[1] for left in found.skipped] == ["franka-reach"]
+
+
+def test_whatever_reading_a_run_raises_costs_it_alone(copy, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RecursionError("too \x1b[31mdeep")
+
+    monkeypatch.setattr(runs.evaluations, "read", fail)
+    assert reason(tmp_path) == "it cannot be read: too \ufffd[31mdeep"

@@ -1,0 +1,93 @@
+"""Files of a run directory, which may be a stranger's: only plain files of a bounded size are opened."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from suite.untrusted import Unusable
+
+MIB = 2**20
+LARGEST = {  # [B] of a file by the end of its name
+    ".json": 16 * MIB,
+    ".yaml": MIB,
+    ".parquet": 256 * MIB,
+    ".safetensors": 1024 * MIB,
+}
+
+
+@contextmanager
+def opened(path: Path, most: int | None = None) -> Iterator[BinaryIO]:
+    """The file `path`, to be read; it has at most `most` bytes (by default what `LARGEST` says).
+
+    No link is followed: it may lead to a file that is not the run's. No pipe is waited for.
+
+    Raises:
+        Unusable: for what is not such a file.
+        OSError: if it cannot be opened.
+    """
+    most = LARGEST[path.suffix] if most is None else most
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Unusable(f"{path.name} is a link") from None
+        if error.errno == errno.ENXIO:
+            raise Unusable(f"{path.name} is not a plain file") from None
+        raise
+    try:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode):
+            raise Unusable(f"{path.name} is not a plain file")
+        if found.st_size > most:
+            raise Unusable(f"{path.name} is larger than {max(1, most // MIB)} MiB")
+        file = os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+    with file:
+        yield file
+
+
+def read(path: Path, most: int | None = None) -> bytes:
+    """The content of a file, see `opened`."""
+    with opened(path, most) as file:
+        return file.read(LARGEST[path.suffix] if most is None else most)
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, see `opened`."""
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy(path: Path, target: Path) -> int:
+    """Copy a file to the new file `target`; returns its bytes. See `opened`."""
+    with opened(path) as source, target.open("xb") as file:
+        shutil.copyfileobj(source, file)
+        return file.tell()
+
+
+def is_plain(path: Path) -> bool:
+    """True for a file that is there and that `opened` opens."""
+    try:
+        with opened(path):
+            return True
+    except (OSError, Unusable):
+        return False
+
+
+def check_folders(path: Path, root: Path) -> None:
+    """Raise `Unusable` if a folder between `root` and the file `path` below it is a link."""
+    for folder in path.parents:
+        if folder == root:
+            return
+        if folder.is_symlink():
+            raise Unusable(f"{folder.name} is a link")
