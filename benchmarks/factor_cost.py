@@ -31,6 +31,8 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     spec = tasks.get(args.task)
     env = spec.build(args.num_envs, args.device, check(args.engine, spec))
     teacher = curricula.make(curricula.config.load("none"), spec, args.one, env.num_envs, env.device, 0)
+    if args.rewrite_episodes:
+        env.rewrite_episodes = args.rewrite_episodes
     env.set_sampler(teacher.sample, [factor.name for factor in spec.factors if not factor.held_out])
     env.reset(0, staggered=True)
     actions = torch.rand(args.warmup + args.steps, env.num_envs, spec.action_dim, device=env.device) * 2 - 1
@@ -58,6 +60,9 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, default=64)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--level", default="r3")
+    parser.add_argument(
+        "--rewrite-episodes", type=int, metavar="K", help="a row gets new slow factors at every K-th episode"
+    )
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--warmup", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=3)
@@ -80,7 +85,8 @@ def main() -> None:
         sys.exit(1)
     medians = {level: statistics.median(found) for level, found in rates.items()}
     share = medians[args.level] / medians["r0"]
-    line = json.dumps({"task": args.task, "num_envs": args.num_envs, "device": args.device, **rates, "share": share})
+    settings = ("task", "num_envs", "device", "rewrite_episodes")
+    line = json.dumps({**{name: getattr(args, name) for name in settings}, **rates, "share": share})
     print(line)
     if args.out:
         with open(args.out, "a") as file:

@@ -1,7 +1,7 @@
 """Effects of factors on the physics, through Isaac Lab's own setters, on every engine.
 
-Isaac Lab's randomisation events draw their values themselves; here a value is given, and known per episode. What an
-engine takes over the host only is slow: see `TensorEnv.rewrite_every`. Where `on` names bodies or joints, it is a
+Isaac Lab's randomisation events draw their values themselves; here a value is given, and known per episode. What PhysX
+on CUDA takes over the host only is slow: see `TensorEnv.rewrite_episodes`. Where `on` names bodies or joints, it is a
 pattern as in Isaac Lab; an effect starts from what the scene was built with, never from what it wrote before.
 """
 

@@ -22,6 +22,9 @@ CONCRETE = ("isaacsim_physx", "ovphysx", "newton_mjwarp")
 PATCHES = 10 * 2**15
 """Contact patches for which PhysX keeps room on a GPU: twice its default, for 4096 robots on rough ground."""
 
+REWRITE_EPISODES = 8
+"""`TensorEnv.rewrite_episodes` of PhysX on CUDA, which takes slow factors over the host, for one row as long as for all."""
+
 PHYSX_THREADS = "GRADUS_PHYSX_THREADS"
 """Variable with the number of threads that OVPhysX may have; without it, Isaac Lab's."""
 
@@ -93,6 +96,11 @@ def check(name: str, spec: TaskSpec) -> str:
     if name not in spec.engines:
         raise EngineError(f"task {spec.name} does not run on {name}; it runs on {', '.join(spec.engines)}")
     return name
+
+
+def rewrite_episodes(engine: str, device: str) -> int:
+    """`TensorEnv.rewrite_episodes` of a concrete engine on a device."""
+    return REWRITE_EPISODES if engine in ("isaacsim_physx", "ovphysx") and device.startswith("cuda") else 1
 
 
 def physics_cfg(engine: str, newton: dict[str, Any]) -> Any:

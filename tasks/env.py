@@ -38,13 +38,15 @@ class TensorEnv(ABC):
         difficulty: [N] float, of the episodes now running.
         factors: [N, F] float, of the episodes now running; columns as in `TaskSpec.factors`.
         former: [N, F] float, of the episodes that the last step belongs to.
-        rewrite_every: control steps between two rewrites of factors that an engine takes over the host only. A row
-            that ends at another time keeps its values of them for its next episode; a reset of all rows writes all.
+        rewrite_episodes: K. A row that starts its K-th episode since its slow factors (`Effect.slow`) were written is
+            due. Where a row is due, all rows that reset in the same step get new values; else they keep those of the
+            episode before. 1, the default where no engine is slow, gives every episode what the sampler drew. A reset
+            of all rows writes all. `factors` is what an episode has, never what was asked for.
         check_at_once: whether NaN actions and bad difficulties raise when they come, which waits for the device, or in
             `check`. On by default on the CPU.
     """
 
-    rewrite_every = 64
+    rewrite_episodes = 1
 
     def __init__(self, spec: TaskSpec, num_envs: int, device: str | torch.device) -> None:
         """Set the spaces and start at difficulty 0 and nominal factors everywhere."""
@@ -64,7 +66,8 @@ class TensorEnv(ABC):
         self._sensing: list[signals.Effect] = []  # and those that change what a policy sees
         self._last_ids: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)  # what `rows` was asked for last
         self._slow = torch.zeros(len(spec.factors), dtype=torch.bool, device=self.device)
-        self._since_rewrite = 0
+        self._begun = torch.zeros(num_envs, dtype=torch.long, device=self.device)  # episodes since the last rewrite
+        self._rewrites = True  # in this reset
         self._generator = torch.Generator(self.device)
         self.check_at_once = self.device.type == "cpu"
         self._valid: dict[str, torch.Tensor] = {}  # what `check` has to look at
@@ -121,11 +124,19 @@ class TensorEnv(ABC):
                     self._acting.append(effect)
                 if type(effect).measure is not signals.Effect.measure:
                     self._sensing.append(effect)
-        if self._since_rewrite < self.rewrite_every and len(env_ids) < self.num_envs:
+        self._rewrites = self._take_turns(rows)
+        if not self._rewrites:
             factors = torch.where(self._slow, self.factors[rows], factors)
-        else:
-            self._since_rewrite = 0
         self.factors = self.factors.index_copy(0, rows, factors.to(self.factors))
+
+    def _take_turns(self, rows: torch.Tensor) -> bool:
+        """Whether `rows` [k], which reset now, get new values of slow factors. Waits if they do not always."""
+        if self.rewrite_episodes == 1:
+            return True
+        begun = self._begun[rows] + 1
+        due = len(rows) == self.num_envs or bool((begun >= self.rewrite_episodes).any())
+        self._begun.index_copy_(0, rows, torch.zeros_like(begun) if due else begun)
+        return due
 
     def _start(self, env_ids: torch.Tensor) -> None:
         """Called by implementations at the reset of `env_ids` [k], when their state is that of the new episode."""
@@ -136,7 +147,7 @@ class TensorEnv(ABC):
         for column, effect in self._effects:
             if not effect.slow:
                 effect.start(rows, values[:, column])
-            elif self._since_rewrite == 0:
+            elif self._rewrites:
                 effect.start(env_ids, values[:, column])
 
     def _hold(self, condition: torch.Tensor) -> torch.Tensor:
@@ -188,7 +199,9 @@ class TensorEnv(ABC):
         obs = self._reset(seed)
         if staggered:
             length = self.spec.max_episode_steps
-            self._set_age(torch.randint(length, (self.num_envs,), generator=self._generator, device=self.device))
+            age = torch.randint(length, (self.num_envs,), generator=self._generator, device=self.device)
+            self._set_age(age)
+            self._begun = age % self.rewrite_episodes  # rows that end together take their turn together
         return self._measure(obs)
 
     def step(self, action: torch.Tensor) -> Step:
@@ -210,7 +223,6 @@ class TensorEnv(ABC):
             self._require(action.isfinite(), BAD_ACTION)
         else:
             self._actions += action.sum()
-        self._since_rewrite += 1
         self.former = self.factors  # a reset replaces that tensor
         for effect in self._acting:
             action = effect.act(action)

@@ -245,7 +245,7 @@ class LabEnv(TensorEnv):
         else:
             _leave_out_scenery(cfg.scene)
         cfg.seed = 0  # what is drawn while building; episodes are seeded by `reset`
-        self.engine = engine
+        self.engine, self.rewrite_episodes = engine, engines.rewrite_episodes(engine, device)
         self.after_reset: list[Callable[[], None]] = []  # what effects do last of all at a reset
         self._shared: dict[tuple[type, int], Any] = {}
         self._stack = ExitStack()

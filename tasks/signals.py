@@ -20,7 +20,7 @@ class Effect:
     """What one factor does to an env.
 
     Attributes:
-        slow: writing it to the engine goes over the host; see `TensorEnv.rewrite_every`.
+        slow: PhysX on CUDA takes it over the host; see `TensorEnv.rewrite_episodes`.
     """
 
     slow = False

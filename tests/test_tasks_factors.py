@@ -152,31 +152,6 @@ def test_each_row_has_its_own_values():
     assert torch.allclose(env._velocity[:, 0] * masses, env._velocity[:1, 0] * masses[0])
 
 
-def test_slow_factors_are_rewritten_at_a_reset_of_all_rows_or_after_a_while():
-    env = toy()
-    env.reset(0)
-    env._slow[NAMES.index("mass")] = True
-    values = iter(torch.arange(2.0, 100.0))
-    nominal = torch.tensor([factor.nominal for factor in SPEC.factors])
-
-    def sampler(env_ids):
-        row = nominal.repeat(len(env_ids), 1)
-        row[:, NAMES.index("mass")] = row[:, NAMES.index("wind")] = next(values)
-        return torch.zeros(len(env_ids)), row
-
-    env.set_sampler(sampler)
-    some = torch.arange(3)
-    env._since_rewrite = env.rewrite_every - 1
-    env._assign(some)
-    assert env.factor("wind")[0] == 2.0
-    assert env.factor("mass")[0] == 1.0
-    env._since_rewrite = env.rewrite_every
-    env._assign(some)
-    assert env.factor("mass")[0] == 3.0
-    env._assign(torch.arange(NUM))
-    assert env.factor("mass")[0] == 4.0
-
-
 class LateStart(Effect):
     """The example of docs/robustness.md: the robot cannot move for the first `value` seconds."""
 
