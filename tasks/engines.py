@@ -23,7 +23,7 @@ PATCHES = 10 * 2**15
 """Contact patches for which PhysX keeps room on a GPU: twice its default, for 4096 robots on rough ground."""
 
 REWRITE_EPISODES = 8
-"""`TensorEnv.rewrite_episodes` of PhysX on CUDA, which takes slow factors over the host, for one row as long as for all."""
+"""`TensorEnv.rewrite_episodes` of PhysX on CUDA: it takes slow factors over the host, one row as long as all."""
 
 PHYSX_THREADS = "GRADUS_PHYSX_THREADS"
 """Variable with the number of threads that OVPhysX may have; without it, Isaac Lab's."""
