@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import pickle
 import random
 from pathlib import Path
@@ -18,8 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from tasks.files import atomic
+
 _MAGIC = b"GRADUS-CHECKPOINT-1\n"
 _HASH = hashlib.sha256().digest_size
+_HEAD = 2**20  # [bytes] metadata is smaller
 
 
 class CheckpointError(ValueError):
@@ -36,13 +38,13 @@ def save(path: str | Path, metadata: dict[str, Any], state: dict[str, Any]) -> N
     payload = io.BytesIO()
     torch.save(state, payload)
     body.write(payload.getbuffer())
-    scratch = path.with_name(f".{path.name}.tmp")
-    with open(scratch, "wb") as file:
-        file.write(_MAGIC + hashlib.sha256(body.getbuffer()).digest())
-        file.write(body.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            file.write(_MAGIC + hashlib.sha256(body.getbuffer()).digest())
+            file.write(body.getbuffer())
+
+    atomic(path, write)
 
 
 def load(path: str | Path, expected: dict[str, Any], device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -67,6 +69,19 @@ def load(path: str | Path, expected: dict[str, Any], device: torch.device) -> tu
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"checkpoint {path} has an unreadable body: {error}") from error
     return metadata, state
+
+
+def env_steps(path: str | Path) -> int:
+    """At how many env steps a checkpoint was saved. Raises `CheckpointError` where its head says nothing of that."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(len(_MAGIC) + _HASH)
+            size = int.from_bytes(file.read(8), "little")
+            return int(json.loads(file.read(min(size, _HEAD)))["env_steps"])
+    except OSError as error:
+        raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CheckpointError(f"checkpoint {path} is damaged, or not one of this project") from None
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

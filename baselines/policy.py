@@ -14,7 +14,6 @@ with `format`, `kind` and what the kind needs.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from torch import nn
 
 from baselines.actions import to_env
 from baselines.normalizer import ObsNormalizer
+from tasks.files import atomic
 from tasks.joint import JointSpec
 from tasks.spec import TaskSpec
 
@@ -201,6 +201,4 @@ def _write(path: str | Path, header: dict[str, Any], tensors: dict[str, torch.Te
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     data = save(tensors, {"gradus": json.dumps({"format": FORMAT, **header}, sort_keys=True)})
-    scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_bytes(data)
-    os.replace(scratch, path)
+    atomic(path, lambda temporary: temporary.write_bytes(data))

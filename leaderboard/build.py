@@ -10,6 +10,7 @@ from pathlib import Path
 from leaderboard import table
 from leaderboard.board import Board, load
 from suite.errors import UserError, exit_code
+from tasks.files import temporary_beside
 
 
 def build(runs: Path, out: Path) -> Path:
@@ -62,7 +63,7 @@ def _write(board: Board, out: Path, submissions: str) -> Path:
 
 
 def _write_atomically(path: Path, content: str | bytes) -> None:
-    temporary = path.with_name(f".{path.name[-100:]}.{os.getpid()}")
+    temporary = temporary_beside(path)
     data = content if isinstance(content, bytes) else content.encode(errors="replace")  # half characters of JSON
     try:
         temporary.write_bytes(data)

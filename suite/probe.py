@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import torch
 
 from baselines.checkpoint import random_state, set_random_state
 from baselines.policy import load_policy
+from suite.recorder import TableError, rows_of
 from suite.rundir import RunDir, atomic
 from tasks.spec import GRADES, difficulty_of
 
@@ -41,8 +43,7 @@ class Curve:
         self._run, self._learner, self._teacher, self._sampler = run, learner, teacher, sampler
         self._rows: list[dict[str, Any]] = []
         if learner.env_steps:
-            rows = pq.read_table(run.curve).to_pylist()
-            self._rows = [row for row in rows if row["env_steps"] <= learner.env_steps]
+            self._rows = read(run.curve, learner.env_steps)
 
     def add(self, wall_time_s: float, teacher_time_s: float) -> None:
         """Evaluate the policy as it is now. The envs have to be reset after it; no random number is used up.
@@ -75,6 +76,14 @@ class Curve:
             )
         table = pa.Table.from_pylist(self._rows, schema=_SCHEMA)
         atomic(self._run.curve, lambda temporary: pq.write_table(table, temporary))
+
+
+def read(path: Path, env_steps: int) -> list[dict[str, Any]]:
+    """Rows of `curve.parquet` up to `env_steps`, the checkpoint's included. Raises `TableError` if it has not those."""
+    rows = [row for row in rows_of(path, _SCHEMA) if row["env_steps"] <= env_steps]
+    if not rows or rows[-1]["env_steps"] < env_steps:
+        raise TableError(f"{path.name} ends before the checkpoint, at {env_steps} env steps")
+    return rows
 
 
 def first_episodes(env: TensorEnv, policy: Policy, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +19,10 @@ CURRICULUM_ROWS = 200
 QUANTILES = (0.05, 0.95)  # of the parameters of episodes: the range that most of them were in
 
 Row = dict[str, float]
+
+
+class TableError(ValueError):
+    """A table that a training cannot go on with; the message says why."""
 
 
 class Progress:
@@ -140,12 +145,42 @@ def pool(rows: Sequence[Row]) -> Row:
     return pooled
 
 
+def check(path: Path, env_steps: int) -> None:
+    """Raise `TableError` unless a table is whole and goes up to `env_steps` at least."""
+    rows = rows_of(path)
+    if env_steps and (not rows or rows[-1]["env_steps"] < env_steps):
+        raise TableError(f"{path.name} ends before the checkpoint, at {env_steps} env steps")
+
+
+def rows_of(path: Path, schema: pa.Schema | None = None) -> list[dict[str, Any]]:
+    """All rows of a training's table, in the order of `env_steps`.
+
+    Raises:
+        TableError: if there is no table, or one that is damaged or has not the columns of `schema`.
+        OSError: from the disk, which may be better the next time.
+    """
+    if not path.is_file():
+        raise TableError(f"{path.name} is missing")
+    content = path.read_bytes()
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+        rows = table.to_pylist()
+        steps = [row["env_steps"] for row in rows]
+        numbers = all(pa.types.is_floating(field.type) for field in table.schema if field.name != "env_steps")
+        whole = steps == sorted(steps) and (numbers if schema is None else table.schema.equals(schema))
+    except Exception:  # pyarrow has many for what is damaged
+        whole = False
+    if not whole:
+        raise TableError(f"{path.name} is damaged")
+    return rows
+
+
 def _read(path: Path, env_steps: int) -> list[Row]:
     if not env_steps:  # the training starts afresh, whatever an interrupted one has left
         return []
     return [
         {key: math.nan if value is None else value for key, value in row.items()}
-        for row in pq.read_table(path).to_pylist()
+        for row in rows_of(path)
         if row["env_steps"] <= env_steps
     ]
 

@@ -6,16 +6,22 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import suite
+from tasks.files import atomic, temporary_beside
 
 RESULT_SCHEMA = 1
+MAX_JSON_BYTES = 64 * 2**20
+SWEEP_S = 3600.0  # [s] after which nobody fills a temporary file any more
+_TEMPORARY = re.compile(r"\..*\.([0-9a-f]{32}|tmp)")  # of `tasks.files`
 RESULT_KEYS = (
     *("suite_version", "task", "algo", "curriculum", "randomization", "engine", "seed", "budget", "overrides"),
     *("env_steps", "wall_time_s", "success", "episodes", "policy_sha256", "episodes_sha256", "provenance"),
@@ -194,24 +200,6 @@ class RunDir:
         return result if self.episodes.is_file() and self.policy.is_file() else None
 
 
-def atomic(path: Path, write: Callable[[Path], object], once: bool = False) -> None:
-    """Let `write` fill a temporary file, then put it in place of `path`: a reader sees all of it or nothing.
-
-    With `once` there may be no file yet; raises `FileExistsError` otherwise.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())  # without it a power cut may leave an empty file under the new name
-        if once:
-            os.link(temporary, path)
-        else:
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_json(path: Path, content: dict[str, Any], once: bool = False) -> None:
     """Write JSON, see `atomic`; numbers that JSON does not have (NaN, infinity) become null."""
     text = json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
@@ -219,10 +207,12 @@ def write_json(path: Path, content: dict[str, Any], once: bool = False) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in `path`, or None where there is none or it is cut off."""
+    """The object in `path`, or None where there is none, or none that can be read: cut off, say, or no plain file."""
     try:
+        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:  # a pipe would be waited for
+            return None
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -230,9 +220,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def write_status(path: Path, **fields: Any) -> None:
     """Replace `status.json`. It is for people who watch, so it is not synced to disk."""
     content = _finite({**fields, "updated": now()})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(temporary, path)
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(run: RunDir) -> None:
+    """Remove the temporary files that processes which were killed have left in a run directory."""
+    for folder in (run.path, run.checkpoint):
+        for path in folder.glob(".*"):
+            with suppress(OSError):
+                if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > SWEEP_S:
+                    path.unlink()
 
 
 def now() -> str:

@@ -114,7 +114,7 @@ def _loop(
 
     total, checkpoints = config.train.env_steps, configs.checkpoints(config, tasks.get(config.task))
     file = run.file("checkpoint")
-    _restore(learner, file)
+    _restore(config, learner, run)
     records = (multitask.JointRecords if config.multi else Records)(run, learner.env_steps, total, teacher)
     clock.seconds = records.progress.total("teacher_time_s")
     curve = Curve(run, learner, teacher, clock.timed(teacher.sample)) if config.train.curve else None
@@ -175,16 +175,30 @@ def _warm_start(config: DictConfig, learner: Learner) -> None:
     warm_start.load(learner, run.policy, run.read_result()["env_steps"])
 
 
-def _restore(learner: Learner, file: Path) -> None:
-    from baselines.checkpoint import CheckpointError
+def _restore(config: DictConfig, learner: Learner, run: RunDir) -> None:
+    """Go on from the last checkpoint, if that and the tables that go with it are whole."""
+    from baselines import checkpoint
+    from suite import probe, recorder
 
+    file = run.file("checkpoint")
     if not file.exists():
         return
     try:
+        env_steps = checkpoint.env_steps(file)
+        for own in (run, *(run.part(name) for name in _parts(config))):
+            recorder.check(own.progress, env_steps)
+            if own.path != run.path or not config.multi:
+                recorder.check(own.curriculum, 0)  # rows come with episodes, so the last one may be long ago
+        if config.train.curve:
+            probe.read(run.curve, env_steps)
         learner.restore(file)
         print(f"continuing from the checkpoint at {learner.env_steps} env steps", flush=True)
-    except CheckpointError as error:
+    except (checkpoint.CheckpointError, recorder.TableError) as error:
         print(f"starting afresh: {first_line(error)}", flush=True)
+
+
+def _parts(config: DictConfig) -> list[str]:
+    return [part.name for part in tasks.get(config.task).parts] if config.multi else []
 
 
 class Clock:

@@ -158,14 +158,25 @@ def test_a_hang_is_ended_and_tried_again(tmp_path):
 SETTINGS = ["train.env_steps=32768", "train.checkpoints=8", "eval.episodes_per_grade=8", "train.min_envs=32"]
 
 
-def real(out, *argv):
+FULL = """
+import errno, os
+replace = os.replace
+def no_room(source, target, **options):
+    if str(target).endswith("last.ckpt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    replace(source, target, **options)
+os.replace = no_room
+"""
+
+
+def real(out, *argv, **environment):
     command = ["--task", "toy-reach", "--algo", "ppo", "--budget", "smoke", "--device", "cpu", "--wandb", "disabled"]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.suite_driver", *command, "--workers", "1", "--out", str(out), *argv, *SETTINGS],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "REAL": "1"},
+        env={**os.environ, "REAL": "1", **environment},
         start_new_session=True,
     )
 
@@ -217,12 +228,13 @@ def test_a_real_run_whose_every_process_is_killed(tmp_path, undisturbed):
 
 
 def test_a_full_disk_loses_nothing(tmp_path, undisturbed):
-    """The checkpoint's file is on a device that is full."""
+    """There is no room for the checkpoint, in whatever process."""
     run = RunDir(tmp_path / undisturbed.path.relative_to(undisturbed.path.parents[4]))
-    run.checkpoint.mkdir(parents=True)
-    full = run.checkpoint / ".last.ckpt.tmp"
-    full.symlink_to("/dev/full")
-    driver = real(tmp_path, "--retries", "5", "--seeds", "2")
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "sitecustomize.py").write_text(FULL)
+    path = os.pathsep.join([str(full), os.environ.get("PYTHONPATH", "")])
+    driver = real(tmp_path, "--retries", "5", "--seeds", "2", PYTHONPATH=path)
     text, _ = driver.communicate()
     assert driver.returncode == 1, text
     assert len(run.read_failures()) == 1  # trying again would not help
@@ -230,7 +242,7 @@ def test_a_full_disk_loses_nothing(tmp_path, undisturbed):
     assert not run.result.exists()
     assert not run.policy.exists()
     assert not run.path.with_name("seed1").exists()
-    full.unlink()
+    assert not list(run.checkpoint.iterdir())
     driver = real(tmp_path)
     text, _ = driver.communicate()
     assert driver.returncode == 0, text
