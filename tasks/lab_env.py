@@ -189,11 +189,18 @@ class GradedEnv(ManagerBasedRLEnv):
         self._now.clear()
 
 
-def _leave_out_scenery(scene: InteractiveSceneCfg) -> None:
-    """Drop what an env has for pictures only: OVPhysX clones nothing on CUDA that is without physics."""
+def _set_scenery(scene: InteractiveSceneCfg, engine: str, pictured: bool) -> None:
+    """Keep what an env has for pictures only out of the physics: on CUDA OVPhysX clones nothing that has none.
+
+    Without a camera it is dropped. With one, the renderer's context alone copies it to all envs; on Newton that is the
+    context of the physics, too.
+    """
     for name, entity in vars(scene).items():
         if type(entity) is AssetBaseCfg and "ENV_REGEX_NS" in entity.prim_path:
-            setattr(scene, name, None)
+            if not pictured:
+                setattr(scene, name, None)
+            elif engine == "ovphysx":
+                entity.cloning_contexts = ()
 
 
 def _constant(env: GradedEnv, numbers: tuple[Any, ...]) -> torch.Tensor:
@@ -242,8 +249,7 @@ class LabEnv(TensorEnv):
         cfg.sim.use_newton_actuators = False  # its CUDA graph would compile every registered kernel first
         if spec.view.size:
             cfg.scene.camera = camera.sensor(spec.view)
-        else:
-            _leave_out_scenery(cfg.scene)
+        _set_scenery(cfg.scene, engine, pictured=bool(spec.view.size))
         cfg.seed = 0  # what is drawn while building; episodes are seeded by `reset`
         self.engine, self.rewrite_episodes = engine, engines.rewrite_episodes(engine, device)
         self.after_reset: list[Callable[[], None]] = []  # what effects do last of all at a reset

@@ -101,3 +101,29 @@ def test_a_scripted_hand_succeeds(task, policy, variants, engine):
     if task == "franka-stack":  # an agent that holds the cube at its place for ever has learned the wrong thing
         held, let_go, left = (found["rewards"][step] for step in (65, 71, 85))
         assert 0 < 1.2 * held < let_go < left / 1.2
+
+
+def test_physx_clones_no_scenery_and_every_env_shows_it():
+    """On CUDA OVPhysX refuses to clone what has no physics; on a CPU it asks for the same copies."""
+    found = run("""
+from isaaclab_ov.physics import ovphysx_manager
+from pxr import Usd
+serialize, cloned = ovphysx_manager._serialize_stage, {}
+def note(stage, recipes, *args):
+    for source, *_ in recipes:
+        prims = Usd.PrimRange(stage.GetPrimAtPath(source))
+        cloned[source] = any("Physics" in schema for prim in prims for schema in prim.GetAppliedSchemas())
+    return serialize(stage, recipes, *args)
+ovphysx_manager._serialize_stage = note
+env = tasks.get("franka-lift").pictured(80, 60).build(3, "cpu", "ovphysx")
+env.reset(0)
+camera, view = env.scene["camera"], env.spec.view
+camera.set_world_poses_from_view(*(env.scene.env_origins + torch.tensor(point) for point in (view.eye, view.target)))
+camera.update(0.0, force_recompute=True)
+red, _, blue = camera.data.output["rgb"].torch[..., :3].float().unbind(-1)
+report(cloned=cloned, brown=((red - blue) > 20.0).float().mean((1, 2)).tolist())
+env.close()
+""")
+    assert found["cloned"]
+    assert all(found["cloned"].values())
+    assert min(found["brown"]) > 0.1  # the table
