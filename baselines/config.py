@@ -15,6 +15,8 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from baselines.policy_header import MAX_LAYERS, MAX_WIDTH
+
 ACTIVATIONS = ("elu", "relu", "silu", "tanh")
 _FOLDER = Path(__file__).with_name("configs")
 
@@ -237,6 +239,12 @@ def check(config: DictConfig) -> None:
         raise ValueError(f"activation={cfg['activation']}: expected one of {', '.join(ACTIVATIONS)}")
     if not cfg["hidden_sizes"] or min(cfg["hidden_sizes"]) < 1:
         raise ValueError(f"hidden_sizes={list(cfg['hidden_sizes'])}: expected at least one size, each at least 1")
+    # What a policy file cannot hold is refused before the training, not after it.
+    if max(cfg["hidden_sizes"]) > MAX_WIDTH or 3 * len(cfg["hidden_sizes"]) + 1 > MAX_LAYERS:
+        raise ValueError(
+            f"hidden_sizes={str(list(cfg['hidden_sizes']))[:80]}: expected at most {(MAX_LAYERS - 1) // 3} sizes,"
+            f" each at most {MAX_WIDTH}"
+        )
     if cfg.get("minibatches", 1) > cfg["num_envs"] * cfg["horizon"]:
         raise ValueError(f"minibatches={cfg['minibatches']}: expected at most num_envs * horizon")
     if "buffer_size" in cfg and cfg["buffer_size"] < cfg["num_envs"] * cfg["horizon"]:

@@ -14,30 +14,26 @@ with `format`, `kind` and what the kind needs.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
 from baselines.actions import to_env
 from baselines.normalizer import ObsNormalizer
+from baselines.policy_header import FORMAT, Network, PolicyError, read
 from tasks.files import atomic
 from tasks.joint import JointSpec
 from tasks.spec import TaskSpec
 
-FORMAT = 1
 ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 Policy = Callable[[torch.Tensor], torch.Tensor]
 """Actions [N, action_dim] in [-1, 1] from obs [N, obs_dim]."""
-
-
-class PolicyError(ValueError):
-    """A policy file that cannot be used; the message says why."""
 
 
 def save_policy(
@@ -52,16 +48,20 @@ def save_policy(
 
     `layers` are the feed-forward actor's (or the Q network's): Linear, LayerNorm and activations. They take the first
     columns of an observation that is `obs_dim` wide; those behind them, if any, are what only a critic saw.
+
+    Raises:
+        TypeError: for a layer that no policy file can hold.
+        PolicyError: for what `load_policy` would refuse; then no file is written.
     """
     net = nn.Sequential(*layers)
     header = {"kind": "mlp" if table is None else "discrete", "layers": [_describe(layer) for layer in net]}
     if obs_dim is not None:
         header["obs_dim"] = obs_dim
-    tensors = {f"net.{key}": value for key, value in net.state_dict().items()}
+    tensors = {f"net.{i}.{key}": value for i, layer in enumerate(net) for key, value in _parameters(layer).items()}
     if table is None:
         header["squash"] = "tanh" if squash else "clip"
     else:
-        tensors["actions"] = table
+        tensors["actions"] = table.float()
     if norm is not None:
         seen = slice(net[0].in_features)  # what is behind is for critics
         tensors |= {"obs_mean": norm.mean[seen], "obs_var": norm.var[seen]}
@@ -82,25 +82,14 @@ def load_policy(path: str | Path, device: str | torch.device) -> Policy:
     """Read a policy file; the result acts on tensors on `device`, deterministically.
 
     `random` draws on the CPU, so that it acts the same on every device. Raises `PolicyError` for a file that is
-    missing, damaged, of another format, or has values that are not finite.
+    missing, damaged, of another format, has values that are not finite, or whose tensors do not fit its layers.
     """
-    header, tensors = _read(path)
-    if header.get("format") != FORMAT:
-        raise PolicyError(f"{path} has policy format {header.get('format')}; this version reads format {FORMAT}")
-    for key, value in tensors.items():
-        if not value.isfinite().all():
-            raise PolicyError(f"{path}: tensor {key} has NaN or infinite values")
-    kind = header.get("kind")
-    if kind == "zero":
-        return lambda obs: torch.zeros(len(obs), header["action_dim"], device=obs.device)
-    if kind == "random":
-        return _Uniform(header["action_dim"], header["seed"])
-    if kind not in ("mlp", "discrete"):
-        raise PolicyError(f"{path}: unknown kind of policy {kind!r}; valid: mlp, discrete, random, zero")
-    try:
+    header, tensors = read(path)
+    if isinstance(header, Network):
         return _Network(header, tensors).to(device)
-    except (KeyError, IndexError, RuntimeError, TypeError) as error:
-        raise PolicyError(f"{path}: tensors and architecture do not fit: {error}") from error
+    if header.kind == "zero":
+        return lambda obs: torch.zeros(len(obs), header.action_dim, device=obs.device)
+    return _Uniform(header.action_dim, header.seed)
 
 
 def specialise(path: str | Path, spec: JointSpec, k: int, out: str | Path) -> None:
@@ -109,7 +98,8 @@ def specialise(path: str | Path, spec: JointSpec, k: int, out: str | Path) -> No
     What is constant in a task (which task it is, and observations that it does not have, which are 0) goes into the
     first layer's bias; actions that it does not have are left out. `path` is a file of `save_policy` for `spec`.
     """
-    header, tensors = _read(path)
+    header, arrays = read(path)
+    tensors = {name: torch.tensor(values) for name, values in arrays.items()}
     part = spec.parts[k]
     inputs = spec.obs_columns(k)[: part.policy_dim]
     constant = torch.zeros(spec.policy_dim, dtype=torch.float64)
@@ -124,16 +114,17 @@ def specialise(path: str | Path, spec: JointSpec, k: int, out: str | Path) -> No
     weight, bias = tensors["net.0.weight"], tensors["net.0.bias"]
     tensors["net.0.bias"] = (bias.double() + weight.double() @ constant).to(bias.dtype)
     tensors["net.0.weight"] = weight[:, inputs]
-    layers = [list(layer) for layer in header["layers"]]
+    layers = [list(layer) for layer in header.layers]
     layers[0][1] = len(inputs)
     outputs = spec.action_columns(k)
-    if header["kind"] == "discrete":
+    if header.kind == "discrete":
         tensors["actions"] = tensors["actions"][:, outputs]
     else:
         last = f"net.{len(layers) - 1}"
         tensors |= {name: tensors[name][outputs] for name in (f"{last}.weight", f"{last}.bias")}
         layers[-1][2] = len(outputs)
-    _write(out, header | {"layers": layers, "obs_dim": part.obs_dim}, tensors)
+    said = header.model_dump(exclude_none=True) | {"layers": layers, "obs_dim": part.obs_dim}
+    _write(out, said, tensors)
 
 
 class _Uniform:
@@ -145,14 +136,15 @@ class _Uniform:
 
 
 class _Network(nn.Module):
-    def __init__(self, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    def __init__(self, header: Network, arrays: Mapping[str, np.ndarray]) -> None:
         super().__init__()
-        self.net = nn.Sequential(*(_build(layer) for layer in header["layers"]))
+        tensors = {name: torch.tensor(values) for name, values in arrays.items()}
+        self.net = nn.Sequential(*(_build(layer) for layer in header.layers))
         self.net.load_state_dict({key[4:]: value for key, value in tensors.items() if key.startswith("net.")})
-        self.seen = self.net[0].in_features
-        self.obs_dim = header.get("obs_dim", self.seen)
-        self.discrete = header["kind"] == "discrete"
-        self.squash = header.get("squash") == "tanh"
+        self.seen = header.inputs
+        self.obs_dim = header.obs_dim or self.seen
+        self.discrete = header.kind == "discrete"
+        self.squash = header.squash == "tanh"
         self.register_buffer("table", tensors["actions"] if self.discrete else None)
         self.norm = None
         if "obs_mean" in tensors:
@@ -171,27 +163,31 @@ class _Network(nn.Module):
         return to_env(out.tanh() if self.squash else out, None)
 
 
-def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["gradus"])
-            return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise PolicyError(f"{path} is not a policy file of this project: {error}") from error
-
-
 def _describe(layer: nn.Module) -> list[Any]:
     if isinstance(layer, nn.Linear):
         return ["linear", layer.in_features, layer.out_features]
-    if isinstance(layer, nn.LayerNorm):
+    if isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1 and layer.eps == nn.LayerNorm(1).eps:
         return ["layer_norm", layer.normalized_shape[0]]
     for name, activation in ACTIVATIONS.items():
-        if type(layer) is activation:
+        if type(layer) is activation and getattr(layer, "alpha", 1.0) == 1.0:
             return [name]
-    raise TypeError(f"no policy file can hold a {type(layer).__name__}")
+    raise TypeError(f"no policy file can hold {layer}: expected Linear, LayerNorm with its default eps, {_NAMES}")
 
 
-def _build(layer: list[Any]) -> nn.Module:
+_NAMES = ", ".join(activation.__name__ for activation in ACTIVATIONS.values())
+
+
+def _parameters(layer: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of a layer as the file has them: float32, and those that the layer does without as what they are."""
+    found = dict(layer.state_dict())
+    if isinstance(layer, nn.LayerNorm):
+        found.setdefault("weight", torch.ones(layer.normalized_shape))
+    if isinstance(layer, nn.Linear | nn.LayerNorm):
+        found.setdefault("bias", torch.zeros(len(found["weight"])))
+    return {name: value.float() for name, value in found.items()}
+
+
+def _build(layer: Iterable[Any]) -> nn.Module:
     name, *sizes = layer
     return {"linear": nn.Linear, "layer_norm": nn.LayerNorm, **ACTIVATIONS}[name](*sizes)
 
@@ -200,5 +196,10 @@ def _write(path: str | Path, header: dict[str, Any], tensors: dict[str, torch.Te
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    data = save(tensors, {"gradus": json.dumps({"format": FORMAT, **header}, sort_keys=True)})
-    atomic(path, lambda temporary: temporary.write_bytes(data))
+    data = save(tensors, {"gradus": json.dumps(header | {"format": FORMAT}, sort_keys=True)})
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+        read(temporary)
+
+    atomic(path, write)  # on the disk before it has its name: where the file is, the training is done

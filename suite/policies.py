@@ -42,22 +42,21 @@ def load(policy: str | Path, spec: TaskSpec, device: str) -> Policy:
     """
     import torch
 
-    from baselines.policy import PolicyError, export_reference, load_policy
+    from baselines.policy import export_reference, load_policy
+    from baselines.policy_header import PolicyError, check_fits, read
 
     with tempfile.TemporaryDirectory() as scratch:
         if isinstance(policy, str):
             name, policy = policy, Path(scratch) / "policy.safetensors"
             export_reference(name, spec, policy)
         try:
+            header, tensors = read(policy)
+            check_fits(header, tensors.get("actions"), spec)
             loaded = load_policy(policy, device)
+            with torch.no_grad():
+                action = loaded(torch.zeros(1, spec.obs_dim, device=device))
         except PolicyError as error:
-            raise UserError(first_line(error)) from None
-    wanted = f"{spec.name} has {spec.obs_dim} observations and {spec.action_dim} actions"
-    try:
-        with torch.no_grad():
-            action = loaded(torch.zeros(1, spec.obs_dim, device=device))
-    except (PolicyError, RuntimeError) as error:
-        raise UserError(f"{policy} is a policy of another task: {wanted}; {first_line(error)}") from None
-    if action.shape != (1, spec.action_dim):
-        raise UserError(f"{policy} is a policy of another task: {wanted}; it gives {action.shape[1]} actions")
+            raise UserError(f"{policy}: {first_line(error)}" if str(policy) not in str(error) else str(error)) from None
+    if action.dtype != torch.float32:
+        raise UserError(f"{policy} acts in {action.dtype}; expected float32")
     return loaded

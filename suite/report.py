@@ -42,6 +42,8 @@ def by_grade(title: str, summary: Mapping[str, Mapping[str, float]]) -> Table:
     for name in ("grade", "success", "return", "episodes"):
         table.add_column(name, justify="left" if name == "grade" else "right")
     for grade, success in summary["success"].items():
-        row = f"{success:.3f}", f"{summary['return'][grade]:.2f}", str(summary["episodes"][grade])
+        mean = summary["return"][grade]
+        # JSON has no NaN: a result.json says null of a grade whose episodes all crashed.
+        row = f"{success:.3f}", "none" if mean is None else f"{mean:.2f}", str(summary["episodes"][grade])
         table.add_row(grade, *row)
     return table

@@ -8,6 +8,7 @@ import pickle
 import stat
 import struct
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from safetensors.numpy import save
 import tasks
 from leaderboard import bundle, policy_file, tables
 from leaderboard.schema import Unusable
+from tasks.spec import Term
 
 TEXTS = {"title": "Spring", "submitter": "me", "contact": "me@example.org", "description": ""}
 RUN = "runs/0.1.0/toy-reach/ppo/none-r0-torch-smoke/seed0"
@@ -223,6 +225,21 @@ def policy(path, tensors, header):
     return path
 
 
+def wide(width):
+    """A hidden layer that takes 4 B x width x envs, however small the file is."""
+    sizes = {"net.0.weight": (width, 6), "net.0.bias": width, "net.1.weight": (2, width), "net.1.bias": 2}
+    return {name: np.zeros(size, np.float32) for name, size in sizes.items()}
+
+
+def test_a_policy_of_what_only_a_critic_may_see_is_refused(tmp_path):
+    spec = replace(SPEC, critic_observations=(Term("mass", 2, "[kg]", "of a body"),))
+    tensors = {"net.0.weight": np.zeros((2, 8), np.float32), "net.0.bias": np.zeros(2, np.float32)}
+    file = policy(tmp_path / "p", tensors, MLP | {"layers": [["linear", 8, 2]]})
+    with pytest.raises(Unusable, match="a policy may see 6"):
+        policy_file.check(file, spec)
+    assert policy_file.check(policy(tmp_path / "p", LINEAR, MLP | {"obs_dim": 8}), spec) == "mlp"
+
+
 def test_policies_that_can_act(tmp_path):
     path = tmp_path / "policy.safetensors"
     assert policy_file.check(policy(path, LINEAR, MLP), SPEC) == "mlp"
@@ -247,16 +264,22 @@ def test_policies_that_can_act(tmp_path):
         (LINEAR | {"obs_var": -np.ones(6), "obs_mean": np.zeros(6)}, MLP, "negative"),
         (LINEAR | {"obs_mean": np.zeros(6)}, MLP, "obs_var"),
         (LINEAR | {"more": np.zeros(6)}, MLP, "unknown tensor"),
-        (LINEAR, MLP | {"kind": "pickle"}, "unknown kind"),
+        (LINEAR, MLP | {"kind": "pickle"}, "does not match"),
         (LINEAR, MLP | {"format": 2}, "format"),
         (LINEAR, MLP | {"squash": "exec"}, "squash"),
         (LINEAR, MLP | {"layers": [["linear", 6, 10**12]]}, "layer"),
         (LINEAR, MLP | {"layers": [["linear", 6, 2], ["lambda"]]}, "layer"),
-        (LINEAR, MLP | {"layers": [["elu"]] * 100}, "1 to 64 layers"),
-        (LINEAR, MLP | {"layers": [["linear", 48, 2]]}, "another task"),
+        (LINEAR, MLP | {"layers": [["elu"]] * 100}, "at most 64"),
+        (LINEAR, MLP | {"layers": [["linear", 48, 2]]}, "shape"),
         (LINEAR, MLP | {"obs_dim": 9}, "another task"),
         ({}, {"format": 1, "kind": "zero", "obs_dim": 48, "action_dim": 2}, "another task"),
-        ({}, {"format": 1, "kind": "random", "obs_dim": 6, "action_dim": 2, "seed": -1}, "random"),
+        ({}, {"format": 1, "kind": "random", "obs_dim": 6, "action_dim": 2, "seed": -1}, "seed"),
+        (LINEAR, MLP | {"layers": [["linear", 6.0, 2]]}, "layer 0"),
+        (LINEAR, MLP | {"format": True}, "format"),
+        (LINEAR | {"actions": np.full((2, 2), 20, np.float32)}, MLP | {"kind": "discrete"}, "action space"),
+        (LINEAR | {"actions": np.zeros((2, 2))}, MLP | {"kind": "discrete"}, "float64"),
+        (LINEAR | {"actions": np.zeros((2, 3), np.float32)}, MLP | {"kind": "discrete"}, "3 actions"),
+        (wide(10**6), MLP | {"layers": [["linear", 6, 10**6], ["linear", 10**6, 2]]}, "layer 0"),
     ],
 )
 def test_policies_that_cannot(tmp_path, tensors, header, reason):

@@ -1,9 +1,15 @@
 """Policies of other code as runs."""
 
+import io
+import json
+
 import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
 
 from leaderboard import build, submit
-from suite import adopt
+from suite import adopt, report
 from suite.errors import UserError
 from suite.rundir import RunDir
 from tests.test_leaderboard_verify import TEXTS
@@ -54,6 +60,25 @@ def test_bad_input(tmp_path, options, why):
 
 
 def test_what_is_no_policy(tmp_path):
-    (tmp_path / "policy.safetensors").write_bytes(b"pickle")
-    with pytest.raises(UserError, match="not a policy file"):
-        adopt.main(arguments(tmp_path))
+    def refused(why):
+        with pytest.raises(UserError, match=why):
+            adopt.main(arguments(tmp_path))
+        assert not (tmp_path / "runs").exists()
+
+    file = tmp_path / "policy.safetensors"
+    file.write_bytes(b"pickle")
+    refused("not a policy file")
+    save_file({}, file, {"gradus": "[1]"})
+    refused("an object")
+    header = {"format": 1, "kind": "discrete", "layers": [["linear", 6, 2]]}
+    net = {"net.0.weight": torch.zeros(2, 6), "net.0.bias": torch.zeros(2)}
+    save_file(net | {"actions": torch.zeros(2, 2).double()}, file, {"gradus": json.dumps(header)})
+    refused("actions is float64")
+
+
+def test_a_grade_without_a_return_is_shown():
+    """All its episodes crashed, and result.json has null for their mean."""
+    by_grade = {"success": {"g1": 0.0}, "return": {"g1": None}, "episodes": {"g1": 64}}
+    with (console := Console(file=io.StringIO())).capture() as shown:
+        console.print(report.by_grade("toy-reach", by_grade))
+    assert "none" in shown.get()

@@ -60,9 +60,11 @@ def test_mistakes_are_one_line(said, argv, reason):
 def test_policy_that_does_not_fit_the_task_is_refused(said, tmp_path):
     other = tmp_path / "other.safetensors"
     export_reference("zero", tasks.get("ant-run"), other)
-    assert "it gives 8 actions" in said("--task", "cartpole-balance", "--policy", str(other))
+    assert "it has 36 observations, cartpole-balance has 5" in said(
+        "--task", "cartpole-balance", "--policy", str(other)
+    )
     save_policy(other, [torch.nn.Linear(7, 1)], squash=True, norm=None, table=None)
-    assert "is a policy of another task" in said("--task", "cartpole-balance", "--policy", str(other))
+    assert "the policy is of another task" in said("--task", "cartpole-balance", "--policy", str(other))
     other.write_bytes(b"no policy")
     assert "is not a policy file" in said("--task", "cartpole-balance", "--policy", str(other))
 
