@@ -81,11 +81,15 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgres
 def _run(
     protocol: Protocol, policy: Path, log: Path, on_progress: OnProgress
 ) -> tuple[list[dict[str, Any]], set[str], int]:
-    rows, markers = [], set()
+    rows, markers, steps, total = [], set(), 0, episodes(protocol)
     with process.Child(["suite.rollout", json.dumps(asdict(protocol)), str(policy)], log) as child:
         for event in child:
             if event is None:
-                on_progress(len(rows), "" if rows else child.news())
+                # Steps are progress, too: a slow machine takes long until the first episode ends.
+                news = f"evaluated {len(rows)} of {total} episodes, step {steps}" if steps else ""
+                on_progress(len(rows), news or ("" if rows else child.news()))
+            elif "steps" in event:
+                steps = event["steps"]
             elif "marker" in event:
                 markers.add(event["marker"])
             else:

@@ -191,16 +191,18 @@ class RayAttempt:
         return self._code
 
     def _end(self) -> None:
+        exceptions = self._ray.exceptions
         try:
             code = self._ray.get(self._ref)
             self._launcher.fetch(self._run)
-        except (self._ray.exceptions.RayTaskError, OSError) as error:  # the store fails, say; the slot goes on
-            cause = getattr(error, "cause", error)
-            code = process.DISK_FULL if process.disk_is_full(cause) else 1
-            with suppress(OSError), open(self._run.log, "a", encoding="utf-8") as log:
-                print(f"the slot failed: {first_line(cause)}", file=log)
-        except self._ray.exceptions.RayError:
-            code = NODE_LOST
+        except Exception as error:  # each store has errors of its own; they cost this try, no other run and no slot
+            if isinstance(error, exceptions.RayError) and not isinstance(error, exceptions.RayTaskError):
+                code = NODE_LOST
+            else:
+                cause = getattr(error, "cause", None) or error
+                code = process.DISK_FULL if process.disk_is_full(cause) else 1
+                with suppress(OSError), open(self._run.log, "a", encoding="utf-8") as log:
+                    print(f"the slot failed: {first_line(cause)}", file=log)
         self._finish(code)
 
     def _finish(self, code: int) -> None:

@@ -12,17 +12,25 @@ instead, and a dead one is succeeded at once.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import stat
 import time
 import uuid
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 LEASE_S = 60.0  # [s] without a sign of life after which a holder on another machine counts as dead
 BEAT_S = 5.0  # [s] between two signs of life
+PROC = Path("/proc")
 _PREFIX = ".lease."
+_GENERATION = re.compile(r"[1-9][0-9]{0,17}")
+_DAMAGED = "damaged"
+_LONGEST = 4096  # [bytes] of a lease
 
 
 class Lost(RuntimeError):
@@ -48,8 +56,8 @@ class Lease:
     def held_here(self) -> bool:
         """True as long as no other process has adopted it."""
         try:
-            return json.loads(self._file.read_text(encoding="utf-8")) == _identity()
-        except (OSError, ValueError):
+            return _parse(_read(self._file)[0]) == _identity()
+        except OSError:
             return False
 
     def beat(self) -> None:
@@ -85,6 +93,7 @@ class Claimant:
     def __init__(self, folder: Path) -> None:
         """Nothing is asked yet."""
         self._folder = folder
+        self.damaged = False  # the lease that counts says nothing of its holder, so only the clock can end it
         self._seen: tuple[object, ...] = ()
         self._since = 0.0
 
@@ -101,13 +110,12 @@ class Claimant:
         if not generation:
             return True
         try:
-            # Opened, because network file systems look at the server then.
-            with open(self._folder / f"{_PREFIX}{generation}", encoding="utf-8") as file:
-                holder, mtime = file.read(), os.fstat(file.fileno()).st_mtime_ns
+            holder, mtime = _read(self._folder / f"{_PREFIX}{generation}")
         except FileNotFoundError:
             return False  # just succeeded by another
         if not holder:
             return True
+        self.damaged = _parse(holder) is None
         alive = _alive(holder)
         if alive is not None:
             return not alive
@@ -121,7 +129,7 @@ def holder_alive(folder: Path) -> bool | None:
     """True if a live process of this machine holds the lease, False if nobody does, None if that cannot be known."""
     latest = highest(folder)
     try:
-        content = (folder / f"{_PREFIX}{latest}").read_text(encoding="utf-8")
+        content, _ = _read(folder / f"{_PREFIX}{latest}")
     except OSError:
         return False
     return _alive(content) if content else False
@@ -134,7 +142,7 @@ def highest(folder: Path) -> int:
             generations = [e.name[len(_PREFIX) :] for e in entries if e.name.startswith(_PREFIX)]
     except FileNotFoundError:  # somebody removed the run
         return 0
-    return max((int(text) for text in generations if text.isdecimal()), default=0)
+    return max((int(text) for text in generations if _GENERATION.fullmatch(text)), default=0)
 
 
 def _create(folder: Path, generation: int) -> Lease | None:
@@ -153,7 +161,7 @@ def _create(folder: Path, generation: int) -> Lease | None:
     for older in range(generation - 1, 0, -1):
         try:
             (folder / f"{_PREFIX}{older}").unlink()
-        except FileNotFoundError:
+        except OSError:  # the first that is gone, or one that is no file
             break
     return Lease(folder, generation)
 
@@ -168,15 +176,53 @@ def _identity() -> dict[str, object]:
     return {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
-def _alive(holder: str) -> bool | None:
-    """Whether the holder's process runs, or None if it is none of this machine (or container)."""
+def _read(file: Path) -> tuple[str, int]:
+    """What a lease says, and its mtime [ns]. What is no plain file, a folder or a link say, says something damaged."""
+    try:
+        # Opened, because network file systems look at the server then; a pipe would be waited for otherwise.
+        opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return _DAMAGED, 0
+        raise
+    try:
+        found = os.fstat(opened)
+        content = os.read(opened, _LONGEST) if stat.S_ISREG(found.st_mode) else _DAMAGED.encode()
+        return content.decode(errors="replace"), found.st_mtime_ns
+    finally:
+        os.close(opened)
+
+
+def _parse(holder: str) -> dict[str, Any] | None:
+    """The holder, or None where a damaged lease does not say who it is."""
     try:
         found = json.loads(holder)
-        if found["machine"] != _machine():
-            return None
-        return _started(found["pid"]) == found["started"] is not None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError):
         return None
+    whole = isinstance(found, dict) and found.keys() == _identity().keys()
+    return found if whole and isinstance(found["pid"], int) and found["pid"] > 0 else None
+
+
+def _alive(holder: str) -> bool | None:
+    """Whether the holder's process runs, or None if that cannot be seen: it is of another machine or container, say."""
+    found = _parse(holder)
+    if found is None or found["machine"] != _machine():
+        return None
+    started = _started(found["pid"])
+    if started is None and _hidden(found["pid"]):
+        return None
+    return started == found["started"] is not None
+
+
+def _hidden(pid: int) -> bool:
+    """True if there is a process that /proc does not show: mounted with hidepid, it shows a user their own only."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return not (PROC / str(pid)).exists()
 
 
 @cache
@@ -190,7 +236,7 @@ def _started(pid: int) -> str | None:
     """When the process started [ticks since boot], which tells it from a later one of that number; None if dead."""
     try:
         state, *fields = (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         )
     except OSError:
         return None

@@ -116,13 +116,20 @@ def follow_parent(environment: Mapping[str, str] = os.environ) -> None:
         os._exit(1)
 
 
+def take_signals(handler: Callable[[int, Any], None]) -> None:
+    """Let SIGTERM call `handler`, and SIGHUP unless it is ignored, as under nohup."""
+    signal.signal(signal.SIGTERM, handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handler)
+
+
 class StopRequest:
-    """Whether SIGTERM has come since this was made; the process goes on."""
+    """Whether SIGTERM or SIGHUP has come since this was made; the process goes on."""
 
     def __init__(self) -> None:
-        """Take the signal."""
+        """Take the signals."""
         self.came = False
-        signal.signal(signal.SIGTERM, self._note)
+        take_signals(self._note)
 
     def _note(self, signum: int, frame: object) -> None:
         self.came = True

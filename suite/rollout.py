@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from suite import devices
 from suite.process import Event, emitter, follow_parent, leave, limit_threads, out_of_memory
+
+HEARTBEAT_S = (
+    5.0  # [s] between two reports of the steps that were taken: episodes may take longer than a watchdog waits
+)
 
 Emit = Callable[[Event], None]
 
@@ -47,6 +52,8 @@ def main() -> int:
 def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> None:
     """Emit the first `per_env` episodes of every row of `env`, and markers: `started` first and `done` last.
 
+    Between them it emits the number of control steps taken, now and then.
+
     A row has env, episode, difficulty, factors, return, length [control steps], success_once, success_at_end,
     termination and violations (steps over each safety limit).
     An episode in which a NaN or infinite observation or reward appears has termination `non_finite`, one that does not
@@ -64,7 +71,11 @@ def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> 
     success = once
     limits = tuple(env.spec.safety)
     over = torch.zeros(n, len(limits), dtype=torch.long, device=device)
-    for _ in range(per_env * env.spec.max_episode_steps + 1):
+    beat = time.monotonic()
+    for step in range(per_env * env.spec.max_episode_steps + 1):
+        if time.monotonic() - beat > HEARTBEAT_S:
+            emit({"steps": step})
+            beat = time.monotonic()
         bad |= ~obs.isfinite().all(-1)
         with torch.no_grad():
             action = policy(obs.nan_to_num())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections import deque
@@ -15,11 +16,13 @@ from suite import process
 from suite.display import ACTIVE, Display
 from suite.errors import first_line
 from suite.launch import NODE_LOST, OUT_OF_SIGHT, OUT_OF_SIGHT_REASON, Attempt, Launcher
-from suite.lease import Claimant, Lease, Lost
+from suite.lease import LEASE_S, Claimant, Lease, Lost
 from suite.matrix import Job
 from suite.rundir import read_json, write_status
 
 POLL_S = 0.2  # [s] between two looks at the workers
+_EXCEPTION = re.compile(r"[\w.]*(Error|Exception)\b")  # the last line of a traceback
+_MACHINE = re.compile(r"OSError|Connection|Timeout|BrokenPipe|Permission|FileNotFound|MemoryError|CUDA|Errno")
 LOOK_S = 2.0  # [s] between two looks at runs that somebody else works on
 
 
@@ -37,6 +40,7 @@ class Tracked:
     message: str = ""
     device: str = ""
     failures: int = 0  # of this command
+    exception: tuple[str, int] | None = None  # that ended the last try, and at which env step
     attempt: Attempt | None = None
     lease: Lease | None = None
     claimant: Claimant | None = None
@@ -55,18 +59,21 @@ def execute(
     """Run every job that is not complete; one that fails is tried `retries` times more and does not stop the others.
 
     A job that another command works on is taken over if that command dies; with `wait` this returns only when none
-    is left of them. Ctrl-C and SIGTERM let the workers end at their next checkpoints, and raise `KeyboardInterrupt`
-    then; a second one kills them at once.
+    is left of them. Ctrl-C, SIGTERM and SIGHUP let the workers end at their next checkpoints, and raise
+    `KeyboardInterrupt` then; a second one kills them at once.
     """
     return _Driver(jobs, launcher, display, retries, wait).run()
 
 
 class _Signals:
-    """Counts Ctrl-C and SIGTERM instead of raising, so that nothing is left half-done."""
+    """Counts Ctrl-C, SIGTERM and SIGHUP instead of raising, so that nothing is left half-done."""
 
     def __enter__(self) -> _Signals:
         self.count = 0
-        self._previous = {sig: signal.signal(sig, self._note) for sig in (signal.SIGINT, signal.SIGTERM)}
+        taken = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup
+            taken.remove(signal.SIGHUP)
+        self._previous = {sig: signal.signal(sig, self._note) for sig in taken}
         return self
 
     def _note(self, signum: int, frame: object) -> None:
@@ -75,6 +82,13 @@ class _Signals:
     def __exit__(self, *error: object) -> None:
         for sig, handler in self._previous.items():
             signal.signal(sig, handler)
+
+
+def _exception(reason: str, status: dict[str, Any]) -> tuple[str, int] | None:
+    """What makes two failures the same: an exception of the run's own, and its step. None for what may not repeat."""
+    if not _EXCEPTION.match(reason) or _MACHINE.search(reason) or process.out_of_memory(reason):
+        return None
+    return reason, status.get("env_steps") or 0
 
 
 class _Driver:
@@ -191,6 +205,8 @@ class _Driver:
 
     def _taken(self, t: Tracked) -> None:
         t.state, t.message = "elsewhere", "another command works on it"
+        if t.claimant is not None and t.claimant.damaged:
+            t.message = f"its lease is damaged: taken over after {LEASE_S:.0f} s without a sign of life"
         self._elsewhere.append(t)
 
     def _complete(self, t: Tracked) -> None:
@@ -205,11 +221,14 @@ class _Driver:
         run = t.job.run
         t.failures += 1
         t.status = read_json(run.status) or t.status
-        again = t.failures <= self._retries and not self._stopping and not disk_full
-        t.state, t.message = ("queued" if again else "failed"), reason
+        before, t.exception = t.exception, _exception(reason, t.status)
+        twice = before is not None and before == t.exception  # then a further try ends like these
+        again = t.failures <= self._retries and not self._stopping and not disk_full and not twice
+        message = f"{reason} (twice at the same step, so it is not tried again)" if twice else reason
+        t.state, t.message = ("queued" if again else "failed"), message
         with suppress(OSError):
             run.add_failure(t.device, reason)
-            write_status(run.status, **t.status | {"state": t.state, "message": reason})
+            write_status(run.status, **t.status | {"state": t.state, "message": message})
         # Of a lost machine nobody knows whether it still works: a lease that is there has to end by itself.
         if t.lease is not None and (not lost or t.lease.held_here()):
             t.lease.give_back()

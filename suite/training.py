@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tasks.env import Sampler, TensorEnv
 
 SAVE_S = 10.0  # [s] between two writes of the tables
+BEAT_S = 5.0  # [s] between two signs of life within an iteration
 RATE_S = 5.0  # [s] over which the speed that is shown is averaged
 
 
@@ -36,13 +37,27 @@ class Reporter:
 
     def __init__(self, file: str) -> None:
         """`file` is the last argument of the process, see `suite.process.Child`."""
-        self._emit, self._last, self._state = emitter(file), 0.0, ""
+        self._emit, self._last, self._beat, self._state = emitter(file), 0.0, time.monotonic(), ""
+        self._held: dict[str, Any] | None = None
 
     def status(self, state: str, **fields: Any) -> None:
         """Fields of status.json."""
+        self._held = {"state": state, **fields}
         if state != self._state or time.monotonic() - self._last > 0.25:
-            self._emit({"status": {"state": state, **fields}})
+            self.flush()
             self._last, self._state = time.monotonic(), state
+
+    def beat(self) -> None:
+        """Say, every few seconds, that the training goes on: an iteration may take longer than a watchdog waits."""
+        if time.monotonic() - self._beat > BEAT_S:
+            self._emit({"beat": True})
+            self._beat = time.monotonic()
+
+    def flush(self) -> None:
+        """Send the last status, if it was held back: it says at which step a training failed."""
+        if self._held:
+            self._emit({"status": self._held})
+            self._held = None
 
     def row(self, row: dict[str, float]) -> None:
         """A row of progress.parquet."""
@@ -62,8 +77,11 @@ def main() -> int:
 
         export_reference(config.algo, tasks.get(config.task), run.policy)
     else:
-        finished = train(config, run, device, Reporter(sys.argv[2]))
-        return 0 if finished else STOPPED
+        report = Reporter(sys.argv[2])
+        try:
+            return 0 if train(config, run, device, report) else STOPPED
+        finally:
+            report.flush()
     return 0
 
 
@@ -80,6 +98,7 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> boo
 
     clock = Clock(device)
     env, teacher = (multitask.build if config.multi else _build)(config, device, clock.timed)
+    env.step = _beating(env.step, report)
     identity = {key: config[key] for key in ("suite_version", "engine", "randomization")}
     identity |= {"curriculum": OmegaConf.to_container(config.curriculum), "device": env.device.type}
     learner = make_learner(config.algo, env, config.agent, config.seed, teacher, identity)
@@ -92,6 +111,14 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> boo
     else:
         learner.export(run.policy)
     return True
+
+
+def _beating(step: Callable[..., Any], report: Reporter) -> Callable[..., Any]:
+    def beating(action: Any) -> Any:
+        report.beat()
+        return step(action)
+
+    return beating
 
 
 def _build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler]) -> tuple[TensorEnv, Teacher]:

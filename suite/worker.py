@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -28,7 +27,7 @@ from suite.guard import WATCHDOG_S, Guard
 from suite.lease import Claimant, Lease
 from suite.protocol import Protocol
 from suite.provenance import collect
-from suite.rundir import FILES, RESULT_SCHEMA, RunDir, now, read_json, sha256, write_json, write_status
+from suite.rundir import FILES, RESULT_SCHEMA, RunDir, now, read_json, sha256, sweep, write_json, write_status
 from suite.tracking import Tracker
 from tasks import engines
 from tasks.assets import hashes
@@ -60,6 +59,10 @@ class Status:
         """The state reported last."""
         return self._fields["state"]
 
+    def beat(self) -> None:
+        """It goes on, though there is nothing new to report."""
+        self.on_news(self.state != "training")
+
     def __call__(self, state: str, **fields: Any) -> None:
         """Report `state`; a change of it is written at once. A file that cannot be written stops nothing."""
         changed = state != self.state or not self._written
@@ -75,14 +78,14 @@ class Status:
 
 
 class Stop:
-    """SIGTERM stops the run at its next checkpoint, or at once where nothing would be lost."""
+    """SIGTERM or SIGHUP stops the run at its next checkpoint, or at once where nothing would be lost."""
 
     def __init__(self, report: Status) -> None:
-        """Take the signal."""
+        """Take the signals."""
         self._report = report
         self.asked = False
         self.training: process.Child | None = None
-        signal.signal(signal.SIGTERM, self._asked)
+        process.take_signals(self._asked)
 
     def _asked(self, signum: int, frame: object) -> None:
         self.asked = True
@@ -94,6 +97,13 @@ class Stop:
 def main() -> int:
     """Do what is left of the run."""
     process.follow_parent()
+    try:
+        return _main()
+    except Stopped:  # while an error was reported, say
+        return process.STOPPED
+
+
+def _main() -> int:
     parser = argparse.ArgumentParser(prog="python -m suite.worker")
     parser.add_argument("run", type=Path)
     parser.add_argument("--lease", type=int, help="generation of the lease that was taken for this process")
@@ -103,12 +113,12 @@ def main() -> int:
     lease = _lease(run, args.lease)
     config = configs.load(run)
     report = Status(run, config.train.env_steps)
-    stop = Stop(report)
     guard = Guard(lease, args.watchdog, lambda reason: report("failed", message=reason))
     report.on_news = guard.progress
     guard.start()
-    report("starting", message="")
     try:
+        stop = Stop(report)
+        report("starting", message="")
         _finish(config, run, report, stop)
     except Stopped:
         return process.STOPPED
@@ -136,6 +146,7 @@ def _lease(run: RunDir, generation: int | None) -> Lease:
 
 
 def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop) -> None:
+    sweep(run)
     if run.read_result() is None:
         run.result.unlink(missing_ok=True)  # what it spoke of is gone
     provenance = collect(tasks.get(config.task), config.command)
@@ -267,6 +278,8 @@ def _train(run: RunDir, tracker: Tracker, report: Status, stop: Stop) -> None:
                     report("starting", message=child.news())
             elif "status" in event:
                 report(**event["status"])
+            elif "beat" in event:
+                report.beat()
             else:
                 tracker.log(event["row"])
         stop.training = None

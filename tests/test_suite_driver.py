@@ -142,6 +142,41 @@ def test_retries_are_counted_and_reasons_kept(tmp_path):
     assert Claimant(jobs[0].run.path).free()
 
 
+@pytest.mark.parametrize(
+    ("reasons", "steps", "tries"),
+    [
+        (["NonFiniteError: reward is NaN"] * 9, [4096] * 9, 2),
+        (["AttributeError: 'FixedAlpha' object has no attribute '_optim'"] * 9, [0] * 9, 2),
+        (["NonFiniteError: reward is NaN"] * 9, [4096, 6144, 8192, 8192, 9], 4),
+        (["ValueError: a", "ValueError: b", "ValueError: a", "KeyError: 1", "KeyError: 1"], [10] * 5, 5),
+        (["ValueError: a", "killed by SIGKILL", "ValueError: a", "ValueError: a"], [10] * 4, 4),
+        (["OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"] * 9, [0] * 9, 6),  # may have fewer envs next
+        (["ConnectionError: no route to the store"] * 9, [0] * 9, 6),
+        (["killed by SIGKILL"] * 9, [100] * 9, 6),
+    ],
+)
+def test_an_exception_that_came_twice_at_the_same_step_is_not_tried_a_third_time(tmp_path, reasons, steps, tries):
+    (job,) = planned(tmp_path, "--algo", "zero")
+
+    def fail(run):
+        k = len(run.read_failures())
+        write_status(run.status, state="failed", message=reasons[k], env_steps=steps[k])
+
+    launcher = Made(*[1] * 9, on_start=fail)
+    (tracked,) = scheduler.execute([job], launcher, Display(), retries=5)
+    assert (tracked.state, len(launcher.started)) == ("failed", tries)
+    assert [failure["reason"] for failure in job.run.read_failures()] == reasons[:tries]
+    assert ("twice at the same step" in tracked.message) == (tries < 6)
+
+
+def test_a_damaged_lease_is_said_to_be_one(tmp_path, monkeypatch):
+    (job,) = planned(tmp_path, "--algo", "zero")
+    (job.run.path / ".lease.3").mkdir(parents=True)
+    (tracked,) = scheduler.execute([job], Made(), Display(), wait=False)
+    assert tracked.state == "elsewhere"
+    assert "lease is damaged: taken over after 60 s" in tracked.message
+
+
 def test_a_full_disk_starts_nothing_more(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -124,11 +124,59 @@ def test_giving_back_needs_no_space_and_a_lost_lease_harms_nobody(tmp_path):
     assert Claimant(tmp_path).claim() is None
 
 
-def test_a_damaged_lease_ends_like_a_silent_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_text('{"machine": '),
+        lambda file: file.write_bytes(b"\xff\xfe\x80"),
+        lambda file: file.write_text("[" * 100_000),
+        lambda file: file.write_text('{"machine": "m", "pid": "1", "started": 1}'),
+        lambda file: file.write_text(json.dumps(DEAD | {"pid": -1})),
+        lambda file: file.mkdir(),
+        lambda file: file.symlink_to(file),
+        lambda file: file.symlink_to("nowhere"),
+        os.mkfifo,
+    ],
+)
+def test_a_damaged_lease_ends_like_a_silent_one(tmp_path, monkeypatch, damage):
     now = [0.0]
     monkeypatch.setattr(lease.time, "monotonic", lambda: now[0])
-    (tmp_path / ".lease.3").write_text('{"machine": ')
+    damage(tmp_path / ".lease.3")
+    (tmp_path / ".lease.04").touch()  # no generation that anyone gives
     claimant = Claimant(tmp_path)
     assert claimant.claim() is None
+    assert claimant.damaged
+    assert lease.holder_alive(tmp_path) is None
+    assert not Lease(tmp_path, 3).held_here()
     now[0] += 2 * lease.LEASE_S
     assert claimant.claim().generation == 4
+
+
+@pytest.mark.parametrize(
+    ("kill", "alive"), [(PermissionError, None), (None, None), (ProcessLookupError, False), (OverflowError, False)]
+)
+def test_a_process_that_proc_hides_is_judged_by_signs_of_life(tmp_path, monkeypatch, kill, alive):
+    """As under hidepid: the holder runs, and is another user's."""
+
+    def signal(pid, sig):
+        if kill is not None:
+            raise kill
+
+    now = [0.0]
+    monkeypatch.setattr(lease.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(lease, "PROC", tmp_path / "empty")
+    monkeypatch.setattr(lease.os, "kill", signal)
+    put(tmp_path, 1, {"machine": lease._machine(), "pid": os.getpid(), "started": "12"})
+    claimant, beating = Claimant(tmp_path), Lease(tmp_path, 1)
+    assert lease.holder_alive(tmp_path) is alive
+    if alive is False:
+        assert claimant.claim().generation == 2
+        return
+    for _ in range(3):
+        assert claimant.claim() is None
+        now[0] += 0.9 * lease.LEASE_S
+        beating.beat()
+    assert claimant.claim() is None
+    assert not claimant.damaged
+    now[0] += 1.1 * lease.LEASE_S
+    assert claimant.claim().generation == 2

@@ -1,5 +1,6 @@
 """Files that are whole or absent, the recorder, the rollout, and the scheduler over made-up workers."""
 
+import errno
 import json
 import math
 import os
@@ -17,7 +18,7 @@ import curricula
 import tasks
 from curricula.teacher import Episodes
 from leaderboard import bundle, publish
-from suite import cli, energy, evaluation, launch, process, scheduler, tracking
+from suite import cli, energy, evaluation, launch, process, rollout, scheduler, tracking, training, worker
 from suite import config as configs
 from suite.display import Display, Plain, lines
 from suite.launch import Local
@@ -25,7 +26,9 @@ from suite.matrix import plan
 from suite.protocol import Protocol
 from suite.recorder import MAX_ROWS, Curriculum, Progress
 from suite.rollout import run_episodes
-from suite.rundir import FILES, RunDir, atomic, read_json, write_json
+from suite.rundir import FILES, RunDir, atomic, read_json, sweep, write_json, write_status
+from suite.worker import Status
+from tasks.files import temporary_beside
 from tasks.spec import GRADES, difficulty_of
 from tests.processes import alive, wait_until
 
@@ -47,6 +50,61 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
     file.write_text('{"a": ')
     assert read_json(file) is None
+
+
+def test_writers_with_equal_process_ids_do_not_take_each_others_file(tmp_path, monkeypatch):
+    """In containers every driver is process 1."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    file = tmp_path / "file"
+
+    def write(temporary):
+        temporary.write_text("{}")
+        write_json(file, {"by": "another"})
+        write_status(file, by="a third")
+
+    atomic(file, write)
+    assert read_json(file) == {}
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_status_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_status(tmp_path / "status.json", state="training")
+    assert os.listdir(tmp_path) == []
+
+
+def test_temporary_files_of_the_killed_are_removed_and_those_of_others_are_not(tmp_path):
+    run = RunDir(tmp_path)
+    run.checkpoint.mkdir()
+    old = [temporary_beside(run.status), temporary_beside(run.file("checkpoint")), run.checkpoint / ".last.ckpt.tmp"]
+    kept = [temporary_beside(run.status), tmp_path / ".lease.3", tmp_path / ".worker.events", run.status]
+    for file in (*old, *kept):
+        file.touch()
+    for file in (*old, *kept[1:]):
+        os.utime(file, (0, 0))
+    sweep(run)
+    assert not any(file.exists() for file in old)
+    assert all(file.exists() for file in kept)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_text("[" * 100_000),
+        lambda file: file.write_bytes(b"\xff"),
+        lambda file: file.write_text("[]"),
+        lambda file: file.symlink_to("/dev/zero"),
+        lambda file: file.mkdir(),
+        os.mkfifo,
+    ],
+)
+def test_json_that_cannot_be_read_is_none(tmp_path, damage):
+    damage(tmp_path / "file")
+    assert read_json(tmp_path / "file") is None
 
 
 def test_all_lists_of_a_runs_files_come_from_one_table(tmp_path):
@@ -163,7 +221,7 @@ def collect(env, policy, per_env):
     rows = []
     run_episodes(env, policy, per_env, 7, rows.append)
     markers = [row["marker"] for row in rows if "marker" in row]
-    return [row for row in rows if "marker" not in row], markers
+    return [row for row in rows if "env" in row], markers
 
 
 def go(obs):
@@ -189,6 +247,74 @@ def test_rollout_takes_the_first_episodes_of_every_env():
     good = [row for row in filled if row["env"] % 2]
     assert all(row["length"] == 50 for row in good)
     assert evaluation.summary(filled)["success"]["g1"] == 0.5
+
+
+def test_an_evaluation_in_which_no_episode_has_ended_is_no_hang(tmp_path, monkeypatch):
+    """Steps are reported; the status has news of each report, and the watchdog hears of that."""
+    monkeypatch.setattr(rollout, "HEARTBEAT_S", 0.0)
+    events, told = [], []
+    run_episodes(toy(10), go, 3, 7, events.append)
+    first = next(k for k, event in enumerate(events) if "env" in event)
+    beats = [event for event in events[:first] if "steps" in event]
+    assert len(beats) > 10
+    monkeypatch.setattr(
+        evaluation.process, "Child", lambda *args: Replayed([e for beat in beats for e in (beat, None)])
+    )
+    report = Status(RunDir(tmp_path), 0)
+    report.on_news = told.append
+    evaluation._run(protocol(6, 3), tmp_path, tmp_path, lambda done, news: report("evaluating", message=news))
+    assert told == [True] * len(beats)
+    report("evaluating", message=report._fields["message"])  # without a further step there is none
+    assert len(told) == len(beats)
+
+
+class Replayed:
+    """Events of a child that is not there."""
+
+    code = 0
+
+    def __init__(self, events):
+        self._events = events
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def __iter__(self):
+        return iter(self._events)
+
+    def news(self):
+        return ""
+
+
+def test_a_long_iteration_of_a_training_is_no_hang(tmp_path, monkeypatch):
+    told, env, file = [], toy(5), tmp_path / "events"
+    monkeypatch.setattr(training, "BEAT_S", 0.0)
+    env.reset(0)
+    step = training._beating(env.step, training.Reporter(str(file)))
+    for _ in range(3):
+        step(torch.zeros(5, 2))
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    monkeypatch.setattr(worker.process, "Child", lambda *args: Replayed(events))
+    report = Status(RunDir(tmp_path), 0)
+    report.on_news = told.append
+    run = RunDir(tmp_path)
+    run.policy.touch()
+    worker._train(run, None, report, SimpleNamespace(asked=False, training=None))
+    assert told == [True] * 3  # before the first iteration has ended, in which kernels are compiled
+
+
+def test_the_step_at_which_a_training_failed_is_known(tmp_path):
+    file = tmp_path / "events"
+    report = training.Reporter(str(file))
+    for step in (1, 2, 3):
+        report.status("training", env_steps=step)
+    report.flush()
+    report.flush()
+    steps = [json.loads(line)["status"]["env_steps"] for line in file.read_text().splitlines()]
+    assert steps == [1, 3]
 
 
 def test_non_finite_numbers_fail_the_episode_and_no_other():

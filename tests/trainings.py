@@ -11,3 +11,6 @@ class Silent:
 
     def row(self, row):
         pass
+
+    def beat(self):
+        pass
