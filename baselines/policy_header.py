@@ -99,6 +99,8 @@ _HEADER = TypeAdapter(Annotated[Header, Field(discriminator="kind")])
 def read(path: str | Path) -> tuple[Header, dict[str, np.ndarray]]:
     """A policy file's header and tensors, which fit each other. Raises `PolicyError` for anything else."""
     path = Path(path)
+    if not path.is_file():  # a pipe would be waited for
+        raise PolicyError(f"{path} is not a policy file of this project: there is no such file")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

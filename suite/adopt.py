@@ -20,6 +20,7 @@ from suite import config as configs
 from suite import devices, policies
 from suite.cli import Parser
 from suite.errors import UserError, exit_code, one_of
+from suite.lease import Claimant
 from suite.matrix import concrete_engine, folder
 from suite.preflight import check_writable
 from suite.report import by_grade
@@ -57,18 +58,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     one_of("engine", args.physics, ENGINES)
     if not NAME.fullmatch(args.name) or args.name in (*baselines.names(), *baselines.reference_names()):
         raise UserError(f"--name {args.name!r} has to be small letters, digits and _.+-, and none of the suite's names")
-    for option, value in (("--env-steps", args.env_steps), ("--seed", args.seed)):
-        if value < 0:
-            raise UserError(f"{option} must be 0 or more, got {value}")
+    for option, value, most in (("--env-steps", args.env_steps, 10**15), ("--seed", args.seed, 10**9 - 1)):
+        if not 0 <= value <= most:
+            raise UserError(f"{option} must be from 0 to {most}, got {value}")
     engine = concrete_engine(args.physics, spec)
     command = shlex.join(["python", "-m", "suite.adopt", *(sys.argv[1:] if argv is None else argv)])
     config = _config(spec, args, engine, command)
     run = RunDir(folder(config, {}, args.out) / f"seed{args.seed}")
-    if run.path.exists():
-        raise UserError(f"{run.path} exists; name another --seed, --name or --out")
     policies.load(args.policy, spec, "cpu")
+    check_writable(args.out)
+    if run.result.exists():
+        raise UserError(f"{run.path} exists; name another --seed, --name or --out")
     check_writable(run.path)
+    if not Claimant(run.path).free():
+        raise UserError(f"another process works on {run.path}")
+    # What an earlier try left is replaced, until there is a result.
     configs.save(config, run)
+    run.progress.unlink(missing_ok=True)
     if args.env_steps:  # what a training would have written of itself
         row = {"env_steps": [args.env_steps], "wall_time_s": [0.0], "episodes": [0.0], "success_mean": [float("nan")]}
         atomic(run.progress, lambda temporary: pq.write_table(pa.table(row), temporary))
@@ -77,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = work(run, console)
     except RunFailed as error:
-        print(f"suite.adopt: the evaluation failed: {error}", file=sys.stderr)
+        print(f"suite.adopt: the evaluation failed: {error}; repeat the command to try again", file=sys.stderr)
         return 1
     console.print(by_grade(f"{args.task}, {args.name}, {engine}", result))
     console.print(f"written to {run.path}", highlight=False, markup=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import tasks
 from suite import config as configs
-from suite import devices, evaluation, process
+from suite import devices, evaluation, policies, process
 from suite import protocol as protocols
 from suite.cli import Parser
 from suite.errors import UserError, exit_code, first_line, one_of
@@ -52,8 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = run.read_result()
     if result is None:
         raise UserError(f"{args.run} is not complete (no valid result.json): repeat its suite.run command")
+    for key in ("task", "algo", "seed", "engine"):
+        if config[key] != result[key]:
+            raise UserError(f"{args.run}: {key} is {config[key]} in config.yaml and {result[key]} in result.json")
     if sha256(run.policy) != result["policy_sha256"]:
         raise UserError(f"{run.policy} is not the policy that result.json names by policy_sha256")
+    policies.check(run.policy, tasks.get(config.task))
     physics = config.engine if args.physics is None else one_of("engine", args.physics, ENGINES)
     engine = concrete_engine(physics, tasks.get(config.task))
     numbers = dict(config.eval)
@@ -97,7 +101,7 @@ def _evaluate(
                 )
         except evaluation.EvaluationError as error:
             log_hint = f" (see {log})" if out else ""
-            print(f"suite.evaluate: {first_line(error)}{log_hint}", file=sys.stderr)
+            print(f"suite.evaluate: {first_line(error)}; nothing was written, try again{log_hint}", file=sys.stderr)
             return 1
         summary = evaluation.summary(rows)
         digest = evaluation.write(folder / "episodes.parquet", rows, protocol, result["algo"])

@@ -25,7 +25,7 @@ from tasks.spec import GRADES
 FAILED = ("cut", "non_finite", "crashed")
 """Terminations of episodes that count as failures whatever happened in them."""
 
-_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # all others are sent
 _COLUMNS = [
     *((name, pa.string()) for name in ("task", "algo", "grade", "cell")),
     ("difficulty", pa.float64()),
@@ -54,11 +54,12 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgres
 
     `on_progress` gets how many are done, and what takes long if the simulator has to do something first.
 
-    An engine that crashes is tried once more; what is still missing then are episodes that failed.
+    An engine that crashes, or raises in a step, is tried once more; what is still missing then are episodes that
+    failed. Whatever else ends the process costs no episode, as it is not the policy's doing.
 
     Raises:
-        EvaluationError: if the engine did not start, the disk or the GPU's memory is full, or the process was killed
-            from outside.
+        EvaluationError: if the engine did not start, or the process ended in any other way than by a crash of the
+            engine: for lack of memory or disk, by an error outside of the engine, or by a signal that was sent to it.
     """
     for last in (False, True):
         rows, markers, code = _run(protocol, policy, log, on_progress)
@@ -70,8 +71,8 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgres
         if "done" in markers:
             break
         reason = process.reason(code, log)
-        no_room = code == process.DISK_FULL or (code > 0 and process.out_of_memory(reason))
-        if "started" not in markers or no_room or -code in _FROM_OUTSIDE:
+        crashed = "crashed" in markers or -code in _CRASHES
+        if "started" not in markers or not crashed or process.of_the_machine(process.tail(log)):
             raise EvaluationError(f"evaluation on {protocol.engine}: {reason}")
         with open(log, "a", encoding="utf-8") as file:
             print(f"the engine crashed in the evaluation ({reason}); last try: {last}", file=file)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import baselines
+from baselines.policy_header import PolicyError, check_fits, read
 from suite import config as configs
 from suite.errors import UserError, first_line
 from suite.rundir import RunDir
@@ -34,6 +35,16 @@ def file_of(policy: str, spec: TaskSpec) -> Path | None:
     return path
 
 
+def check(path: Path, spec: TaskSpec) -> None:
+    """Raise `UserError` unless `path` has a policy that fits the task. Imports no torch."""
+    try:
+        header, tensors = read(path)
+        check_fits(header, tensors.get("actions"), spec)
+    except PolicyError as error:
+        told = first_line(error)
+        raise UserError(told if str(path) in told else f"{path}: {told}") from None
+
+
 def load(policy: str | Path, spec: TaskSpec, device: str) -> Policy:
     """A reference policy (name) or a file, tried on an observation of the task.
 
@@ -43,20 +54,15 @@ def load(policy: str | Path, spec: TaskSpec, device: str) -> Policy:
     import torch
 
     from baselines.policy import export_reference, load_policy
-    from baselines.policy_header import PolicyError, check_fits, read
 
     with tempfile.TemporaryDirectory() as scratch:
         if isinstance(policy, str):
             name, policy = policy, Path(scratch) / "policy.safetensors"
             export_reference(name, spec, policy)
-        try:
-            header, tensors = read(policy)
-            check_fits(header, tensors.get("actions"), spec)
-            loaded = load_policy(policy, device)
-            with torch.no_grad():
-                action = loaded(torch.zeros(1, spec.obs_dim, device=device))
-        except PolicyError as error:
-            raise UserError(f"{policy}: {first_line(error)}" if str(policy) not in str(error) else str(error)) from None
+        check(policy, spec)
+        loaded = load_policy(policy, device)
+    with torch.no_grad():
+        action = loaded(torch.zeros(1, spec.obs_dim, device=device))
     if action.dtype != torch.float32:
         raise UserError(f"{policy} acts in {action.dtype}; expected float32")
     return loaded

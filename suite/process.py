@@ -181,6 +181,35 @@ def out_of_memory(reason: str) -> bool:
     return re.search(r"CUDA (error: )?out of memory|Failed to allocate \d+ bytes on device", reason) is not None
 
 
+_LACKS = re.compile(
+    "|".join(
+        [
+            r"out of memory|can('t|not) allocate memory|bad_alloc|alloc_failed|failed to allocate|memoryallocation",
+            r"uncorrectable ecc error|busy or unavailable|no cuda-capable device",
+            *(
+                re.escape(os.strerror(number).lower())
+                for number in (
+                    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE),
+                    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN),
+                )
+            ),
+        ]
+    )
+)
+
+
+def of_the_machine(error: BaseException | str) -> bool:
+    """True for trouble of the machine: an `OSError`, no memory, or a text that speaks of either, or of a broken GPU.
+
+    Libraries raise such things as errors of their own, so an error's causes count, too.
+    """
+    while isinstance(error, BaseException):
+        if isinstance(error, OSError | MemoryError) or of_the_machine(str(error)):
+            return True
+        error = error.__cause__ or error.__context__ or ""
+    return _LACKS.search(error.lower()) is not None
+
+
 def reason(process_code: int, log: Path) -> str:
     """Why a process failed, in one line: the signal that ended it, a full disk, or the last line of its log."""
     if process_code == DISK_FULL:
@@ -194,12 +223,17 @@ def reason(process_code: int, log: Path) -> str:
     return last_line(log) or f"exit code {process_code}"
 
 
-def last_line(log: Path) -> str:
-    """The last non-empty line of a log, cut to a readable length."""
+def tail(log: Path) -> str:
+    """The last 4 KiB of a log; empty where there is none."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, log.stat().st_size - 4096))
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+            return file.read().decode(errors="replace")
     except OSError:
         return ""
+
+
+def last_line(log: Path) -> str:
+    """The last non-empty line of a log, cut to a readable length."""
+    lines = [line.strip() for line in tail(log).splitlines()]
     return next((line[:300] for line in reversed(lines) if line), "")

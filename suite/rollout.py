@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from suite import devices
-from suite.process import Event, emitter, follow_parent, leave, limit_threads, out_of_memory
+from suite.process import Event, emitter, follow_parent, leave, limit_threads, of_the_machine
 
 HEARTBEAT_S = (
     5.0  # [s] between two reports of the steps that were taken: episodes may take longer than a watchdog waits
@@ -56,8 +56,11 @@ def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> 
 
     A row has env, episode, difficulty, factors, return, length [control steps], success_once, success_at_end,
     termination and violations (steps over each safety limit).
-    An episode in which a NaN or infinite observation or reward appears has termination `non_finite`, one that does not
-    end within `per_env` times the declared length has `cut`. Where the engine raises, `crashed` is emitted.
+    An episode in which a NaN or infinite observation, action or reward appears has termination `non_finite`, one that
+    does not end within `per_env` times the declared length has `cut`. The env gets zeros for an action that is not
+    finite, so that other rows go on. Where the engine raises, `crashed` is emitted.
+
+    Raises whatever the policy raises, and from the engine what is trouble of the machine (`process.of_the_machine`).
     """
     import torch
 
@@ -79,10 +82,15 @@ def run_episodes(env: Any, policy: Any, per_env: int, seed: int, emit: Emit) -> 
         bad |= ~obs.isfinite().all(-1)
         with torch.no_grad():
             action = policy(obs.nan_to_num())
+        if action.shape != (n, env.spec.action_dim) or action.dtype != torch.float32:
+            raise ValueError(f"the policy gives actions {tuple(action.shape)} in {action.dtype}")
+        lost = ~action.isfinite().all(-1)
+        bad |= lost
+        action = action.masked_fill(lost[:, None], 0.0)
         try:
             obs, reward, terminated, truncated, extras = env.step(action)
         except Exception as error:
-            if out_of_memory(str(error)):
+            if of_the_machine(error):
                 raise  # not the policy's doing
             print(f"the engine failed: {error!r}", file=sys.stderr, flush=True)
             emit({"marker": "crashed"})

@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 from leaderboard import build, submit
 from suite import adopt, report
 from suite.errors import UserError
+from suite.lease import Claimant
 from suite.rundir import RunDir
+from suite.single import RunFailed
 from tests.test_leaderboard_verify import TEXTS
 from tests.toy_runs import pd_controller
 
@@ -48,6 +50,8 @@ def test_adopted_run_is_a_run(tmp_path):
         ({"name": "<b>"}, "--name"),
         ({"env_steps": "-1"}, "--env-steps"),
         ({"seed": "-1"}, "--seed"),
+        ({"env_steps": str(10**30)}, "--env-steps"),
+        ({"seed": str(10**20)}, "--seed"),
         ({"budget": "huge"}, "unknown budget"),
         ({"task": "cartpole-balance"}, "observations"),
     ],
@@ -57,6 +61,28 @@ def test_bad_input(tmp_path, options, why):
     with pytest.raises(UserError, match=why):
         adopt.main(arguments(tmp_path, **options))
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_adoption_that_failed_is_repeated(tmp_path, monkeypatch, capsys):
+    pd_controller(tmp_path / "policy.safetensors", 4.0)
+
+    def fail(run, console):
+        raise RunFailed("killed by SIGKILL")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(adopt, "work", fail)
+        assert adopt.main(arguments(tmp_path, env_steps="5000")) == 1
+    assert "repeat the command" in capsys.readouterr().err
+    (folder,) = (tmp_path / "runs").glob("*/*/*/*/seed0")
+    lease = Claimant(folder).claim()
+    with pytest.raises(UserError, match="another process works on"):
+        adopt.main(arguments(tmp_path))
+    lease.give_back()
+    done = {}
+    monkeypatch.setattr(adopt, "work", lambda run, console: done.update(vars(run)) or fail(run, console))
+    assert adopt.main(arguments(tmp_path, env_steps="0")) == 1
+    assert done == {"path": folder}
+    assert not (folder / "progress.parquet").exists()
 
 
 def test_what_is_no_policy(tmp_path):
