@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,34 +12,51 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import baselines
 import tasks
+from baselines import warm_start
 from leaderboard import policy_file
 from leaderboard.bundle import Bundle, check_characters
+from leaderboard.content import episodes_hash, policy_hash
 from leaderboard.episodes import read_episodes
 from leaderboard.runs import Run, read_run
-from leaderboard.schema import Unusable, read_json
+from leaderboard.schema import (
+    check_config,
+    check_evaluation,
+    check_provenance,
+    check_result,
+    check_time,
+    read_json,
+    read_yaml,
+)
 from suite import config as configs
-from suite.errors import UserError, first_line
+from suite.errors import UserError, first_line, printable
 from suite.evaluation import summary
 from suite.protocol import Protocol, identity
 from suite.reproduce import config_of
+from suite.untrusted import Unusable
 
-MAX_TEXT = 10_000  # of one string in a run's JSON or YAML
+TEST_TASKS = "GRADUS_TEST_TASKS"  # where this is set in the environment, tasks without physics are taken, for tests
+MAX_ITERATION = 0.25  # of the training's env steps: an iteration is never cut, and may run over the budget
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """A run of a bundle that stood every check. `folder` is its directory, `name` its path in the bundle."""
+    """A run of a bundle that stood every check. `folder` is its directory, `name` its path in the bundle.
+
+    `contents` has what the run's policy and its episodes are known by, whatever file they are written in: no other run
+    may have one of them. It is empty for the reference policies, which anyone can make.
+    """
 
     name: str
     folder: Path
     run: Run
     config: Mapping[str, Any]
     episodes: Mapping[str, pa.Table]  # by engine, its own first
+    contents: tuple[str, ...]
 
 
 def check(bundle: Bundle) -> list[Submitted]:
@@ -57,23 +75,38 @@ def check(bundle: Bundle) -> list[Submitted]:
     return submitted
 
 
+def names_of_tasks() -> list[str]:
+    """The tasks that a submission may be of: those of the suite. Tests add those that need no physics."""
+    return tasks.known() if os.environ.get(TEST_TASKS) else tasks.names()
+
+
 def _check_run(folder: Path, name: str, division: str) -> Submitted:
-    for file in sorted(folder.rglob("*.json")):
-        _check_texts(file.name, read_json(file))
+    result, provenance = read_json(folder / "result.json"), read_json(folder / "provenance.json")
+    others = [read_json(file) for file in sorted(folder.glob("evaluations/*/evaluation.json"))]
+    for file, content, fits in (
+        ("result.json", result, check_result),
+        ("provenance.json", provenance, check_provenance),
+        *(("evaluation.json", other, check_evaluation) for other in others),
+    ):
+        _check_texts(file, content)
+        fits(content)
+    for record in (result, *others):
+        check_time(record["provenance"]["ended"])
+    if result["task"] not in names_of_tasks():
+        raise Unusable(f"the task {result['task']!r} is none of this suite version")
     config = read_config(folder / "config.yaml")
     run, notes = read_run(folder, name)  # recounts success, and compares hashes
     if notes:
         raise Unusable(f"{notes[0].path.rpartition('/')[2]}: {notes[0].reason}")
-    if run.task not in tasks.known():
-        raise Unusable(f"the task {run.task!r} is none of this suite version")
     spec = tasks.get(run.task)
     _check_protocol(config, run, spec)
-    _check_config(config, run, division, spec)
-    if name != f"runs/{folder_of(run.result)}":
-        raise Unusable(f"it has to lie in runs/{folder_of(run.result)}")
-    kind = policy_file.check(folder / "policy.safetensors", spec)
+    agent = _check_config(config, run, division, spec)
+    if name != f"runs/{folder_of(result)}":
+        raise Unusable(f"it has to lie in runs/{folder_of(result)}")
+    policy = folder / "policy.safetensors"
+    kind = policy_file.check(policy, spec)
     if division == "closed":
-        _check_closed(config, run, spec, kind, folder)
+        _check_closed(config, run, spec, kind, policy, agent)
     episodes = {}
     for evaluation in (run.evaluation, *run.others):
         if evaluation.engine not in spec.engines:
@@ -82,16 +115,25 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
         protocol = _protocol(evaluation.record, config, evaluation.engine)
         table = episodes[evaluation.engine] = read_episodes(where / "episodes.parquet", spec, protocol)
         _check_aggregates(evaluation.record, table, identity(spec, protocol))
-    if read_json(folder / "provenance.json") != run.result["provenance"]:
+    if provenance != result["provenance"]:
         raise Unusable("provenance.json is not the provenance in result.json")
-    return Submitted(name, folder, run, config, episodes)
+    return Submitted(name, folder, run, config, episodes, _contents(run, kind, policy, episodes))
+
+
+def _contents(run: Run, kind: str, policy: Path, episodes: Mapping[str, pa.Table]) -> tuple[str, ...]:
+    if kind in policy_file.REFERENCES:
+        return ()
+    # One policy may be evaluated by the protocols of several budgets.
+    of_policy = f"policy {run.entry.budget} {policy_hash(run.task, policy)}"
+    return of_policy, *(f"episodes {engine} {episodes_hash(run.task, table)}" for engine, table in episodes.items())
 
 
 def _check_texts(file: str, value: Any) -> None:
+    """No markup, nothing invisible, and nothing that OmegaConf takes for more than a text, however it was written."""
     if isinstance(value, str):
-        if len(value) > MAX_TEXT:
-            raise Unusable(f"a text in {file} has {len(value)} characters, more than {MAX_TEXT}")
         check_characters(f"text in {file}", value)
+        if "${" in value or value == "???":
+            raise Unusable(f"{file} is not resolved: it has an interpolation, or ??? for a missing value")
     elif isinstance(value, Mapping):
         for key, item in value.items():
             _check_texts(file, key)
@@ -102,24 +144,10 @@ def _check_texts(file: str, value: Any) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A run's config.yaml as plain data, with nothing that is more than data.
-
-    Raises:
-        Unusable: for YAML with aliases or tags, for interpolations, and where it is not a mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        for event in yaml.parse(text, yaml.CSafeLoader):
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
-                raise Unusable("config.yaml has aliases or tags, which a run's configuration never has")
-        content = yaml.load(text, yaml.CSafeLoader)
-    except Unusable:
-        raise
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        raise Unusable("config.yaml is damaged: not YAML") from None
-    if not isinstance(content, dict) or "${" in text:
-        raise Unusable("config.yaml is not a resolved configuration")
+    """A run's config.yaml as plain data. Raises `Unusable`; `OSError` from the disk."""
+    content = read_yaml(path)
     _check_texts("config.yaml", content)
+    check_config(content)
     return content
 
 
@@ -131,28 +159,33 @@ def _check_protocol(config: Mapping[str, Any], run: Run, spec: tasks.TaskSpec) -
         raise Unusable("the evaluation is not the protocol's: eval.* cannot be changed in a submission")
 
 
-def _check_config(config: Mapping[str, Any], run: Run, division: str, spec: tasks.TaskSpec) -> None:
-    """The configuration is the suite's own for this run, with nothing but the declared settings changed."""
+def _check_config(config: Mapping[str, Any], run: Run, division: str, spec: tasks.TaskSpec) -> DictConfig | None:
+    """The configuration is the suite's own for this run, with nothing but the declared settings changed.
+
+    Returns its `agent`, None for a policy that something else trained.
+    """
     result = run.result
     if run.entry.algo not in (*baselines.names(), *baselines.reference_names()):
         if division == "closed":
             raise Unusable(f"the closed division has the suite's algorithms, not {run.entry.algo!r}")
         _check_foreign(config, run)
-        return
+        return None
     try:
-        planned = config_of(result)
-    except UserError as error:
-        raise Unusable(f"its settings are none of this suite's: {first_line(error)[:200]}") from None
-    planned = OmegaConf.to_container(planned, resolve=True)
+        whole = config_of(result)
+        planned = OmegaConf.to_container(whole, resolve=True)
+    except (UserError, OmegaConfBaseException) as error:
+        raise Unusable(f"its settings are none of this suite's: {printable(first_line(error))[:200]}") from None
     planned, found = configs.identity(planned), configs.identity(dict(config))
     if planned != found:
         keys = [key for key in planned if planned[key] != found.get(key)] or sorted(set(found) - set(planned))
         raise Unusable(f"{keys[0]} in config.yaml is not what result.json and its overrides say")
+    return whole.agent
 
 
 def _check_foreign(config: Mapping[str, Any], run: Run) -> None:
-    """A policy that something else than the suite trained: only what the evaluation needs is prescribed."""
+    """A policy that something else than the suite trained: all that `suite.evaluate` reads is prescribed."""
     wanted = {"task": run.task, "algo": run.entry.algo, "seed": run.seed, "budget": run.entry.budget}
+    wanted["engine"] = run.entry.engine
     wanted["suite_version"] = run.result["suite_version"]
     for key, value in wanted.items():
         if config.get(key) != value:
@@ -167,8 +200,10 @@ def folder_of(result: Mapping[str, Any]) -> str:
     return f"{result['suite_version']}/{result['task']}/{result['algo']}/{variant}/seed{result['seed']}"
 
 
-def _check_closed(config: Mapping[str, Any], run: Run, spec: tasks.TaskSpec, kind: str, folder: Path) -> None:
-    """The suite's training budget and agents' interface."""
+def _check_closed(
+    config: Mapping[str, Any], run: Run, spec: tasks.TaskSpec, kind: str, policy: Path, agent: DictConfig
+) -> None:
+    """The suite's training budget, and the policy that the suite's algorithm exports with these settings."""
     algo, steps = run.entry.algo, run.result["env_steps"]
     for key in ("train.env_steps", "train.init", "multi.tasks"):
         if key in run.result["overrides"]:
@@ -183,14 +218,32 @@ def _check_closed(config: Mapping[str, Any], run: Run, spec: tasks.TaskSpec, kin
         if steps:
             raise Unusable(f"{algo} is not trained, but env_steps is {steps}")
         return
+    try:
+        warm_start.check(policy, spec, algo, agent)
+    except warm_start.WarmStartError as error:
+        raise Unusable(first_line(error).replace(str(policy), policy.name)[:400]) from None
     if kind == "discrete":
-        table = policy_file.discrete_actions(folder / "policy.safetensors")
-        if not np.allclose(table, np.array(spec.discrete_actions)):
+        table, declared = policy_file.discrete_actions(policy), np.array(spec.discrete_actions)
+        if table.shape != declared.shape or not np.allclose(table, declared):
             raise Unusable("the policy chooses from other actions than the task declares")
-    total = config["train"]["env_steps"]
-    longest = total + config["train"]["num_envs"] * config["agent"]["horizon"]  # an iteration is never cut
-    if not total <= steps < longest:
-        raise Unusable(f"it was trained for {steps} env steps; budget {run.entry.budget} has {total}")
+    _check_steps(config["train"], agent.horizon, run)
+
+
+def _check_steps(train: Mapping[str, Any], horizon: int, run: Run) -> None:
+    """It was trained to the end of the iteration in which the budget was reached, which may not be a long one."""
+    steps, total = run.result["env_steps"], train["env_steps"]
+    num_envs = run.result.get("num_envs") or train["num_envs"]
+    allowed = [train["num_envs"]]  # after a failure for lack of memory half of them, down to `min_envs`
+    while train["min_envs"] is not None and allowed[-1] > train["min_envs"]:
+        allowed.append(max(train["min_envs"], allowed[-1] // 2))
+    if num_envs not in allowed:
+        raise Unusable(f"it was trained on {num_envs} envs, config.yaml says {allowed[0]}")
+    iteration = num_envs * horizon
+    if iteration > MAX_ITERATION * total:
+        most = f"{MAX_ITERATION:.0%} of the budget's {total} are the most"
+        raise Unusable(f"an iteration has {iteration} env steps; in the closed division {most}")
+    if steps != (wanted := -(-total // iteration) * iteration):
+        raise Unusable(f"it was trained for {steps} env steps; with budget {run.entry.budget} it would be {wanted}")
     if run.curve is None or int(run.curve.env_steps[-1]) != steps:
         raise Unusable(f"progress.parquet does not end at the {steps} env steps of result.json")
 
@@ -233,17 +286,16 @@ def _difference(claimed: Any, found: Any) -> str | None:
 def _check_set(submitted: Sequence[Submitted]) -> None:
     """No run twice, and no seed left out: whoever trains ten may not choose the best five."""
     seeds: dict[tuple, list[int]] = defaultdict(list)
-    hashes: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for s in submitted:
         seeds[s.run.task, s.run.entry].append(s.run.seed)
-        digest = s.run.result["episodes_sha256"]
-        trained = s.run.result["env_steps"] > 0
-        if trained and digest in hashes:
-            raise Unusable(f"{s.name} has the same episodes as {hashes[digest]}")
-        hashes[digest] = s.name
+        for content in s.contents:
+            if content in owners:
+                raise Unusable(f"{s.name} has the same {content.partition(' ')[0]} as {owners[content]}")
+            owners[content] = s.name
     for (task, entry), found in seeds.items():
-        if missing := set(range(max(found) + 1)) - set(found):
-            raise Unusable(f"{entry.algo} on {task}: seed {min(missing)} is missing; seeds are 0 to N-1 without a gap")
+        if (missing := min(set(range(len(found) + 1)) - set(found))) < len(found):
+            raise Unusable(f"{entry.algo} on {task}: seed {missing} is missing; seeds are 0 to N-1 without a gap")
     counts = defaultdict(set)
     for (_, entry), found in seeds.items():
         counts[entry].add(len(found))

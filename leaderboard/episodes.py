@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from leaderboard.schema import MAX_RETURN as MAX_FAILED_RETURN
 from leaderboard.schema import NAME, Unusable
 from leaderboard.tables import read_table
 from suite.evaluation import FAILED
@@ -90,6 +91,7 @@ def _check_values(file: str, values: Mapping[str, np.ndarray], spec: TaskSpec, p
         },
         "a return that is not finite": known | lost,
         f"a return beyond {MAX_RETURN:g}": ~large | failed,
+        f"a return beyond {MAX_FAILED_RETURN:g}": ~(np.abs(values["return"]) > MAX_FAILED_RETURN),
         "a length that no episode has": (values["length"] >= np.where(lost, 0, 1)) & (values["length"] <= longest),
         "a success that does not follow from the others": values["success"] == decides,
         "success at the end, but not once": ~values["success_at_end"] | values["success_once"],

@@ -59,7 +59,7 @@ def read(folder: Path, result: Mapping[str, Any], engine: str, record: Mapping[s
     for column, wanted in (("task", result["task"]), ("algo", result["algo"]), ("engine", engine)):
         names, _ = parquet.texts(path, table, column)
         if others := set(names) - {wanted}:
-            raise Unusable(f"{path.name} has episodes of {column} {sorted(others)[0]!r}, not only {wanted!r}")
+            raise Unusable(f"{path.name} has episodes of {column} {sorted(others)[0][:60]!r}, not only {wanted!r}")
     names, codes = parquet.texts(path, table, "grade")
     if set(names) != set(GRADES):
         raise Unusable(f"{path.name} has to have episodes of g1 to g5 and nothing else")
@@ -96,7 +96,7 @@ def _read_cells(path: Path, table: pa.Table, grade: np.ndarray, success: np.ndar
         names, codes = [f"nominal/{g}" for g in GRADES], grade
     for name in names:
         if not CELL.fullmatch(name):
-            raise Unusable(f"{path.name} has episodes of a cell {name!r}, which no protocol has")
+            raise Unusable(f"{path.name} has episodes of a cell {name[:60]!r}, which no protocol has")
     if missing := {f"nominal/{g}" for g in GRADES} - set(names):
         raise Unusable(f"{path.name} has no episodes of cell {sorted(missing)[0]}")
     own = np.array([GRADES.index(name[-2:]) if name.startswith("nominal/") else -1 for name in names])[codes]

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leaderboard.schema import Unusable, read_bytes
+from leaderboard.schema import MAX_RETURN
+from suite.untrusted import Unusable, read_bytes
 
 MAX_BYTES = 256 * 2**20
 
@@ -21,7 +22,8 @@ def read(
 ) -> pa.Table:
     """The `columns` of a file, which have to be there, and those that start with one of `prefixes`.
 
-    `record[key]` is the file's SHA-256. Raises `Unusable` for another file, and for what is no table of that kind.
+    `record[key]` is the file's SHA-256. Raises `Unusable` for another file, and for what is no table of that kind;
+    `OSError` from the disk.
     """
     data = read_bytes(path, MAX_BYTES)
     if record.get(key) != hashlib.sha256(data).hexdigest():
@@ -34,8 +36,12 @@ def read(
             raise Unusable(f'{path.name} has no column "{sorted(missing)[0]}"')
         if len(set(wanted)) < len(wanted):
             raise Unusable(f"{path.name} has a column twice")
-        return reader.read(columns=wanted, use_threads=False)
-    except (pa.ArrowException, OSError):
+        table = reader.read(columns=wanted, use_threads=False)
+        table.validate(full=True)  # invalid UTF-8
+        return table
+    except Unusable:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError):
         raise Unusable(f"{path.name} is damaged: not a parquet file") from None
 
 
@@ -49,8 +55,11 @@ def texts(path: Path, table: pa.Table, column: str) -> tuple[list[str], np.ndarr
 
 
 def floats(path: Path, table: pa.Table, column: str) -> np.ndarray:
-    """A column of numbers, [n]. Raises `Unusable`."""
+    """A column of numbers, [n], NaN where there is none. Raises `Unusable`, also for one beyond float32."""
     kind = table[column].type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
         raise Unusable(f'"{column}" in {path.name} has to have numbers')
-    return table[column].to_numpy().astype(float)
+    values = table[column].to_numpy(zero_copy_only=False).astype(float)
+    if (np.abs(values[np.isfinite(values)]) > MAX_RETURN).any():  # sums of such numbers overflow
+        raise Unusable(f'"{column}" in {path.name} has a number beyond {MAX_RETURN:g}')
+    return values

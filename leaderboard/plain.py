@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from suite import untrusted
 from suite.untrusted import Unusable
 
 MIB = 2**20
@@ -27,32 +25,11 @@ LARGEST = {  # [B] of a file by the end of its name
 def opened(path: Path, most: int | None = None) -> Iterator[BinaryIO]:
     """The file `path`, to be read; it has at most `most` bytes (by default what `LARGEST` says).
 
-    No link is followed: it may lead to a file that is not the run's. No pipe is waited for.
-
     Raises:
-        Unusable: for what is not such a file.
+        Unusable: for a link, for what is not a plain file, and for one that is larger.
         OSError: if it cannot be opened.
     """
-    most = LARGEST[path.suffix] if most is None else most
-    try:
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise Unusable(f"{path.name} is a link") from None
-        if error.errno == errno.ENXIO:
-            raise Unusable(f"{path.name} is not a plain file") from None
-        raise
-    try:
-        found = os.fstat(number)
-        if not stat.S_ISREG(found.st_mode):
-            raise Unusable(f"{path.name} is not a plain file")
-        if found.st_size > most:
-            raise Unusable(f"{path.name} is larger than {max(1, most // MIB)} MiB")
-        file = os.fdopen(number, "rb")
-    except BaseException:
-        os.close(number)
-        raise
-    with file:
+    with untrusted.opened(path, LARGEST[path.suffix] if most is None else most) as file:
         yield file
 
 

@@ -14,15 +14,16 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
 MAX_BYTES = 2**18
 MAX_DEPTH = 32  # of lists and mappings in each other
-_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG)
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 _JSON_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)  # linear, whatever comes
 _LONG_NUMBER = re.compile(r"[-+]?[0-9][0-9:_.]{64,}")
 
@@ -66,35 +67,58 @@ def load_json(source: str | bytes | Path, max_bytes: int = MAX_BYTES) -> Any:
         if depth > MAX_DEPTH:
             raise Unusable(f"{name} is nested more than {MAX_DEPTH} levels deep")
     try:
-        value = json.loads(text, parse_int=_int, parse_constant=float, object_pairs_hook=_mapping)
-    except _Twice as error:
-        raise Unusable(f"{name} has the key {error} twice") from None
+        value = json.loads(
+            text, parse_int=_int, parse_float=_finite, parse_constant=_finite, object_pairs_hook=_mapping
+        )
+    except _Refused as error:
+        raise Unusable(f"{name} {error}") from None
     except (ValueError, RecursionError):
         raise Unusable(f"{name} is damaged: not JSON") from None
     _check_plain(name, value)
     return value
 
 
-def read_bytes(path: Path, max_bytes: int) -> bytes:
-    """The content of a regular file. Raises `Unusable` for anything else and where it is too large; `OSError`."""
+@contextmanager
+def opened(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+    """The file `path`, to be read. No link is followed, and no pipe is waited for.
+
+    Raises:
+        Unusable: for a link, for what is not a plain file, and for one of more than `max_bytes`.
+        OSError: if it cannot be opened.
+    """
     try:
-        # NONBLOCK: opening a FIFO without a writer would wait for one.
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise Unusable(f"{path.name} is a link, not a regular file") from None
+            raise Unusable(f"{path.name} is a link") from None
+        if error.errno == errno.ENXIO:
+            raise Unusable(f"{path.name} is not a plain file") from None
+        raise
+    try:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode):
+            raise Unusable(f"{path.name} is not a plain file")
+        if found.st_size > max_bytes:
+            raise Unusable(f"{path.name} is larger than {_size(max_bytes)}")
+        file = os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+    with file:
+        yield file
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """The content of a file, see `opened`. Raises `Unusable`, also where there is none; `OSError` from the disk."""
+    try:
+        with opened(path, max_bytes) as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
         if error.errno in _NO_FILE:
             raise Unusable(f"{path.name} cannot be read: {error.strerror}") from None
         raise
-    except ValueError:  # a zero byte in the name
-        raise Unusable("a file name has a zero byte") from None
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise Unusable(f"{path.name} is not a regular file")
-    with os.fdopen(file, "rb") as opened:
-        data = opened.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise Unusable(f"{path.name} has more than {_size(max_bytes)}")
+    if len(data) > max_bytes:  # it grew
+        raise Unusable(f"{path.name} is larger than {_size(max_bytes)}")
     return data
 
 
@@ -104,7 +128,7 @@ def _text(source: str | bytes | Path, max_bytes: int) -> tuple[str, str]:
     if isinstance(source, Path):
         source = read_bytes(source, max_bytes)
     if len(source) > max_bytes:
-        raise Unusable(f"{name} has more than {_size(max_bytes)}")
+        raise Unusable(f"{name} is larger than {_size(max_bytes)}")
     try:
         return name, source.decode() if isinstance(source, bytes) else source
     except UnicodeDecodeError:
@@ -144,19 +168,27 @@ def _twice(keys: Iterable[Any]) -> Any:
     return next(key for key, count in Counter(keys).items() if count > 1)
 
 
-class _Twice(Exception):
+class _Refused(Exception):
     """Not a `ValueError`: those say that it is no JSON."""
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        raise _Twice(ascii(_twice(key for key, _ in pairs))[:60])
+        raise _Refused(f"has the key {ascii(_twice(key for key, _ in pairs))[:60]} twice")
     return mapping
 
 
-def _int(text: str) -> float:
-    return int(text) if len(text) <= 20 else math.inf  # one that `_check_plain` refuses; `int` takes long for long ones
+def _int(text: str) -> int:
+    if len(text) > 20 or abs(value := int(text)) >= 2**63:  # `int` takes long for long ones
+        raise _Refused(f"holds {text[:20]}, which is not a finite number of 64 bits")
+    return value
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise _Refused(f"holds {text[:20]}, which is not a finite number")
+    return value
 
 
 def _check_plain(name: str, value: Any) -> None:
@@ -177,9 +209,9 @@ def _check_plain(name: str, value: Any) -> None:
             raise Unusable(f"{name} has a text with a half of a character (a lone surrogate)") from None
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise Unusable(f"{name} holds a number that is not finite, or too large")
+            raise Unusable(f"{name} holds {value}, which is not a finite number")
     elif isinstance(value, int):
         if abs(value) >= 2**63:
-            raise Unusable(f"{name} holds an integer of more than 64 bits")
+            raise Unusable(f"{name} holds {ascii(value)[:20]}, which is not a finite number of 64 bits")
     elif value is not None:
         raise Unusable(f"{name} holds a value that is no text, number, list or mapping: {ascii(value)[:60]}")

@@ -19,7 +19,7 @@ from suite import provenance
 from suite.errors import UserError
 from suite.rundir import sha256
 from tasks import get
-from tests.toy_runs import copy_run, edit_episodes, rehash, spring_run, win
+from tests.toy_runs import copy_run, edit_episodes, pd_controller, rehash, spring_run, win
 
 TEXTS = {"title": "Spring", "submitter": "me", "contact": "me@example.org", "description": "No training."}
 
@@ -72,7 +72,7 @@ def test_packing_refuses_what_is_not_whole(run, tmp_path):
 
     assert "title" in refused(run, title="<b>best</b>")
     assert "no run directory" in refused(tmp_path / "nowhere")
-    assert "env steps" in refused(run, division="closed")
+    assert "does not fit ppo" in refused(run, division="closed")
     text = (run / "result.json").read_text()
     (run / "result.json").write_text(text[: len(text) // 2])
     assert "no valid result.json" in refused(run)
@@ -92,7 +92,8 @@ def one(**fields):
     [
         (one(**{"return": math.nan}), "not finite|impossible"),
         (one(**{"return": math.inf}), "not finite|impossible"),
-        (one(**{"return": 1e300}), "beyond"),
+        (one(**{"return": 1e30}), "beyond"),
+        (one(**{"return": 1e300}), '"return" in result.json'),
         (one(length=51), "a length"),
         (one(length=-1), "impossible|a length"),
         (one(success=False), "does not follow"),
@@ -156,7 +157,8 @@ def edit_json(file, **fields):
         ({"cells": {"all/mixed": {"success": 1.0, "episodes": 32}}}, "cells"),
         ({"protocol": {"name": "nominal", "version": 0, "sha256": "0" * 64}}, "protocol"),
         ({"protocol": None}, "protocol"),
-        ({"overrides": {"agent.hidden_sizes": {"a": 1}}}, "none of this suite's"),
+        ({"overrides": {"agent.hidden_sizes": {"a": 1}}}, "expected a number, a text"),
+        ({"overrides": {"agent.hidden_sizes": "x"}}, "none of this suite's"),
         ({"budget": "endless"}, "budget"),
         ({"seed": 3}, "seed in config.yaml"),
         ({"curriculum": "other"}, "none of this suite's"),
@@ -176,13 +178,13 @@ def test_results_that_lie(run, tmp_path, fields, why):
         (lambda text: text.replace("seed: 2000003", "seed: 1"), "eval.* cannot be changed"),
         (lambda text: text.replace("episodes_per_grade: 64", "episodes_per_grade: 8"), "eval.* cannot be changed"),
         (lambda text: text.replace("gamma: 0.99", "gamma: 0.9"), "agent in config.yaml"),
-        (lambda text: text + "extra: 1\n", "extra in config.yaml"),
-        (lambda text: text.replace("device: cpu", "device: ${oc.env:HOME}"), "not a resolved configuration"),
-        (lambda text: text + "a: &a [x]\nb: [*a, *a]\n", "aliases or tags"),
-        (lambda text: text + "a: !!python/object/apply:os.system [id]\n", "aliases or tags"),
+        (lambda text: text + "extra: 1\n", '"extra" in config.yaml'),
+        (lambda text: text.replace("device: cpu", "device: ${oc.env:HOME}"), "not resolved"),
+        (lambda text: text + "a: &a [x]\nb: [*a, *a]\n", "anchors, aliases or tags"),
+        (lambda text: text + "a: !!python/object/apply:os.system [id]\n", "anchors, aliases or tags"),
         (lambda text: text + "a: <script>\n", "holds the character"),
-        (lambda text: "[" * 5000, "damaged"),
-        (lambda text: "- 1\n", "not a resolved configuration"),
+        (lambda text: "[" * 5000, "more than 32 levels"),
+        (lambda text: "- 1\n", "not a mapping"),
     ],
 )
 def test_configurations_that_lie(run, tmp_path, change, why):
@@ -211,7 +213,10 @@ def test_seeds_left_out_and_repeated(tmp_path):
     zero, two = copy_run(tmp_path / "a"), as_seed(copy_run(tmp_path / "b"), 2)
     edit_json(zero / "result.json", env_steps=100_000)
     assert "seed 0 is missing" in reason(tmp_path, two)
-    assert "the same episodes" in reason(tmp_path, zero, two)
+    assert "has the same policy as" in reason(tmp_path, zero, two)
+    pd_controller(two / "policy.safetensors", 0.5)
+    rehash(two)
+    assert "has the same episodes as" in reason(tmp_path, zero, two)
     edit_episodes(two, one(**{"return": 20.0}))
     rehash(two)
     assert "seed 1 is missing" in reason(tmp_path, zero, two)

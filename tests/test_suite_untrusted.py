@@ -27,12 +27,12 @@ def test_plain_data(load, tmp_path):
         ('{"a":' * 40_000, "more than 32 levels"),
         ("[" * 120_000, "more than 32 levels"),
         ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' twice"),
-        ("x" * 300_000, "more than 256 KiB"),
+        ("x" * 300_000, "larger than 256 KiB"),
         (b'"\xff"', "not UTF-8"),
         ('"\\ud800"', "surrogate|not YAML"),
-        ("123456789012345678901234567890", "more than 64 bits|not finite"),
-        ("9223372036854775808", "more than 64 bits"),
-        ("9" * 5000, "not finite|64 digits"),
+        ("123456789012345678901234567890", "finite number"),
+        ("9223372036854775808", "finite number of 64 bits"),
+        ("9" * 5000, "finite number|64 digits"),
         ("{", "damaged"),
         ('"\0"', "damaged"),
     ],
@@ -48,7 +48,7 @@ def test_what_both_refuse(load, text, reason):
 
 @pytest.mark.parametrize("text", ["NaN", "-Infinity", "[1e400]"])
 def test_json_has_finite_numbers(text):
-    with pytest.raises(Unusable, match="not finite"):
+    with pytest.raises(Unusable, match="not a finite number"):
         load_json(text)
 
 
@@ -74,7 +74,7 @@ def test_json_of_many_quotes_is_scanned_in_linear_time():
         ("a: 2001-99-99", "not YAML"),
         ("1: x", "no text"),
         ("[a, b]: x", "not YAML"),
-        ("a: .inf", "not finite"),
+        ("a: .inf", "not a finite"),
         ("a: 1\n---\nb: 1", "not YAML"),
         ("a: =", "not YAML"),
         ("a: " + "1:" * 100_000 + "1", "64 digits"),
@@ -93,9 +93,9 @@ def test_only_regular_files_are_opened(load, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "zero").symlink_to("/dev/zero")
     for name in ("fifo", "link", "zero", ".", "none"):
-        with pytest.raises(Unusable, match=r"regular file|cannot be read"):
+        with pytest.raises(Unusable, match=r"a plain file|a link|cannot be read"):
             load(tmp_path / name)
-    with pytest.raises(Unusable, match="regular file"):
+    with pytest.raises(Unusable, match="not a plain file"):
         read_bytes(type(tmp_path)("/dev/zero"), 10)
 
 
