@@ -199,6 +199,6 @@ def choose_budget(asked: str, slots: Sequence[str]) -> tuple[str, str]:
         return asked, ""
     if slots[0] != "cpu":
         return "full", "budget: full, because there is a CUDA GPU (--budget smoke is the short one)"
-    if devices.cuda_names():
+    if devices.usable_gpus():
         return "smoke", "budget: smoke, because of --device cpu (--budget full trains to the end)"
-    return "smoke", "budget: smoke, because there is no CUDA GPU (--budget full trains to the end)"
+    return "smoke", "budget: smoke, because there is no CUDA GPU that torch can use (--budget full trains to the end)"

@@ -70,6 +70,7 @@ def _torch() -> dict[str, Any]:
         "cuda_available": bool(gpus),
         "gpus": gpus,
         "driver_gpus": list(devices.cuda_names()),
+        "gpu_faults": list(devices.cuda_faults().values()),
     }
 
 
@@ -100,10 +101,12 @@ def _show(found: dict[str, Any]) -> None:
     line(None, f"{found['cpu']['name']}, {found['cpu']['cores']} cores")
     if torch["cuda_available"]:
         line(True, f"torch {torch['version']} with CUDA {torch['built_for_cuda']}: {', '.join(torch['gpus'])}")
-    elif torch["driver_gpus"]:
+    elif torch["driver_gpus"] and not torch["gpu_faults"]:
         line(False, f"torch {torch['version']} cannot use {', '.join(torch['driver_gpus'])}; update the NVIDIA driver")
-    else:
+    elif not torch["driver_gpus"]:
         line(None, f"torch {torch['version']}, no CUDA GPU: runs go on the CPU, with the smoke budget")
+    for why in torch["gpu_faults"]:
+        line(False, why)
     for name, engine in found["engines"].items():
         line(engine["available"], f"engine {name}" + ("" if engine["available"] else f": {engine['reason']}"))
     packages_missing = [lib["package"] for lib in found["system_libraries"].values() if not lib["found"]]

@@ -235,6 +235,9 @@ class Slot:
     def __init__(self, root: str) -> None:
         """`root` is where the packages are, for workers where they are not installed."""
         os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        if gpus := _ray().get_gpu_ids():
+            # Ray does so itself, unless RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES tells it not to.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
         self._worker: subprocess.Popen | None = None
         self._run: RunDir | None = None
 

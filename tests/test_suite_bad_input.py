@@ -121,6 +121,7 @@ def test_missing_option(capsys):
 @pytest.mark.parametrize(("gpus", "device"), [((), "cuda:0"), ((), "cuda"), (("A GPU",), "cuda:1")])
 def test_missing_gpu(tmp_path, capsys, monkeypatch, gpus, device):
     monkeypatch.setattr(devices, "cuda_names", lambda: gpus)
+    monkeypatch.setattr(devices, "cuda_faults", dict)
     code, err, _ = outcome(capsys, arguments(tmp_path, device=device))
     assert code == 2
     assert "is missing" in err

@@ -7,7 +7,7 @@ import os
 import pytest
 
 import tasks
-from suite import cli, config, devices, estimate, plans, preflight, protocol, run, scheduler, status
+from suite import cli, config, estimate, plans, preflight, protocol, run, scheduler, status
 from suite.display import Display, describe, overall
 from suite.errors import UserError, exit_code
 from suite.launch import NODE_LOST
@@ -246,32 +246,6 @@ def test_a_folder_that_cannot_be_made():
 def test_mistakes_about_the_execution(tmp_path, argv, said):
     with pytest.raises(UserError, match=said):
         planned(tmp_path, *argv)
-
-
-def test_slots(monkeypatch):
-    monkeypatch.setattr(devices, "cuda_names", lambda: ("A", "B"))
-    monkeypatch.setattr(devices, "cores", lambda: 16)
-    assert devices.slots("auto", jobs_per_gpu=2) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
-    assert devices.slots("cuda:1", jobs_per_gpu=2) == ["cuda:1", "cuda:1"]
-    assert devices.slots("cpu", workers=3) == ["cpu"] * 3
-    monkeypatch.setattr(devices, "memory", lambda: 3 * devices.WORKER_BYTES)
-    assert devices.slots("cpu") == ["cpu"] * 3
-    monkeypatch.setattr(devices, "memory", lambda: 1)
-    assert devices.slots("cpu") == ["cpu"]
-
-
-def test_what_a_container_leaves(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "CGROUP", tmp_path)
-    whole = devices.memory()
-    assert whole > 0
-    for name, text in (("cpu.max", "max 100000"), ("memory.max", "max"), ("memory.current", "900")):
-        (tmp_path / name).write_text(f"{text}\n")
-    assert devices.cores() == len(os.sched_getaffinity(0))
-    (tmp_path / "cpu.max").write_text("50000 100000\n")
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.stat").write_text("anon 200\ninactive_file 300\nactive_file 400\n")
-    assert devices.cores() == 1
-    assert devices.memory() == 800  # files that are only cached are no obstacle
 
 
 def test_fewer_envs_only_where_the_settings_allow_it(tmp_path):

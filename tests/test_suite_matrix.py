@@ -86,6 +86,7 @@ def test_where_and_how_a_run_is_executed_does_not_make_another_run(tmp_path):
 )
 def test_budget_says_why(tmp_path, monkeypatch, asked, device, gpus, budget, why):
     monkeypatch.setattr(devices, "cuda_names", lambda: gpus)
+    monkeypatch.setattr(devices, "cuda_faults", dict)
     monkeypatch.setattr(devices, "cores", lambda: 6)
     monkeypatch.setattr(devices, "memory", lambda: 100 * devices.WORKER_BYTES)
     argv = ["--task", "toy-reach", "--algo", "ppo", "--budget", asked, "--device", device, "--out", str(tmp_path)]
@@ -102,6 +103,8 @@ def test_claimed_gpu_is_the_only_one_that_is_visible(monkeypatch):
     assert devices.os.environ["CUDA_VISIBLE_DEVICES"] == "6"
     assert devices.claim("cuda:0") == "cuda:0"  # in a process that the first one started
     assert devices.os.environ["CUDA_VISIBLE_DEVICES"] == "6"
+    assert devices.claim("cpu") == "cpu"  # and a run on the CPU sees none
+    assert devices.os.environ["CUDA_VISIBLE_DEVICES"] == "-1"
 
 
 def test_wandb_mode_without_a_flag(tmp_path, monkeypatch):
