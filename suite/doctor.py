@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from suite.cli import Parser
 from suite.errors import exit_code
 from suite.provenance import packages
 
+VARIABLES = {"assets": "GRADUS_CACHE", "kernels": "WARP_CACHE_PATH"}  # that name other folders
 DISK_NEEDED_GB = 2.0  # [GB] what runs, kernels and converted robots take at most in a first session
 
 
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def examine() -> dict[str, Any]:
     """Everything, as plain data."""
-    from tasks.assets import cache_dir
+    from tasks import caches
     from tasks.engines import SYSTEM_LIBRARIES, available, missing_libraries
 
     missing = missing_libraries()
@@ -50,7 +52,7 @@ def examine() -> dict[str, Any]:
             name: {"found": name not in missing, "package": package} for name, package in SYSTEM_LIBRARIES.items()
         },
         "disk": {"path": str(Path.cwd()), "free_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1)},
-        "caches": {"assets": _folder(cache_dir()), "kernels": _folder(_kernel_cache())},
+        "caches": {"assets": _folder(caches.wanted("gradus")), "kernels": _folder(caches.wanted("warp"))},
         "wandb": {"logged_in": tracking.login() is not None, "key_from": tracking.login()},
     }
 
@@ -74,16 +76,15 @@ def _torch() -> dict[str, Any]:
     }
 
 
-def _kernel_cache() -> Path:
-    """Warp's cache, without starting Warp, which would make it."""
-    import platformdirs
-
-    return Path(os.environ.get("WARP_CACHE_PATH") or platformdirs.user_cache_dir("warp"))
-
-
 def _folder(path: Path) -> dict[str, Any]:
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else 0
-    return {"path": str(path), "mb": round(size / 1e6, 1)}
+    from tasks import caches
+
+    size = 0
+    for folder, _, names in os.walk(path):  # what cannot be read counts nothing
+        for name in names:
+            with suppress(OSError):
+                size += os.lstat(os.path.join(folder, name)).st_size
+    return {"path": str(path), "mb": round(size / 1e6, 1), "not_writable": caches.why_not(path)}
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -118,7 +119,10 @@ def _show(found: dict[str, Any]) -> None:
     free = found["disk"]["free_gb"]
     line(free >= DISK_NEEDED_GB, f"{free} GB free in {found['disk']['path']} ({DISK_NEEDED_GB:g} GB do to begin with)")
     for name, cache in found["caches"].items():
-        line(None, f"cache of {name}: {cache['path']} ({cache['mb']} MB)")
+        text = f"cache of {name}: {cache['path']} ({cache['mb']} MB)"
+        if why := cache["not_writable"]:
+            text += f" cannot be written ({why}): a temporary folder is used; set {VARIABLES[name]} to one that can"
+        line(False if why else None, text)
     wandb = found["wandb"]
     line(None, f"W&B: key in {wandb['key_from']}" if wandb["logged_in"] else "W&B: not logged in (`wandb login`)")
 

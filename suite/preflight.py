@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import suite
 from suite import devices
 from suite.errors import UserError
 from suite.rundir import versions_in
+from tasks import caches
 
 
 def check_versions(out: Path) -> None:
@@ -65,6 +66,18 @@ def _probe(folder: Path) -> str:
         os.link(old, new)
         return "exclusive creation of files"
     return ""
+
+
+def check_caches(engines: Iterable[str]) -> None:
+    """Let simulators have a cache that can be written; one line says so where that is another one than usual.
+
+    Raises `UserError` where there is none.
+    """
+    if any(engine != "torch" for engine in engines):
+        try:
+            caches.prepare()
+        except caches.CacheError as error:
+            raise UserError(str(error)) from None
 
 
 def check_memory(slots: Sequence[str], simulators: int) -> None:

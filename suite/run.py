@@ -18,6 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         estimate.show(jobs, execution.devices, request.out)
         return 0
     preflight.check_writable(request.out)  # last: a command that cannot be carried out leaves nothing behind
+    if execution.launcher == "local":
+        preflight.check_caches(job.setting["engine"] for job in jobs if not job.complete)
     for note in notes:
         print(note)
     complete = sum(job.complete for job in jobs)

@@ -7,13 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-import platformdirs
+from tasks import caches
+from tasks.files import temporary_beside
 
 ROBOT_DATA = "cmeel.prefix/share/example-robot-data"
 
@@ -97,11 +97,6 @@ ASSETS = {
 }
 
 
-def cache_dir() -> Path:
-    """Where converted assets live: `$GRADUS_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("GRADUS_CACHE") or platformdirs.user_cache_dir("gradus"))
-
-
 def hashes(names: tuple[str, ...]) -> dict[str, str]:
     """Asset name to the SHA-256 of its source, for a result's provenance."""
     return {name: ASSETS[name].sha256 for name in names}
@@ -111,17 +106,38 @@ def usd_path(name: str) -> Path:
     """Path of the asset as USD, converted now if the cache does not have it.
 
     Raises:
-        AssetError: if the source package is missing, differs from the pinned hash, or cannot be converted.
+        AssetError: if the source package is missing, differs from the pinned hash, or cannot be converted or kept.
     """
     asset = ASSETS[name]
     # The key names the source and the converter, so neither can change behind a cached file. A cache that was
     # brought from elsewhere serves without the source package.
-    converter = "usd" if asset.fixed_base is None else distribution("isaacsim-asset-isolated").version
-    target = cache_dir() / "assets" / f"{name}-{asset.sha256[:16]}-{converter}"
-    usd = target / Path(asset.file).stem / f"{Path(asset.file).stem}.usda"
-    if not usd.is_file():
-        _fill_cache(asset, name, _checked_source(name), target)
-    return usd
+    converter = "usd" if asset.fixed_base is None else _version("isaacsim-asset-isolated", name)
+    folder = f"assets/{name}-{asset.sha256[:16]}-{converter}"
+    usd = f"{folder}/{Path(asset.file).stem}/{Path(asset.file).stem}.usda"
+    if _readable(found := caches.wanted("gradus") / usd):
+        return found
+    # Of another user's cache, which can be read and not written, serves what it has.
+    try:
+        cache = caches.usable("gradus")
+        if not _readable(cache / usd):
+            _fill_cache(asset, name, _checked_source(name), cache / folder)
+    except (caches.CacheError, OSError) as error:
+        raise AssetError(f"asset {name!r} cannot be kept: {error}") from None
+    return cache / usd
+
+
+def _readable(file: Path) -> bool:
+    try:
+        return file.is_file() and os.access(file, os.R_OK)
+    except PermissionError:  # of a folder above it
+        return False
+
+
+def _version(package: str, name: str) -> str:
+    try:
+        return distribution(package).version
+    except PackageNotFoundError:
+        raise AssetError(f"asset {name!r} needs the package {package}; run `uv sync`") from None
 
 
 @cache
@@ -155,7 +171,8 @@ def _sha256(folder: Path, files: list[Path]) -> str:
 
 def _fill_cache(asset: Asset, name: str, source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    work = temporary_beside(target)
+    work.mkdir()  # with the modes that this user's files have: a cache may be for a group
     usd = work / source.stem / f"{source.stem}.usda"
     try:
         if asset.fixed_base is None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
+from tasks import caches
+
 if TYPE_CHECKING:
     from tasks.env import TensorEnv
 
@@ -205,6 +207,8 @@ class TaskSpec:
         `recorded`: on CUDA, parts of a step become graphs (`TensorEnv.record`).
         """
         module, function = self.make_env.split(":")
+        if engine != "torch":
+            caches.prepare()
         recorded = recorded and device.startswith("cuda")
         if recorded:
             import_module("tasks.recorded").prepare()
