@@ -191,10 +191,10 @@ _COUNTERS = ("_cnt", "_last", "_iter", "critic_gradient_step", "_last_actor_loss
 
 def agent_state(algorithm: Algorithm) -> dict[str, Any]:
     """Networks, optimisers (the temperature's too), statistics and counters."""
-    alpha = getattr(algorithm, "alpha", None)
+    optimiser = getattr(getattr(algorithm, "alpha", None), "_optim", None)  # a constant temperature has none
     return {
         "modules": algorithm.state_dict(),
-        "alpha": None if alpha is None else alpha._optim.state_dict(),
+        "alpha": None if optimiser is None else optimiser.state_dict(),
         "counters": {name: getattr(algorithm, name) for name in _COUNTERS if hasattr(algorithm, name)},
     }
 

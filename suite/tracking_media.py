@@ -33,6 +33,14 @@ def cells(episodes: Path) -> dict[str, list]:
     return {"columns": ["cell", "grade", "success", "low", "high", "return", "episodes"], "data": data}
 
 
+def progress(file: Path) -> list[dict[str, float]]:
+    """Rows of progress.parquet; none if there is no such file yet."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(file).to_pylist() if file.exists() else []
+    return [{key: value for key, value in row.items() if value is not None} for row in rows]
+
+
 def curriculum(file: Path) -> Iterator[dict[str, float]]:
     """Rows of curriculum.parquet, to be logged by env steps under `curriculum/`."""
     import pyarrow.parquet as pq

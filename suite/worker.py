@@ -89,6 +89,8 @@ class Stop:
 
     def _asked(self, signum: int, frame: object) -> None:
         self.asked = True
+        if self._report.state == "complete":  # what is left is the end of the W&B run
+            return
         if self._report.state != "training" or self.training is None:
             raise Stopped
         self.training.ask_to_stop()
@@ -113,13 +115,14 @@ def _main() -> int:
     lease = _lease(run, args.lease)
     config = configs.load(run)
     report = Status(run, config.train.env_steps)
+    tracker = Tracker()
     guard = Guard(lease, args.watchdog, lambda reason: report("failed", message=reason))
     report.on_news = guard.progress
     guard.start()
     try:
         stop = Stop(report)
         report("starting", message="")
-        _finish(config, run, report, stop)
+        _finish(config, run, report, stop, tracker)
     except Stopped:
         return process.STOPPED
     except (RunError, evaluation.EvaluationError) as error:
@@ -129,6 +132,7 @@ def _main() -> int:
         report("failed", message=f"{type(error).__name__}: {first_line(error)}")
         raise
     finally:
+        tracker.end({"complete": 0, "failed": 1}.get(report.state, process.STOPPED))
         if args.lease is None:
             lease.give_back()
     return 0
@@ -145,7 +149,7 @@ def _lease(run: RunDir, generation: int | None) -> Lease:
     return lease
 
 
-def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop) -> None:
+def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop, tracker: Tracker) -> None:
     sweep(run)
     if run.read_result() is None:
         run.result.unlink(missing_ok=True)  # what it spoke of is gone
@@ -153,7 +157,7 @@ def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop) -> None
     earlier = read_json(run.provenance) or {}
     provenance["started"] = earlier.get("started", provenance["started"])  # of the first try
     write_json(run.provenance, provenance)
-    tracker = Tracker(config, run)
+    tracker.start(config, run)
     if not run.policy.exists():
         _train(run, tracker, report, stop)
     curve = _curve(run)

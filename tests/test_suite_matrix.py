@@ -131,11 +131,14 @@ def test_wandb_does_not_stop_a_run(tmp_path, monkeypatch, capsys, broken):
         raise ConnectionError("no route to W&B\nat all")
 
     wandb = MagicMock(**{broken: fail} if broken != "log" else {"init.return_value.log": fail})
+    if broken != "init":
+        wandb.init.return_value.resumed = False
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     (job,) = jobs(tmp_path, "--task", "toy-reach", "--algo", "zero", "--wandb", "offline")
     job.run.path.mkdir(parents=True)
     pq.write_table(pa.table({"grade": ["g1"], "success": [True], "return": [1.0]}), job.run.episodes)
-    tracker = tracking.Tracker(job.config("cpu"), job.run)
+    tracker = tracking.Tracker()
+    tracker.start(job.config("cpu"), job.run)
     tracker.log({"env_steps": 1, "return_mean": 2.0})
     tracker.finish(job.run, {"success": {"g1": 1.0}, "return": {"g1": 1.0}, "episodes": {"g1": 1}, "env_steps": 1}, [])
     assert capsys.readouterr().err == "W&B stopped logging: no route to W&B\n"

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from suite.display import Display
 from suite.launch import Local
 from suite.matrix import plan
 from suite.rundir import RunDir, read_json, sha256
+from tests import wandb_files
 
 SETTINGS = ["train.env_steps=65536", "eval.episodes_per_grade=16"]
 GRADES = ["g1", "g2", "g3", "g4", "g5"]
@@ -152,9 +152,7 @@ def test_what_wandb_writes_offline(first):
     _, out, _ = first
     run = run_dir(out, "ppo")
     (file,) = run.path.glob("wandb/offline-run-*/run-*.wandb")
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    records = [Record.FromString(data) for data in leveldb_records(file.read_bytes())]
+    records = wandb_files.read(file)
     kinds = {record.WhichOneof("record_type") for record in records}
     assert {"run", "history", "summary", "artifact", "exit"} <= kinds
     (logged,) = [record.run for record in records if record.HasField("run")]
@@ -163,11 +161,7 @@ def test_what_wandb_writes_offline(first):
     config = {item.key: json.loads(item.value_json) for item in logged.config.update}
     assert config["train"]["env_steps"] == 65536
     assert config["variant"] == run.path.parent.name
-    history = [
-        {item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
-        for record in records
-        if record.HasField("history")
-    ]
+    history = wandb_files.history(records)
     curve = [row for row in history if "return_mean" in row]
     progress = pq.read_table(run.progress).to_pylist()
     assert [row["env_steps"] for row in curve] == [row["env_steps"] for row in progress if row["episodes"]]
@@ -192,22 +186,6 @@ def test_what_wandb_writes_offline(first):
     assert {entry.path for entry in policy.manifest.contents} == {"policy.safetensors", "config.yaml"}
     (evidence,) = [artifact for artifact in artifacts if artifact.type == "result"]
     assert {"result.json", "provenance.json", "episodes.parquet"} <= {e.path for e in evidence.manifest.contents}
-
-
-def leveldb_records(data):
-    """Payloads of a W&B file: a 7-byte header, then LevelDB log blocks of 32 KiB."""
-    block, position, parts = 32768, 7, []
-    while position + 7 <= len(data):
-        room = block - position % block
-        if room < 7:
-            position += room
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, position)
-        parts.append(data[position + 7 : position + 7 + length])
-        position += 7 + length
-        if kind in (1, 4):  # whole, or last part
-            yield b"".join(parts)
-            parts = []
 
 
 def test_reproduce(first, tmp_path):
