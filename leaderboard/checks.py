@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import baselines
 import tasks
-from baselines import warm_start
+from baselines import policy_header, warm_start
 from leaderboard import policy_file
 from leaderboard.bundle import Bundle, check_characters
 from leaderboard.content import episodes_hash, policy_hash
@@ -217,6 +217,8 @@ def _check_closed(
     if algo in policy_file.REFERENCES:
         if steps:
             raise Unusable(f"{algo} is not trained, but env_steps is {steps}")
+        if algo == "random" and (seed := policy_header.read(policy)[0].seed):
+            raise Unusable(f"the suite's random actions are of seed 0, these of seed {seed}")
         return
     try:
         warm_start.check(policy, spec, algo, agent)
