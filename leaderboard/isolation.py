@@ -26,11 +26,17 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def limited_memory(size: int = MEMORY) -> Iterator[None]:
-    """Let this process take at most `size` more bytes of address space; beyond it allocations fail."""
+    """Let this process take at most `size` more bytes of address space; beyond it allocations fail.
+
+    Raises:
+        OSError: if this process may not have that much, so that a failure would say nothing about what it reads.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     limit = pages * resource.getpagesize() + size
-    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    if hard != resource.RLIM_INFINITY and hard < limit:
+        raise OSError(f"the limit of memory (ulimit -v) is below {limit // 2**20} MiB")
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     try:
         yield
     finally:

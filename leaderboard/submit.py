@@ -30,7 +30,7 @@ def pack(runs: Sequence[Path], out: Path, division: str, texts: dict[str, str]) 
     with tempfile.TemporaryDirectory(prefix=".submit-", dir=out.parent) as scratch:
         draft = Path(scratch) / out.name
         try:
-            digest = bundle.write(draft, texts, division, {_place(folder): folder for folder in folders})
+            digest = bundle.write(draft, texts, division, _places(folders))
             opened = bundle.read(draft, Path(scratch) / "unpacked")
             tables.probe(opened.folder)
             checks.check(opened)
@@ -59,6 +59,16 @@ def _run_folders(paths: Sequence[Path]) -> list[Path]:
         if run.read_result() is None:
             raise UserError(f"{folder} has no valid result.json: repeat its suite.run command")
     return list(found)
+
+
+def _places(folders: Sequence[Path]) -> dict[str, Path]:
+    """Where in the bundle each run lies."""
+    places: dict[str, Path] = {}
+    for folder in folders:
+        if (place := _place(folder)) in places:
+            raise UserError(f"{places[place]} and {folder} hold the same run, {place}; name one of them")
+        places[place] = folder
+    return places
 
 
 def _place(folder: Path) -> str:

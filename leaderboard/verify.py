@@ -9,6 +9,8 @@ import secrets
 import shutil
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,8 @@ from leaderboard.checks import Submitted
 from leaderboard.isolation import MEMORY, limited_memory
 from leaderboard.schema import Unusable
 from suite import compare, devices, process
-from suite.errors import UserError, exit_code
+from suite.errors import UserError, exit_code, first_line, printable
+from suite.preflight import check_writable
 from suite.provenance import machine
 from suite.rundir import now, write_json
 
@@ -38,6 +41,7 @@ def verify(
     device: str = "cpu",
     entropy: str | None = None,
     submitter: str | None = None,
+    limit_s: float = rerun.LIMIT_S,
 ) -> dict[str, Any]:
     """The verdict on a bundle: `decision` (accepted, refused or undecided), `reason`, and the evidence.
 
@@ -48,6 +52,9 @@ def verify(
         device: what they are run on.
         entropy: hex digits that decide, with the bundle's hash, which cells; drawn afresh by default.
         submitter: the only submitter that the bundle may name, if given.
+        limit_s: how long all evaluations together may take [s].
+
+    Only what follows from the bundle's bytes refuses it. Whatever goes wrong on this machine decides nothing.
     """
     entropy = entropy or secrets.token_hex(32)
     here = machine()
@@ -60,22 +67,34 @@ def verify(
         "device": device,
     }
     try:
+        submitted = _checked(path, work / "bundle", submitter, verdict)
+        verdict["runs"] = [_identity(s) for s in submitted]
+        return verdict | _rerun(
+            submitted, verdict["bundle_sha256"], entropy, cells, device, here, work / "rerun", limit_s
+        )
+    except Unusable as error:
+        return verdict | {"decision": "refused", "reason": str(error)}
+    except rerun.Undecided as error:
+        return verdict | {"decision": "undecided", "reason": str(error)}
+    except Exception as error:  # of this machine, or of this code
+        traceback.print_exc()
+        what = f"{type(error).__name__}: {printable(first_line(error))[:200]}"
+        return verdict | {"decision": "undecided", "reason": f"the verification failed on this machine: {what}"}
+
+
+def _checked(path: Path, folder: Path, submitter: str | None, verdict: dict[str, Any]) -> list[Submitted]:
+    """The runs of a bundle, if its files hold; what is known of it meanwhile goes into `verdict`."""
+    try:
         with limited_memory():
-            opened = bundle.read(path, work / "bundle")
+            opened = bundle.read(path, folder)
             who = opened.manifest["submitter"]
             verdict |= {"bundle_sha256": opened.sha256, **{k: opened.manifest[k] for k in ("division", *bundle.TEXTS)}}
             if submitter is not None and who != submitter:
                 raise Unusable(f"the bundle is of submitter {who!r}, the token of {submitter!r}")
             tables.probe(opened.folder)
-            submitted = checks.check(opened)
-        verdict["runs"] = [_identity(s) for s in submitted]
-        return verdict | _rerun(submitted, opened.sha256, entropy, cells, device, here, work / "rerun")
-    except Unusable as error:
-        return verdict | {"decision": "refused", "reason": str(error)}
+            return checks.check(opened)
     except MemoryError:
-        return verdict | {"decision": "refused", "reason": f"reading it takes more than {MEMORY // 2**30} GiB"}
-    except rerun.Undecided as error:
-        return verdict | {"decision": "undecided", "reason": str(error)}
+        raise Unusable(f"reading it takes more than {MEMORY // 2**30} GiB") from None
 
 
 def _identity(s: Submitted) -> dict[str, Any]:
@@ -100,13 +119,18 @@ def _rerun(
     device: str,
     here: dict[str, Any],
     work: Path,
+    limit_s: float,
 ) -> dict[str, Any]:
     every = rerun.units(submitted)
     drawn = rerun.draw(every, len(every) if count is None else count, digest, entropy)
     by_name = {s.name: s for s in submitted}
     # Cells share a simulation, so the whole evaluation that a drawn one is of is repeated, and all of it compared.
     pairs = sorted({(unit.run, unit.engine) for unit in drawn})
-    repeated = [rerun.repeat(by_name[name], engine, device, here, work) for name, engine in pairs]
+    repeated, end = [], time.monotonic() + limit_s
+    for name, engine in pairs:
+        if (left := end - time.monotonic()) <= 0:
+            raise rerun.Undecided(f"its evaluations take more than {limit_s / 3600:.2g} h together")
+        repeated.append(rerun.repeat(by_name[name], engine, device, here, work, left))
     compared = [
         replace(cell, name=f"{r.run} {r.engine} {cell.name}") for r in repeated if r.why_not for cell in r.cells
     ]
@@ -128,7 +152,8 @@ def _rerun(
 def _decide(repeated: Sequence[rerun.Repeated], tests: Sequence[compare.Test]) -> dict[str, str]:
     for r in repeated:
         if r.difference:
-            where = f"{r.run} on {r.engine}: run again on the same stack, the episodes differ"
+            stack = "" if r.why_not else " on the same stack"
+            where = f"{r.run} on {r.engine}: run again{stack}, the episodes differ"
             return {"decision": "refused", "reason": f"{where}: {r.difference}"}
     if tests and tests[0].adjusted < compare.ALPHA:
         worst = tests[0]
@@ -144,8 +169,10 @@ def _stated(compared: Sequence[compare.Cell], tests: Sequence[compare.Test]) -> 
     """The test and what it can see, for whoever reads the verdict."""
     stated = {
         "bitwise": "on the same CPU stack every value of every episode has to be equal",
-        "statistical": "elsewhere: sign tests of the paired episodes' success and return in each cell, and of success"
-        " over all cells; Holm's correction",
+        "statistical": "elsewhere: the same episodes, and tests of the pairs' success, return and steps over safety"
+        " limits, in each cell and over all cells, by signs and (but for success) by means; Holm's correction. No"
+        f" return may be {compare.FAR:g} times as large as any of the repetition",
+        "not_verified": "how the policy was trained: env steps, times and energy are what the submitter says",
         "alpha": compare.ALPHA,
         "tests": len(tests),
     }
@@ -169,6 +196,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="the verdict (BUNDLE.verdict.json)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
     parser.add_argument("--entropy", metavar="HEX", help="draw the cells that an earlier verdict's entropy gave")
+    hours = rerun.LIMIT_S / 3600
+    parser.add_argument("--hours", type=float, default=hours, help=f"for all evaluations together ({hours:g})")
     parser.add_argument("--submitter", metavar="NAME", help="refuse a bundle that names another one")
     parser.add_argument("--unpack", type=Path, metavar="DIR", help="put the runs here if they are accepted")
     args = parser.parse_args(argv)
@@ -178,14 +207,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--cells must be 1 or more, got {args.cells}")
     if args.entropy is not None and not ENTROPY.fullmatch(args.entropy):
         raise UserError("--entropy has to be 32 to 128 hex digits, as a verdict has them")
+    out = args.out or args.bundle.with_name(f"{args.bundle.name}.verdict.json")
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file")
+    for option, place in (("--out", out), ("--unpack", args.unpack)):
+        if place is not None and not place.parent.is_dir():
+            raise UserError(f"{option} {place}: there is no folder {place.parent}")
     if args.unpack is not None and args.unpack.exists():
         raise UserError(f"--unpack {args.unpack} exists; name a new folder")
-    out = args.out or args.bundle.with_name(f"{args.bundle.name}.verdict.json")
+    if not 0 < args.hours <= 10_000:
+        raise UserError(f"--hours must be more than 0, and 10000 at most, got {args.hours:g}")
     device = devices.slots(args.device)[0]
-    # Beside the result, so that it is moved into place whole.
-    near = (args.unpack or out).parent
-    near.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".verify-", dir=near) as folder:
+    near = (args.unpack or out).parent  # beside the result, so that it is moved into place whole
+    for folder in {out.parent, near}:
+        check_writable(folder)
+    with tempfile.TemporaryDirectory(prefix=".verify-", dir=near, ignore_cleanup_errors=True) as folder:
         work = Path(folder)
         verdict = verify(
             args.bundle,
@@ -194,11 +230,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             device=device,
             entropy=args.entropy,
             submitter=args.submitter,
+            limit_s=args.hours * 3600,
         )
-        if args.unpack is not None and verdict["decision"] == "accepted":
-            shutil.copy(work / "bundle" / "manifest.json", work / "bundle" / "runs" / "manifest.json")
-            os.replace(work / "bundle" / "runs", args.unpack)
-        write_json(out, verdict)  # last: where it is, the rest is
+        try:
+            if args.unpack is not None and verdict["decision"] == "accepted":
+                shutil.copy(work / "bundle" / "manifest.json", work / "bundle" / "runs" / "manifest.json")
+                os.replace(work / "bundle" / "runs", args.unpack)
+            write_json(out, verdict)  # last: where it is, the rest is
+        except OSError as error:
+            if args.unpack is not None:
+                shutil.rmtree(args.unpack, ignore_errors=True)
+            why = f"cannot write the verdict ({verdict['decision']}: {verdict['reason']})"
+            raise UserError(f"{why}: {error.strerror or error}") from None
     print(f"{verdict['decision']}: {verdict['reason']}\nverdict: {out}")
     return EXIT[verdict["decision"]]
 

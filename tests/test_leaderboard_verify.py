@@ -262,7 +262,7 @@ def test_the_rerun_on_another_machine(run, tmp_path, monkeypatch):
     assert verdict["decision"] == "accepted", verdict["reason"]
     assert verdict["reruns"][0]["mode"] == "statistical"
     assert "CPU" in verdict["reruns"][0]["not_bitwise_because"]
-    assert verdict["test"]["tests"] == 11
+    assert verdict["test"]["tests"] == 12
     assert verdict["test"]["forged_episodes_of_a_cell_that_are_found_where_all_others_agree"] == 15
 
     edit_episodes(run, win)

@@ -68,12 +68,73 @@ def test_edited_success_or_return_is_found():
     shifted = compare.Cell("g3", (success, success), (same + 1e-3, same))
     found = compare.tests([honest, lying, shifted])
     refuted = {(test.cell, test.measure) for test in found if test.adjusted < compare.ALPHA}
-    assert refuted == {("g2", "success"), ("all cells", "success"), ("g3", "return")}
+    assert refuted == {("g2", "success"), ("all cells", "success"), ("g3", "return"), ("all cells", "return")}
     assert min(test.adjusted for test in compare.tests([honest])) > 0.05
     # Too little in any cell, and too much in all of them.
     small = [compare.Cell(f"c{i}", (np.arange(64) < 33, success), (same, same)) for i in range(12)]
     (first,) = [test for test in compare.tests(small) if test.adjusted < compare.ALPHA]
     assert first.cell == "all cells"
+
+
+def test_the_mean_is_tested_and_not_only_the_signs():
+    """A forger may lower as many returns a little as he raises much: a page shows the mean."""
+    true = np.random.default_rng(0).normal(size=64)
+    forged = true + np.resize([1e6, -1e-3], 64)
+    assert compare.sign_test(forged, true) == 1.0
+    success = (np.ones(64, bool), np.ones(64, bool))
+    (first, *_) = compare.tests([compare.Cell("g1", success, (forged, true))])
+    assert (first.measure, first.adjusted < compare.ALPHA) == ("return", True)
+    huge = true + np.resize([1e300, -1e300], 64)
+    assert compare.mean_test(huge, true) == 1.0
+    assert compare.mean_test(np.full(4, np.inf), true[:4]) == 1.0
+
+
+def test_equal_means_are_rarely_said_to_differ():
+    rng = np.random.default_rng(0)
+    for draw in (rng.normal, rng.standard_cauchy, lambda size: rng.exponential(size=size)):
+        found = [compare.mean_test(draw(size=64), draw(size=64)) <= 0.05 for _ in range(400)]
+        assert np.mean(found) <= 0.05
+
+
+def test_violations_are_compared():
+    same, success = np.zeros(64), np.ones(64, bool)
+    counts = np.full(64, 40)
+    hidden = compare.Cell("g1", (success, success), (same, same), {"cart_velocity": (0 * counts, counts)})
+    few = np.where(np.arange(64) % 2, 0, 41)  # half of them hidden, half raised a little
+    balanced = compare.Cell("g1", (success, success), (same, same), {"cart_velocity": (few, counts)})
+    for cell in (hidden, balanced):
+        (first, *_) = compare.tests([cell])
+        assert first.measure == "violations of cart_velocity"
+        assert first.adjusted < compare.ALPHA
+
+
+def episodes(**columns):
+    sound = {"engine": ["ovphysx"] * 4, "cell": ["nominal/g1"] * 4, "difficulty": [0.0, 0.5, 0.5, 1.0]}
+    sound |= {"return": [1.0, 2.0, -3.0, float("nan")], "success": [True, False, True, False], "env": [0, 1, 2, 3]}
+    return pa.table(sound | columns)
+
+
+def test_what_the_protocol_gives_is_compared_on_every_machine():
+    assert compare.other_layout(episodes(), episodes()) is None
+    assert compare.other_layout(episodes(), episodes(difficulty=[0.0, 0.5 + 1e-8, 0.5, 1.0])) is None
+    assert compare.other_layout(episodes(), episodes(success=[True] * 4, **{"return": [0.0] * 4})) is None
+    for column, values in (
+        ("engine", ["ovphysx"] * 3 + ["newton_mjwarp"]),
+        ("cell", ["nominal/g2"] * 4),
+        ("difficulty", [0.0, 0.5, 0.5, 0.9]),
+        ("env", [0, 1, 3, 2]),
+    ):
+        assert compare.other_layout(episodes(), episodes(**{column: values})).startswith(column)
+    assert "3 episodes" in compare.other_layout(episodes(), episodes().slice(1))
+
+
+def test_a_single_return_of_another_size_is_found():
+    assert compare.far_off(episodes(), episodes()) is None
+    one = episodes(**{"return": [1.0, 2.0, 29.0, float("nan")]})
+    assert compare.far_off(one, episodes()) is None
+    assert "return of row 2 is 31" in compare.far_off(episodes(**{"return": [1.0, 2.0, 31.0, 4.0]}), episodes())
+    nothing = episodes(**{"return": [float("nan")] * 4})
+    assert compare.far_off(one, nothing) is None
 
 
 def test_first_difference():
