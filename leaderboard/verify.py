@@ -107,6 +107,7 @@ def _identity(s: Submitted) -> dict[str, Any]:
         "env_steps": run.result["env_steps"],
         "policy_sha256": run.result["policy_sha256"],
         "episodes_sha256": run.result["episodes_sha256"],
+        "contents": list(s.contents),  # by which a copy is known
         "success": {e.engine: float(e.successes.sum() / e.episodes.sum()) for e in (run.evaluation, *run.others)},
     }
 

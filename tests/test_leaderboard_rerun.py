@@ -12,8 +12,10 @@ import pytest
 
 from leaderboard import bundle, checks, isolation, rerun, submit, tables, verify
 from leaderboard.isolation import limited_memory
+from leaderboard.schema import Unusable
 from suite.errors import UserError
-from tests.test_leaderboard_verify import TEXTS, edit_json, packed, verdict_on
+from suite.rundir import sha256
+from tests.test_leaderboard_verify import TEXTS, as_seed, edit_json, packed, verdict_on
 from tests.toy_runs import copy_run, edit_episodes, rehash
 
 
@@ -178,6 +180,23 @@ def test_two_folders_with_the_same_run_are_both_named(tmp_path):
     assert str(one) in str(error.value)
     assert str(two) in str(error.value)
     assert not (tmp_path / "b.zip").exists()
+
+
+def test_one_run_in_two_files_is_one_run(tmp_path):
+    """Parquet with other row groups has another hash, and the same content."""
+    one, two = copy_run(tmp_path / "a"), as_seed(copy_run(tmp_path / "b"), 1)
+    file = two / "episodes.parquet"
+    pq.write_table(pq.read_table(file), file, row_group_size=77)
+    edit_json(two / "result.json", episodes_sha256=sha256(file), env_steps=0)
+    opened = bundle.read(packed(tmp_path, one, two), tmp_path / "in")
+    with pytest.raises(Unusable, match="has the same policy as"):
+        checks.check(opened)
+
+
+def test_a_verdict_names_what_a_copy_is_known_by(run, tmp_path, monkeypatch):
+    honest = pq.read_table(run / "episodes.parquet")
+    verdict = verdict_on(packed(tmp_path, run), tmp_path, monkeypatch, honest)
+    assert [text.split()[:2] for text in verdict["runs"][0]["contents"]] == [["policy", "smoke"], ["episodes", "torch"]]
 
 
 def test_the_policy_is_run_again_by_the_suite(run, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -261,14 +262,28 @@ def test_limits(tmp_path):
         service.stop()
 
 
-def test_a_copy_of_an_accepted_run_is_refused(tmp_path):
+def test_a_copy_of_anothers_accepted_run_is_refused(tmp_path):
+    """Whatever file it is in, and however many env steps it says that it took."""
     store = Store(f"sqlite:///{tmp_path / 'service.db'}")
-    token = store.token(store.add_token("me", 1)[1])
-    verdict = {"runs": [{"run": "a", "episodes_sha256": "0" * 64, "env_steps": 5}], "title": "t", "division": "open"}
-    first, second = store.add("1" * 64, 1, token, ""), store.add("2" * 64, 1, token, "")
-    assert store.decide(first, "accepted", "", verdict) == "accepted"
-    assert store.decide(second, "accepted", "", verdict) == "refused"
-    assert f"submission {first}" in store.get(second).reason
+    tokens = {name: store.token(store.add_token(name, 1)[1]) for name in ("alice", "mallory")}
+
+    def decided(who, file, *contents, env_steps=5):
+        run = {"run": "a", "episodes_sha256": file * 64, "env_steps": env_steps, "contents": list(contents)}
+        number = store.add(secrets.token_hex(32), 1, tokens[who], "")
+        state = store.decide(number, "accepted", "", {"runs": [run], "title": "t", "division": "open"})
+        return state, store.get(number).reason
+
+    assert decided("alice", "1", "policy full p1", "episodes ovphysx e1")[0] == "accepted"
+    assert decided("mallory", "2", "policy quick p1", "episodes ovphysx e2") == (
+        "refused",
+        "a has the policy of submission 1",
+    )
+    assert decided("mallory", "2", "policy full p2", "episodes ovphysx e1", env_steps=0)[0] == "refused"
+    assert decided("mallory", "1", "policy full p2", "episodes ovphysx e2")[0] == "refused"
+    assert decided("mallory", "2", "policy full p2", "episodes ovphysx e2")[0] == "accepted"
+    assert decided("alice", "1", "policy full p1", "episodes ovphysx e1")[0] == "accepted"  # again, beside new seeds
+    assert decided("mallory", "3")[0] == "accepted"  # a reference policy, which anyone can make
+    assert decided("alice", "3")[0] == "accepted"
     store.close()
 
 

@@ -68,6 +68,13 @@ runs = Table(
     Column("name", String(400), nullable=False),
     Column("episodes_sha256", String(64), nullable=False, index=True),
 )
+contents = Table(  # `runs` has the hashes of files, which another writer of the same values changes
+    "contents",
+    _meta,
+    Column("submission", ForeignKey("submissions.id"), nullable=False),
+    Column("name", String(400), nullable=False),
+    Column("content", String(80), nullable=False, index=True),
+)
 audit = Table(
     "audit",
     _meta,
@@ -245,18 +252,29 @@ class Store:
         return True
 
     def decide(self, number: int, state: str, reason: str, verdict: dict[str, Any]) -> str:
-        """Record a verdict; returns the state, which is `refused` where an accepted run had been submitted before."""
+        """Record a verdict; returns the state: `refused` where another submitter's accepted run has the same content.
+
+        A submitter may send runs again, beside new ones: on the page the newest submission of an entry counts.
+        """
         with self._engine.begin() as db:
-            names = {run["episodes_sha256"]: run["run"] for run in verdict.get("runs", ()) if run["env_steps"]}
-            if state == "accepted":
-                same = select(runs).where(runs.c.episodes_sha256.in_(list(names)), runs.c.submission != number)
-                if (copy := db.execute(same).first()) is not None:
-                    run = names[copy.episodes_sha256]
-                    state, reason = "refused", f"{run} has the same episodes as submission {copy.submission}"
-                else:
-                    rows = [{"submission": number, "name": n, "episodes_sha256": h} for h, n in names.items()]
-                    if rows:
-                        db.execute(runs.insert(), rows)
+            found = verdict.get("runs", ()) if state == "accepted" else ()
+            known = {_content(text): run["run"] for run in found for text in run["contents"]}
+            files = {run["episodes_sha256"]: run["run"] for run in found if run["contents"]}
+            for table, column, names in ((contents, contents.c.content, known), (runs, runs.c.episodes_sha256, files)):
+                mine = select(submissions.c.submitter).where(submissions.c.id == number).scalar_subquery()
+                others = select(table).join(submissions, submissions.c.id == table.c.submission)
+                copies = others.where(column.in_(list(names)), submissions.c.submitter != mine)
+                if (copy := db.execute(copies).mappings().first()) is not None:
+                    what = "policy" if copy[column].startswith("policy") else "episodes"
+                    state, reason = (
+                        "refused",
+                        f"{names[copy[column]]} has the {what} of submission {copy['submission']}",
+                    )
+                    break
+            else:
+                for table, column, names in ((contents, "content", known), (runs, "episodes_sha256", files)):
+                    if rows := [{"submission": number, "name": run, column: value} for value, run in names.items()]:
+                        db.execute(table.insert(), rows)
             change = submissions.update().where(submissions.c.id == number)
             texts = {key: verdict.get(key) or "" for key in ("title", "division")}
             db.execute(change.values(state=state, reason=reason, decided=int(time.time()), **texts))
@@ -275,6 +293,12 @@ class Store:
         query = select(audit) if submission is None else select(audit).where(audit.c.submission == submission)
         with self._engine.connect() as db:
             return db.execute(query.order_by(audit.c.id.desc()).limit(limit)).all()[::-1]
+
+
+def _content(text: str) -> str:
+    """What of a run's content identifies it, whatever budget or engine it was evaluated with."""
+    kind, *_, digest = text.split()
+    return f"{kind} {digest}"
 
 
 def _hash(secret: str) -> str:
