@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,12 @@ _PACKAGES = {
     "isaacsim_physx": (("isaacsim-kernel",), "uv sync --extra isaacsim"),
     "ovphysx": (("isaaclab", "ovphysx", "ovstage"), "uv sync"),
     "newton_mjwarp": (("isaaclab", "newton"), "uv sync"),
+}
+
+
+_OTHER_NAMES = {
+    **dict.fromkeys(("newton", "mujoco", "mujoco_warp", "mujoco-warp", "mjwarp", "mjx"), "newton_mjwarp"),
+    **dict.fromkeys(("isaacsim", "isaac-sim", "isaac", "isaaclab", "kit"), "isaacsim_physx"),
 }
 
 
@@ -80,15 +87,16 @@ def _why_not(name: str) -> str | None:
 def check(name: str, spec: TaskSpec) -> str:
     """The concrete engine that steps `spec` when the user asks for `name`.
 
-    A task without a simulator runs in torch, whatever the name.
+    A task without a simulator runs in torch, whatever the engine.
 
     Raises:
         EngineError: in one line, with the command that installs the engine or the engines that would do.
     """
-    if spec.engines == ("torch",):
+    in_torch = spec.engines == ("torch",)
+    if name not in ENGINES and not (in_torch and name == "torch"):
+        raise EngineError(f"unknown engine {name!r}{_nearest(name)} (valid: {', '.join(ENGINES)})")
+    if in_torch:
         return "torch"
-    if name not in ENGINES:
-        raise EngineError(f"unknown engine {name!r}; valid: {', '.join(ENGINES)}")
     if reason := available()[name]:
         raise EngineError(f"engine {name}: {reason}")
     if name == "physx":
@@ -101,6 +109,11 @@ def check(name: str, spec: TaskSpec) -> str:
 def rewrite_episodes(engine: str, device: str) -> int:
     """`TensorEnv.rewrite_episodes` of a concrete engine on a device."""
     return REWRITE_EPISODES if engine in ("isaacsim_physx", "ovphysx") and device.startswith("cuda") else 1
+
+
+def _nearest(name: str) -> str:
+    found = _OTHER_NAMES.get(name.lower()) or next(iter(get_close_matches(name.lower(), ENGINES, n=1)), None)
+    return f"; nearest: {found!r}" if found else ""
 
 
 def physics_cfg(engine: str, newton: dict[str, Any]) -> Any:
@@ -116,6 +129,8 @@ def physics_cfg(engine: str, newton: dict[str, Any]) -> Any:
         from isaaclab_ov.physics import OvPhysxCfg
 
         return OvPhysxCfg(gpu_max_rigid_patch_count=PATCHES)
+    if engine != "newton_mjwarp":
+        raise EngineError(f"{engine!r} is no concrete engine; those are {', '.join(CONCRETE)}")
     from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg, NewtonCollisionPipelineCfg
 
     solver = dict(newton)

@@ -27,7 +27,11 @@ class TensorEnv(ABC):
     """A batch of envs that step together; everything is a tensor on the env's device, batch first.
 
     Reset is same-step: the observation of a row that ended is already the first one of its next episode, and
-    `extras["final_obs"]` has the true last one. Returned tensors may be overwritten by the next `step`.
+    `extras["final_obs"]` has the true last one.
+
+    What `reset` and `step` return may be overwritten by the next `step`, observations included: clone what is kept.
+    Until `set_sampler` (or `TaskSpec.build` with a difficulty) says otherwise, all episodes are of difficulty 0, g1.
+    Actions beyond [-1, 1] are clamped before anything else is done with them.
 
     Attributes:
         spec: the task's declaration.
@@ -205,7 +209,7 @@ class TensorEnv(ABC):
         return self._measure(obs)
 
     def step(self, action: torch.Tensor) -> Step:
-        """Advance one control step with action [N, action_dim], within the action space.
+        """Advance one control step with action [N, action_dim], clamped to the action space.
 
         Returns obs [N, obs_dim], reward [N], terminated [N] bool, truncated [N] bool, and extras:
         `final_obs` [N, obs_dim] (valid in rows that ended), `success` [N] bool (after this step, before any
@@ -223,6 +227,7 @@ class TensorEnv(ABC):
             self._require(action.isfinite(), BAD_ACTION)
         else:
             self._actions += action.sum()
+        action = action.clamp(-1.0, 1.0)
         self.former = self.factors  # a reset replaces that tensor
         for effect in self._acting:
             action = effect.act(action)

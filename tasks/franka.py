@@ -26,6 +26,7 @@ from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 
 from tasks import assets, linear, objects, rotations, state, terms
+from tasks.panda import GRIPPER, HAND_MOTION, HAND_TURN
 
 if TYPE_CHECKING:
     from tasks.lab_env import GradedEnv
@@ -236,6 +237,12 @@ class HandAction(ActionTerm):
     def action_dim(self) -> int:
         """Width of the action."""
         return 3 + self.cfg.yaw + self.cfg.gripper
+
+    @property
+    def declared(self) -> list[tuple[str, int]]:
+        """Name and width of each `TaskSpec.actions` that the term makes up."""
+        parts = [HAND_MOTION, *[HAND_TURN] * self.cfg.yaw, *[GRIPPER] * self.cfg.gripper]
+        return [(part.name, part.dim) for part in parts]
 
     @property
     def raw_actions(self) -> torch.Tensor:

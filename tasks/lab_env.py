@@ -262,16 +262,18 @@ class LabEnv(TensorEnv):
         self._check_declaration()
 
     def _check_declaration(self) -> None:
-        groups = self._env.observation_manager.group_obs_dim
-        built = {
-            "observations": groups["policy"][0],
-            "critic_observations": groups["critic"][0] if "critic" in groups else 0,
-            "actions": self._env.action_manager.total_action_dim,
+        observed, acted = self._env.observation_manager, self._env.action_manager
+        groups = {
+            group: [(name, shape[0]) for name, shape in zip(names, observed.group_obs_term_dim[group], strict=True)]
+            for group, names in observed.active_terms.items()
         }
-        for field, width in built.items():
-            declared = sum(term.dim for term in getattr(self.spec, field))
-            if width != declared:
-                raise RuntimeError(f"{self.spec.name}: {field} are {width} wide, declared {declared}")
+        actions = []
+        for name in acted.active_terms:
+            term = acted.get_term(name)
+            actions += getattr(term, "declared", [(name, term.action_dim)])
+        self.spec.agree("observations", groups["policy"])
+        self.spec.agree("critic_observations", groups.get("critic", []))
+        self.spec.agree("actions", actions)
         if set(self._env.safety_conditions) != set(self.spec.safety):
             raise RuntimeError(f"{self.spec.name}: safety limits built and declared differ")
 

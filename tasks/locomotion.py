@@ -297,9 +297,16 @@ def velocity_env_cfg(
     )
 
 
-def foot_contacts(feet: str) -> ContactSensorCfg:
+@configclass
+class FootContactsCfg(ContactSensorCfg):
+    """A contact sensor; see `friction`."""
+
+    friction: bool = False  # whether forces have their friction on OVPhysX, which costs a read; it is not asked for
+
+
+def foot_contacts(feet: str) -> FootContactsCfg:
     """The contact sensor of the links that match `feet`. On OVPhysX of normal forces alone."""
-    return ContactSensorCfg(prim_path=f"{{ENV_REGEX_NS}}/Robot/Geometry/{feet}", track_air_time=True)
+    return FootContactsCfg(prim_path=f"{{ENV_REGEX_NS}}/Robot/Geometry/{feet}", track_air_time=True)
 
 
 def walking_env_cfg(

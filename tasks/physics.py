@@ -106,8 +106,8 @@ class Held:
         contacts = {k: v for k, v in scene.sensors.items() if isinstance(v, BaseContactSensor)}
         self._sensors = [sensor for name, sensor in scene.sensors.items() if name not in contacts]
         self._shown = bool(self._sensors) or env.sim.is_rendering  # to cameras, say, which read no asset's data
-        # Nobody asks for the friction of feet.
-        self._contacts = [Contacts(s, name != "feet", self._steps * self._dt) for name, s in contacts.items()]
+        dt = self._steps * self._dt
+        self._contacts = [Contacts(s, getattr(s.cfg, "friction", True), dt) for s in contacts.values()]
         for robot in self._robots:
             robot.actuators.submit_commands()  # joints that no action commands keep this for good
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks import caches
+from tasks import engines as engine_names
 
 if TYPE_CHECKING:
     from tasks.env import TensorEnv
@@ -197,15 +199,36 @@ class TaskSpec:
         """Consecutive control steps for which the success condition has to hold (at least 1)."""
         return max(1, round(self.success_hold_s / self.control_dt))
 
+    def agree(self, block: str, built: Sequence[tuple[str, int]]) -> None:
+        """Raise `RuntimeError` unless `built`, names and widths of terms in order, is what the field `block` declares.
+
+        Noise, calibration and joint tasks find a term's columns by the declaration.
+        """
+        declared = [(term.name, term.dim) for term in getattr(self, block)]
+        for k, (of_env, of_spec) in enumerate(zip_longest(built, declared)):
+            if of_env != of_spec:
+                env, spec = (f"{term[0]} [{term[1]}]" if term else "nothing" for term in (of_env, of_spec))
+                raise RuntimeError(f"{self.name}: term {k} of {block} is {env} as built, and declared is {spec}")
+
     def pictured(self, width: int, height: int) -> TaskSpec:
         """The same task with a camera: its env has `picture()`."""
         return replace(self, view=replace(self.view, size=(width, height)))
 
-    def build(self, num_envs: int, device: str, engine: str, recorded: bool = True) -> TensorEnv:
+    def build(
+        self, num_envs: int, device: str, engine: str, recorded: bool = True, difficulty: float = 0.0
+    ) -> TensorEnv:
         """Build the env. A simulator starts here, one per process.
 
-        `recorded`: on CUDA, parts of a step become graphs (`TensorEnv.record`).
+        Args:
+            num_envs: N.
+            device: `cpu` or `cuda:K`.
+            engine: any of `tasks.engines.ENGINES`, `physx` included; `torch` for a task without a simulator.
+            recorded: on CUDA, parts of a step become graphs (`TensorEnv.record`).
+            difficulty: of all episodes, in [0, 1], until a sampler is set: 0 is g1, 1 is g5 (`difficulty_of`).
+
+        Raises `EngineError` for an engine that is unknown, not installed or not the task's.
         """
+        engine = engine_names.check(engine, self)
         module, function = self.make_env.split(":")
         if engine != "torch":
             caches.prepare()
@@ -215,6 +238,8 @@ class TaskSpec:
         env = getattr(import_module(module), function)(self, num_envs=num_envs, device=device, engine=engine)
         if recorded:
             env.record()
+        if difficulty:
+            env.set_sampler(lambda env_ids: env.difficulty.new_full((len(env_ids),), difficulty))
         return env
 
 

@@ -213,6 +213,82 @@ def test_bad_action_is_refused(action, said):
         env.step(action)
 
 
+def test_an_action_beyond_the_space_does_what_its_end_does():
+    """Under factors, too: they make of a clamped action what they make of any."""
+    names = [factor.name for factor in tasks.get("toy-reach").factors]
+    row = torch.tensor([factor.nominal for factor in tasks.get("toy-reach").factors])
+    row[names.index("action_delay")] = 1.0
+    seen = []
+    for size in 1.0, 20.0, 1e38:
+        env, passed = toy(num_envs=4), []
+        env._step = lambda action, step=env._step, passed=passed: (passed.append(action), step(action))[1]
+        env.set_sampler(lambda env_ids: (torch.zeros(len(env_ids)), row.repeat(len(env_ids), 1)))
+        env.reset(seed=0)
+        action = size * torch.tensor([[1.0, -1.0]]).repeat(4, 1)
+        seen.append(torch.cat([env.step(action)[0] for _ in range(5)]))
+        assert max(a.abs().max() for a in passed) == 1.0
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0], seen[2])
+
+
+def test_clamping_changes_no_bit_within_the_space():
+    action = torch.rand(1000, 4) * 2 - 1
+    action[0] = torch.tensor([1.0, -1.0, 0.0, -0.0])
+    assert torch.equal(action.view(torch.int32), action.clamp(-1.0, 1.0).view(torch.int32))
+
+
+def test_an_env_is_built_at_difficulty_0_or_at_the_one_that_is_asked_for():
+    spec = tasks.get("toy-reach")
+    for difficulty, wanted in ({}, 0.0), ({"difficulty": difficulty_of("g4")}, 0.75):
+        env = spec.build(4, "cpu", "torch", **difficulty)
+        env.reset(0)
+        assert (env.difficulty == wanted).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("foo", ""), ("mujoco", "newton_mjwarp"), ("newton", "newton_mjwarp"), ("ovphisx", "ovphysx"), ("PhysX", "physx")],
+)
+@pytest.mark.parametrize("task", ["toy-reach", "cartpole-balance"])
+def test_an_unknown_engine_is_refused_before_anything_is_built(monkeypatch, task, name, nearest):
+    monkeypatch.setattr("tasks.spec.import_module", lambda module: pytest.fail(f"{module} was imported"))
+    with pytest.raises(engines.EngineError, match=f"unknown engine '{name}'") as error:
+        tasks.get(task).build(4, "cpu", name)
+    assert ("nearest" in str(error.value)) == bool(nearest)
+    assert nearest in str(error.value)
+
+
+def test_physx_is_built_as_the_concrete_engine(monkeypatch):
+    monkeypatch.setattr(engines, "_why_not", lambda name: "no" if name == "isaacsim_physx" else None)
+    asked = []
+    make = SimpleNamespace(make_env=lambda spec, num_envs, device, engine: asked.append(engine))
+    monkeypatch.setattr("tasks.spec.import_module", lambda module: make)
+    tasks.get("cartpole-balance").build(4, "cpu", "physx")
+    assert asked == ["ovphysx"]
+
+
+@pytest.mark.parametrize("name", ["physx", "newton", "torch"])
+def test_only_a_concrete_engine_has_a_config(name):
+    with pytest.raises(engines.EngineError, match="no concrete engine"):
+        engines.physics_cfg(name, {})
+
+
+def test_terms_that_are_not_built_as_declared_are_refused():
+    spec = tasks.get("go2-velocity")
+    declared = [(term.name, term.dim) for term in spec.observations]
+    spec.agree("observations", declared)
+    names = [name for name, _ in declared]
+    at, after = names.index("joint_position"), names.index("joint_velocity")
+    swapped = declared.copy()
+    swapped[at], swapped[after] = swapped[after], swapped[at]
+    with pytest.raises(RuntimeError, match=r"joint_velocity \[12\] as built, and declared is joint_position \[12\]"):
+        spec.agree("observations", swapped)
+    with pytest.raises(RuntimeError, match=r"is nothing as built, and declared is last_action"):
+        spec.agree("observations", declared[:-1])
+    with pytest.raises(RuntimeError, match=r"more \[3\] as built, and declared is nothing"):
+        spec.agree("critic_observations", [("more", 3)])
+
+
 @pytest.mark.parametrize("difficulty", [-0.01, 1.01, float("nan")])
 def test_difficulty_out_of_range_is_refused(difficulty):
     env = toy(difficulty=difficulty)
