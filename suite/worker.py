@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from omegaconf import DictConfig
 
 import baselines
 import tasks
+from baselines import policy_header
 from suite import config as configs
 from suite import evaluation, multitask, process
 from suite import protocol as protocols
@@ -158,7 +160,7 @@ def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop, tracker
     provenance["started"] = earlier.get("started", provenance["started"])  # of the first try
     write_json(run.provenance, provenance)
     tracker.start(config, run)
-    if not run.policy.exists():
+    if not _trained(config, run):
         _train(run, tracker, report, stop)
     curve = _curve(run)
     report("evaluating", env_steps=curve[-1]["env_steps"] if curve else 0, eta_s=None, message="")
@@ -174,6 +176,22 @@ def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop, tracker
     means = {f"{key}_mean": _mean(result[key]) for key in ("success", "return")}
     report("complete", **means, message="")
     tracker.finish(run, result, curve)  # after the result, which does not wait for a slow upload
+
+
+def _trained(config: DictConfig, run: RunDir) -> bool:
+    """Whether the policy is there. One that is damaged is put aside, for the last checkpoint to be exported again."""
+    if not run.policy.exists():
+        return False
+    try:
+        for own in (run, *(part for _, part in (multitask.parts(config, run) if config.multi else ()))):
+            policy_header.read(own.policy)
+    except policy_header.PolicyError as error:
+        if config.algo not in (*baselines.names(), *baselines.reference_names()):
+            raise RunError(f"{first_line(error)}; adopt it again") from None  # it was trained elsewhere
+        print(f"making the policy again: {first_line(error)}", flush=True)
+        os.replace(run.policy, run.policy.with_name("policy.damaged"))
+        return False
+    return True
 
 
 def _common(

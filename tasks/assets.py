@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from tasks import caches
-from tasks.files import temporary_beside
+from tasks.files import sync, temporary_beside
 
 ROBOT_DATA = "cmeel.prefix/share/example-robot-data"
 
@@ -185,6 +185,9 @@ def _fill_cache(asset: Asset, name: str, source: Path, target: Path) -> None:
             _convert(asset, name, source, work)
         if not usd.is_file():
             raise AssetError(f"asset {name!r}: the conversion wrote no {usd.name}")
+        for path in work.rglob("*"):
+            if path.is_file():
+                sync(path)
         try:
             work.rename(target)  # atomic: a reader sees the whole asset or none
         except OSError:

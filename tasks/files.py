@@ -13,6 +13,12 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}")
 
 
+def sync(path: Path) -> None:
+    """Have the disk keep a file: without it a power cut may leave an empty one under its new name."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
 def atomic(path: Path, write: Callable[[Path], object], once: bool = False) -> None:
     """Let `write` fill a temporary file, then put it in place of `path`: a reader sees all of it or nothing.
 
@@ -21,8 +27,7 @@ def atomic(path: Path, write: Callable[[Path], object], once: bool = False) -> N
     temporary = temporary_beside(path)
     try:
         write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())  # without it a power cut may leave an empty file under the new name
+        sync(temporary)
         if once:
             os.link(temporary, path)
         else:

@@ -5,9 +5,10 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
+from omegaconf import OmegaConf
 
 from baselines.learner_base import Learner
-from suite import cli, probe, recorder, training
+from suite import cli, probe, recorder, training, worker
 from suite.matrix import plan
 from suite.rundir import RunDir, sha256
 from tests.trainings import SMALL, Silent
@@ -154,6 +155,31 @@ def test_a_disk_that_does_not_answer_loses_no_training(interrupted, tmp_path, mo
         train(tmp_path, "toy-reach")
     monkeypatch.undo()
     assert pq.read_table(run.progress).column("env_steps").to_pylist()[-1] == 4096
+
+
+@pytest.mark.parametrize(("task", "file"), [("toy-reach", ""), ("toy-line+toy-reach", "tasks/toy-reach")])
+def test_a_damaged_policy_is_exported_again(interrupted, tmp_path, capsys, task, file):
+    shutil.copytree(interrupted[task][1], tmp_path, dirs_exist_ok=True)
+    job = prepared(tmp_path, task)
+    before = sha256(job.run.policy)
+    assert worker._trained(job.config("cpu"), job.run)
+    cut(job.run.path / file / "policy.safetensors")
+    assert not worker._trained(job.config("cpu"), job.run)
+    assert "making the policy again" in capsys.readouterr().out
+    assert (job.run.path / "policy.damaged").exists()
+    train(tmp_path, task)
+    assert "continuing from the checkpoint at 8192 env steps" in capsys.readouterr().out
+    assert sha256(job.run.policy) == before
+    assert worker._trained(job.config("cpu"), job.run)
+
+
+def test_a_damaged_policy_that_was_adopted_is_one_line(interrupted, tmp_path):
+    shutil.copytree(interrupted["toy-reach"][1], tmp_path, dirs_exist_ok=True)
+    job = prepared(tmp_path, "toy-reach")
+    job.run.policy.write_bytes(b"")
+    with pytest.raises(worker.RunError, match="adopt it again"):
+        worker._trained(OmegaConf.merge(job.config("cpu"), {"algo": "mine"}), job.run)
+    assert job.run.policy.exists()
 
 
 def test_whatever_reaches_the_store_is_enough_for_another_machine(interrupted, tmp_path, capsys):
