@@ -7,6 +7,7 @@ the later and the deeper one wins.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,17 @@ from omegaconf.errors import OmegaConfBaseException
 from baselines.policy_header import MAX_LAYERS, MAX_WIDTH
 
 ACTIVATIONS = ("elu", "relu", "silu", "tanh")
+MOST_ENVS = 2**20
+MOST_TRANSITIONS = 2**28  # of a rollout
+_COUNTS = {
+    **dict.fromkeys(("num_envs", "horizon", "batch_size", "updates_per_step"), MOST_ENVS),
+    **dict.fromkeys(("env_steps", "learning_starts"), 10**12),
+    **dict.fromkeys(("buffer_size", "target_update_freq", "minibatches"), 2**30),
+    **dict.fromkeys(("epochs", "critic_iters", "max_backtracks", "n_step", "update_actor_freq", "actor_delay"), 10_000),
+    **dict.fromkeys(("ensemble_size", "subset_size"), 100),
+}
+"""Largest value of each integer setting, far above what any training uses. The smallest is 1, if not in `_LEAST`."""
+_LEAST = {"learning_starts": 0}
 _FOLDER = Path(__file__).with_name("configs")
 
 
@@ -173,13 +185,24 @@ _SCHEMAS: dict[str, type[AgentConfig]] = {
 }
 
 
+def schemas() -> list[type[AgentConfig]]:
+    """The types of all learners' configs."""
+    return list(_SCHEMAS.values())
+
+
+def schema(algo: str) -> DictConfig:
+    """The typed config of `algo` without values. Raises `ValueError` for a name that has none."""
+    if algo not in _SCHEMAS:
+        raise ValueError(f"unknown learner {algo!r}; valid: {', '.join(_SCHEMAS)}")
+    return OmegaConf.structured(_SCHEMAS[algo])
+
+
 def load(algo: str, task: str, budget: str) -> DictConfig:
     """The config of `algo` on `task` at `budget` (smoke, quick or full); setting an unknown key raises.
 
     Raises `ValueError` where the file has a key that the config has not, a value of another type, or lacks a value.
     """
-    if algo not in _SCHEMAS:
-        raise ValueError(f"unknown learner {algo!r}; valid: {', '.join(_SCHEMAS)}")
+    cfg = schema(algo)
     file = _FOLDER / f"{algo}.yaml"
     parts = _read(file)
     of_task = parts.get("tasks", {}).get(task, {})
@@ -189,7 +212,6 @@ def load(algo: str, task: str, budget: str) -> DictConfig:
         f"tasks.{task}": {key: value for key, value in of_task.items() if key != "budgets"},
         f"tasks.{task}.budgets.{budget}": of_task.get("budgets", {}).get(budget, {}),
     }
-    cfg = OmegaConf.structured(_SCHEMAS[algo])
     try:
         cfg = OmegaConf.merge(cfg, {key: value for layer in layers.values() for key, value in layer.items()})
     except OmegaConfBaseException:
@@ -214,19 +236,18 @@ def _read(file: Path) -> dict[str, Any]:
 def check(config: DictConfig) -> None:
     """Raise `ValueError`, naming the key, for a value that no training can use."""
     cfg = OmegaConf.to_container(config, resolve=True)  # a hundred look-ups in it are a hundred times as fast
-    at_least_one = (
-        *("num_envs", "horizon", "env_steps", "epochs", "minibatches", "critic_iters", "max_backtracks"),
-        *("buffer_size", "batch_size", "updates_per_step", "n_step", "update_actor_freq", "actor_delay"),
-        *("ensemble_size", "subset_size", "target_update_freq"),
-    )
+    for key, most in _COUNTS.items():
+        if cfg.get(key) is not None and not _LEAST.get(key, 1) <= cfg[key] <= most:
+            limit = f"at most {most}" if cfg[key] > most else f"at least {_LEAST.get(key, 1)}"
+            raise ValueError(f"{key}={str(cfg[key])[:60]}: expected {limit}")
     positive = (
         *("learning_rate", "actor_learning_rate", "alpha_learning_rate", "init_std", "init_alpha", "reward_scale"),
         *("max_grad_norm", "desired_kl", "max_kl", "trust_region_size", "learning_rate_min", "eps_clip", "epsilon_min"),
+        "learning_rate_max",
     )
     unit = ("gamma", "gae_lambda", "tau", "backtrack_coeff", "epsilon_min", "epsilon_max")
-    not_negative = ("learning_starts", "noise_min", "noise_max", "policy_noise", "noise_clip")
+    not_negative = ("noise_min", "noise_max", "policy_noise", "noise_clip")
     for keys, holds, wanted in (
-        (at_least_one, lambda x: x >= 1, "at least 1"),
         (positive, lambda x: x > 0, "positive"),
         (unit, lambda x: 0 <= x <= 1, "between 0 and 1"),
         (not_negative, lambda x: x >= 0, "at least 0"),
@@ -235,8 +256,11 @@ def check(config: DictConfig) -> None:
             value = cfg.get(key)
             if value is not None and not holds(value):
                 raise ValueError(f"{key}={value}: expected {wanted}")
+    for key, value in cfg.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{key}={value}: expected a finite number")
     if cfg["activation"] not in ACTIVATIONS:
-        raise ValueError(f"activation={cfg['activation']}: expected one of {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"activation={cfg['activation'][:60]}: expected one of {', '.join(ACTIVATIONS)}")
     if not cfg["hidden_sizes"] or min(cfg["hidden_sizes"]) < 1:
         raise ValueError(f"hidden_sizes={list(cfg['hidden_sizes'])}: expected at least one size, each at least 1")
     # What a policy file cannot hold is refused before the training, not after it.
@@ -245,15 +269,21 @@ def check(config: DictConfig) -> None:
             f"hidden_sizes={str(list(cfg['hidden_sizes']))[:80]}: expected at most {(MAX_LAYERS - 1) // 3} sizes,"
             f" each at most {MAX_WIDTH}"
         )
-    if cfg.get("minibatches", 1) > cfg["num_envs"] * cfg["horizon"]:
+    rollout = cfg["num_envs"] * cfg["horizon"]
+    if rollout > MOST_TRANSITIONS:
+        raise ValueError(f"horizon={cfg['horizon']}: expected at most {MOST_TRANSITIONS} for num_envs * horizon")
+    if cfg.get("minibatches", 1) > rollout:
         raise ValueError(f"minibatches={cfg['minibatches']}: expected at most num_envs * horizon")
-    if "buffer_size" in cfg and cfg["buffer_size"] < cfg["num_envs"] * cfg["horizon"]:
+    if "buffer_size" in cfg and cfg["buffer_size"] < rollout:
         raise ValueError(f"buffer_size={cfg['buffer_size']}: expected at least num_envs * horizon")
     if cfg.get("subset_size", 1) > cfg.get("ensemble_size", 1):
         raise ValueError(f"subset_size={cfg['subset_size']}: expected at most ensemble_size={cfg['ensemble_size']}")
-    for low, high in (("noise_min", "noise_max"), ("epsilon_min", "epsilon_max")):
+    for name in ("noise", "epsilon"):
+        low, high = f"{name}_min", f"{name}_max"
         if low in cfg and cfg[low] > cfg[high]:
             raise ValueError(f"{low}={cfg[low]}: expected at most {high}={cfg[high]}")
+    if cfg.get("learning_rate_min", 0.0) > cfg.get("learning_rate_max", math.inf):
+        raise ValueError(f"learning_rate_min={cfg['learning_rate_min']}: expected at most learning_rate_max")
 
 
 def on_policy(cfg: DictConfig) -> bool:

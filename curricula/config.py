@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -11,6 +12,13 @@ from tasks.spec import GRADES, TaskSpec
 TARGETS = ("difficulty", "factors", "both")
 SCORES = ("learnability", "advantage")
 MIXES = ("uniform", "progress")
+_COUNTS = {
+    **dict.fromkeys(("window", "levels", "fit_every", "neighbours"), (1, 2**16)),
+    "iterations": (1, 10_000),
+    "components": (2, 100),
+}
+"""Least and most of each integer setting; the most are far above what any training uses."""
+
 LEVEL = "r3"
 """The level within whose ranges a teacher moves factors: the widest."""
 
@@ -121,8 +129,17 @@ _CONFIGS: dict[str, type[CurriculumConfig]] = {
 }
 
 
+def schemas() -> list[type[CurriculumConfig]]:
+    """The types of all teachers' settings."""
+    return list(_CONFIGS.values())
+
+
 def load(name: str) -> DictConfig:
-    """Default settings of the teacher `name`; setting an unknown key raises. Raises `KeyError` for another name."""
+    """Default settings of the teacher `name`; setting an unknown key raises. Raises `ValueError` for another name."""
+    if name not in _CONFIGS:
+        raise ValueError(
+            f"teacher {str(name)[:60]!r} has no settings in curricula.config; there: {', '.join(_CONFIGS)}"
+        )
     return OmegaConf.structured(_CONFIGS[name](name=name))
 
 
@@ -170,15 +187,16 @@ def _check_values(cfg: DictConfig) -> None:
         raise ValueError(f"target={cfg.target}: expected one of {', '.join(TARGETS)}")
     if cfg.get("score", SCORES[0]) not in SCORES:
         raise ValueError(f"score={cfg.score}: expected one of {', '.join(SCORES)}")
-    counts = ("window", "neighbours", "levels", "fit_every", "iterations")
     shares = ("promote", "demote", "replay", "boundary_probability", "staleness", "memory", "random", "success")
     positive = ("step", "noise", "temperature", "divergence", "initial_std", "minimum_std", "target_std")
+    for key, (least, most) in _COUNTS.items():
+        if key in cfg and not least <= cfg[key] <= most:
+            limit = f"at least {least}" if cfg[key] < least else f"at most {most}"
+            raise ValueError(f"{key}={str(cfg[key])[:60]}: expected {limit}")
     for keys, holds, wanted in (
-        (counts, lambda x: x >= 1, "at least 1"),
-        (("components",), lambda x: x >= 2, "at least 2"),
         (shares, lambda x: 0 <= x <= 1, "between 0 and 1"),
         (("target_mean",), lambda x: 0 <= x <= 1, "between 0 and 1"),
-        (positive, lambda x: x > 0, "positive"),
+        (positive, lambda x: 0 < x < math.inf, "positive"),
     ):
         for key in keys:
             if key in cfg and not holds(cfg[key]):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import baselines
 import curricula
 import tasks
 from suite import config, devices, tracking
-from suite.errors import UserError, first_line, one_of, unknown
+from suite.errors import UserError, first_line, one_of, shown, unknown
 from suite.guard import WATCHDOG_S
 from suite.launch import Launcher, Local
-from suite.matrix import Request, names_of
+from suite.matrix import MOST_RUNS, Request, names_of
 from suite.preflight import check_memory, check_versions
+from suite.values import check_between
 from tasks.engines import ENGINES
 from tasks.joint import SEPARATOR
 from tasks.spec import RANDOMIZATION_LEVELS
@@ -34,14 +37,36 @@ class Parser(argparse.ArgumentParser):
         """See `argparse.ArgumentParser`."""
         super().__init__(allow_abbrev=False, **options)
 
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """See `argparse.ArgumentParser`; raises `UserError` for an argument that is not UTF-8."""
+        for text in sys.argv[1:] if args is None else args:
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise UserError(f"{shown(text)}: expected UTF-8, which config.yaml and result.json are written in")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
-        raise UserError(f"{message} (see --help)")
+        raise UserError(f"{shown(message)} (see --help)")
 
     def unknown_option(self, option: str) -> UserError:
         """An error for an option that this command does not have."""
         valid = [text for action in self._actions for text in action.option_strings if text.startswith("--")]
         return unknown("option", option.partition("=")[0], valid, list_all=False)
+
+
+def as_path(text: str) -> Path:
+    """The type of an option that names a file or a folder: one that the file system can have.
+
+    Raises `argparse.ArgumentTypeError` otherwise.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    try:
+        os.lstat(text)
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise argparse.ArgumentTypeError(f"{error.strerror}: {shown(text)}") from None
+    return Path(text)
 
 
 def parser() -> Parser:
@@ -60,8 +85,8 @@ def parser() -> Parser:
     p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(ENGINES)} (physx)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: every GPU, else the CPU)")
     p.add_argument("--budget", default="auto", help="auto, smoke, quick or full (auto: full with a GPU, else smoke)")
-    p.add_argument("--init", type=Path, metavar="RUN", help="start from the policy of a complete run: .../seedK")
-    p.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where the runs go (runs)")
+    p.add_argument("--init", type=as_path, metavar="RUN", help="start from the policy of a complete run: .../seedK")
+    p.add_argument("--out", type=as_path, default=Path("runs"), metavar="DIR", help="where the runs go (runs)")
     p.add_argument("--wandb", metavar="MODE", help="online, offline or disabled (online if logged in, else disabled)")
     p.add_argument("--dry-run", action="store_true", help="show the runs, what is complete, and the time that is left")
     p.add_argument("--retries", type=int, default=2, metavar="N", help="further tries of a run that fails (2)")
@@ -100,7 +125,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
     args, rest = p.parse_known_args(argv)
     for text in rest:
         if text.startswith("-"):
-            raise p.unknown_option(text)
+            raise _as_override(text) or p.unknown_option(text)
     algorithms = [*baselines.names(), *baselines.reference_names()]
     request = Request(
         tasks=task_names(args.task),
@@ -129,6 +154,15 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
     return Request(**vars(request) | chosen), execution, [note for note in (why_budget, why_wandb) if note]
 
 
+def _as_override(option: str) -> UserError | None:
+    """An error that says how a setting is overridden which was written as an option; None if it is none."""
+    name = option.partition("=")[0].lstrip("-").lower().replace("-", "_")
+    for key in config.known_settings():
+        if name in (key, key.partition(".")[2]):
+            return UserError(f"unknown option {shown(option)!r}; a setting is changed by {key}=VALUE, without --")
+    return None
+
+
 def task_names(text: str) -> tuple[str, ...]:
     """The tasks and sets of tasks (`a+b`, in the suite's order) that `--task` names. Raises `UserError`."""
     names = []
@@ -138,7 +172,7 @@ def task_names(text: str) -> tuple[str, ...]:
             continue
         parts = {one_of("task", part.strip(), tasks.known()) for part in item.split(SEPARATOR)}
         if len(parts) < 2:
-            raise UserError(f"--task {item.strip()}: expected two or more different tasks")
+            raise UserError(f"--task {shown(item.strip())}: expected two or more different tasks")
         name = SEPARATOR.join(part for part in tasks.known() if part in parts)
         try:
             tasks.get(name)
@@ -151,16 +185,13 @@ def task_names(text: str) -> tuple[str, ...]:
 def _execution(args: argparse.Namespace) -> Execution:
     one_of("launcher", args.launcher, LAUNCHERS)
     per_gpu = str(JOBS_PER_GPU) if args.jobs_per_gpu == "auto" else args.jobs_per_gpu
-    if not per_gpu.isdecimal() or not int(per_gpu):
-        raise UserError(f"--jobs-per-gpu must be auto, or 1 or more, got {args.jobs_per_gpu}")
-    for option, value, least in (
-        ("--seeds", args.seeds, 1),
-        ("--workers", args.workers, 1),
-        ("--retries", args.retries, 0),
-        ("--watchdog", args.watchdog, 1),
-    ):
-        if value is not None and not value >= least:
-            raise UserError(f"{option} must be {least} or more, got {value}")
+    if not per_gpu.isdecimal() or len(per_gpu) > 3 or not int(per_gpu):
+        raise UserError(f"--jobs-per-gpu must be auto, or 1 to 999, got {shown(args.jobs_per_gpu)}")
+    check_between("--seeds", args.seeds, 1, MOST_RUNS)
+    check_between("--workers", args.workers, 1, 1000)
+    check_between("--retries", args.retries, 0, 1000)
+    if not args.watchdog >= 1:
+        raise UserError(f"--watchdog must be 1 or more, got {args.watchdog}")
     if args.launcher == "ray":
         from suite import launch_ray
 

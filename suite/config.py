@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,9 +17,11 @@ import curricula
 import suite
 from baselines import config as agents
 from suite import protocol as protocols
-from suite.errors import UserError, first_line, one_of
+from suite import untrusted, values
+from suite.errors import UserError, first_line, one_of, shown
 from suite.process import out_of_memory
 from suite.rundir import RunDir, atomic
+from suite.values import check_between
 from tasks.joint import SEPARATOR, JointSpec
 from tasks.spec import GRADES, TaskSpec
 
@@ -34,6 +36,18 @@ LOCAL = ("physics", "device", "wandb", "command", "init")
 """Keys that say where and how a run is executed; changing one does not make another run."""
 
 _FINGERPRINT = "# identity sha256 "
+
+_BOUNDS = {
+    "train.num_envs": (1, agents.MOST_ENVS),
+    "train.min_envs": (1, agents.MOST_ENVS),
+    "train.env_steps": (1, 10**12),
+    "train.checkpoints": (1, 10_000),
+    "eval.episodes_per_grade": (1, 2**20),
+    "eval.episodes_per_cell": (1, 2**20),
+    "eval.episodes_per_env": (1, 2**20),
+    "eval.seed": (0, 2**32 - 1),  # as far as NumPy's global generator goes, which Isaac Lab seeds
+}
+"""Least and most of the integers that a run may have. The most are far above what any machine can do."""
 
 _SET_BY_FLAG = {
     "task": "--task",
@@ -161,22 +175,36 @@ def override(config: DictConfig, items: Sequence[str]) -> tuple[DictConfig, set[
     Raises:
         UserError: for a malformed item, a key that no algorithm has, a value of another type or out of range.
     """
-    unused = set()
+    changed = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise UserError(f"expected key=value, got {item!r} (for instance train.num_envs=1024)")
-        if "???" in value or "${" in value:  # OmegaConf's marks for what is missing, or stands elsewhere
-            raise UserError(f"{item}: expected a plain value")
+            raise UserError(f"expected key=value, got {shown(item)!r} (for instance train.num_envs=1024)")
+        try:
+            changed[key] = values.parse(value)
+        except ValueError as error:
+            raise UserError(f"{shown(item)}: {error}") from None
+    return change(config, changed)
+
+
+def change(config: DictConfig, changed: Mapping[str, Any]) -> tuple[DictConfig, set[str]]:
+    """Apply dotted keys with their values, as `override` does."""
+    unused = set()
+    known = settable(config)
+    for key, value in changed.items():
         if key in _SET_BY_FLAG:
             raise UserError(f"{key} cannot be overridden; set it with {_SET_BY_FLAG[key]}")
-        if key not in settable(config):
+        if key not in known:
             unused.add(key)
             continue
+        section, _, name = key.partition(".")
+        if isinstance(value, list) != isinstance(known[key], list):
+            wanted = "a list like [a, b]" if isinstance(known[key], list) else "a value, not a list"
+            raise UserError(f"{key}={shown(value)}: expected {wanted}")
         try:
-            config = OmegaConf.merge(config, OmegaConf.from_dotlist([item]))
-        except (OmegaConfBaseException, yaml.YAMLError, TypeError) as error:  # TypeError: a dict in a list's place
-            raise UserError(f"{item}: {first_line(error)}") from None
+            config = OmegaConf.merge(config, {section: {name: values.plain(value)}})
+        except (OmegaConfBaseException, TypeError, ValueError) as error:
+            raise UserError(f"{key}={shown(value)}: {shown(first_line(error))}") from None
     _check(config)
     return config, unused
 
@@ -197,6 +225,14 @@ def settable(config: DictConfig) -> dict[str, Any]:
     for section in ("curriculum", "train", "eval", "agent", "multi") if trained else ("eval",):
         walk(f"{section}.", content[section] or {})
     return flat
+
+
+def known_settings() -> list[str]:
+    """Every dotted key that some run has and the command line may override."""
+    sections = {"train": [TrainConfig], "eval": [EvaluationConfig], "agent": agents.schemas()}
+    sections |= {"curriculum": curricula.config.schemas(), "multi": [curricula.config.MixConfig]}
+    keys = [f"{name}.{field.name}" for name, types in sections.items() for kind in types for field in fields(kind)]
+    return [key for key in dict.fromkeys(keys) if key not in _SET_BY_FLAG]
 
 
 def changes(default: DictConfig, config: DictConfig) -> dict[str, Any]:
@@ -222,23 +258,55 @@ def load(run: RunDir) -> DictConfig:
     """Read a run's configuration. Raises `UserError` if there is none, or none of this suite version."""
     content = read(run)
     if content is None:
-        raise UserError(f"{run.path} is not a run directory: it has no readable config.yaml")
+        raise UserError(f"{run.path} is not a run directory: it has no config.yaml")
     version = content.get("suite_version")
     if version != suite.__version__:
         raise UserError(
-            f"{run.path} was made by suite version {version}, this is {suite.__version__};"
+            f"{run.path} was made by suite version {shown(version)}, this is {suite.__version__};"
             " results of different versions are never compared"
         )
-    return OmegaConf.merge(OmegaConf.structured(RunConfig), content)
+    try:
+        return typed(content)
+    except (OmegaConfBaseException, UserError, TypeError, ValueError) as error:
+        raise UserError(f"{run.config} is not the configuration of a run: {shown(first_line(error))}") from None
+
+
+def typed(content: Mapping[str, Any]) -> DictConfig:
+    """The configuration that plain data say; texts are taken as they are.
+
+    Raises:
+        OmegaConfBaseException: for keys and values of another kind; `UserError` for missing ones and for values out
+            of range.
+    """
+    config = OmegaConf.merge(OmegaConf.structured(RunConfig), values.literal(content))
+    if not isinstance(content.get("curriculum"), Mapping):
+        raise UserError("curriculum has to be a mapping")
+    config.curriculum = OmegaConf.merge(curricula.config.load(content["curriculum"].get("name")), config.curriculum)
+    if config.algo in baselines.names():
+        config.agent = OmegaConf.merge(agents.schema(config.algo), config.agent)
+    if config.multi is not None:
+        config.multi = OmegaConf.merge(OmegaConf.structured(curricula.config.MixConfig), config.multi)
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(f"{missing[0]} is missing")
+    _check(config)
+    return config
 
 
 def read(run: RunDir) -> dict[str, Any] | None:
-    """The content of config.yaml as it is, or None."""
+    """The content of config.yaml as it is, or None where there is no such file.
+
+    Raises:
+        UserError: if it cannot be read, and if it is no mapping.
+    """
     try:
-        content = yaml.load(run.config.read_text(encoding="utf-8"), yaml.CSafeLoader)
-    except (OSError, yaml.YAMLError):
-        return None
-    return content if isinstance(content, dict) else None
+        content = untrusted.load_yaml(run.config)
+    except (OSError, untrusted.Unusable) as error:
+        if not os.path.lexists(run.config):
+            return None
+        raise UserError(f"{run.config} cannot be read: {first_line(error)}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{run.config} is not the configuration of a run")
+    return content
 
 
 def reduce_envs(config: DictConfig, run: RunDir) -> None:
@@ -254,9 +322,8 @@ def reduce_envs(config: DictConfig, run: RunDir) -> None:
 def saved_fingerprint(run: RunDir) -> str | None:
     """The fingerprint in the run's config.yaml, or None: reading YAML thousands of times takes too long."""
     try:
-        with open(run.config, encoding="utf-8") as file:
-            line = file.readline()
-    except OSError:
+        line = untrusted.read_bytes(run.config, untrusted.MAX_BYTES).partition(b"\n")[0].decode()
+    except (OSError, ValueError):
         return None
     return line.removeprefix(_FINGERPRINT).strip() if line.startswith(_FINGERPRINT) else None
 
@@ -283,21 +350,16 @@ def identity(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(config: DictConfig) -> None:
-    counts = {f"train.{key}": config.train[key] for key in ("num_envs", "min_envs", "env_steps", "checkpoints")}
-    counts |= {
-        f"eval.{key}": config.eval[key] for key in ("episodes_per_grade", "episodes_per_cell", "episodes_per_env")
-    }
-    if config.algo in baselines.reference_names():
-        counts.pop("train.env_steps")  # nothing is trained
+    trained = config.algo in baselines.names()
+    for key, (least, most) in _BOUNDS.items():
+        section, _, name = key.partition(".")
+        if trained or key != "train.env_steps":
+            check_between(key, config[section][name], least, most)
+    values.check_finite(settable(config))
     if config.train.curve and config.train.num_envs < len(GRADES):
         raise UserError(f"train.curve=true needs an env per grade: train.num_envs is {config.train.num_envs}")
-    for key, value in counts.items():
-        if value is not None and value < 1:
-            raise UserError(f"{key} must be 1 or more, got {value}")
     if (config.train.min_envs or 1) > config.train.num_envs:
         raise UserError(f"train.min_envs must be at most train.num_envs, got {config.train.min_envs}")
-    if config.eval.seed < 0:
-        raise UserError(f"eval.seed must be 0 or more, got {config.eval.seed}")
     one_of("protocol", config.eval.protocol, protocols.EPISODES)
     for key in ("episodes_per_grade", "episodes_per_cell"):
         check_episodes(key, config.eval[key], config.eval.episodes_per_env)

@@ -6,7 +6,17 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
+from suite import interrupt, output
+
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+
+
+SHOWN = 200  # characters of what a message quotes
+_ALSO = {  # what other tools call it
+    **{"lr": "learning_rate", "clip_range": "eps_clip", "n_envs": "num_envs", "total_timesteps": "env_steps"},
+    **dict.fromkeys(("mujoco", "mujoco_warp", "mjwarp", "newton"), "newton_mjwarp"),
+    **dict.fromkeys(("isaacsim", "isaac_sim"), "isaacsim_physx"),
+}
 
 
 class UserError(Exception):
@@ -16,13 +26,28 @@ class UserError(Exception):
 def unknown(kind: str, name: str, valid: Iterable[str], list_all: bool = True) -> UserError:
     """An error for `name`, which is none of `valid`, with the nearest one (and all of them if `list_all`)."""
     valid = list(valid)
-    nearest = get_close_matches(name, valid, n=1, cutoff=0.0)
-    message = f"unknown {kind} {name!r}"
-    if nearest:
-        message += f"; nearest: {nearest[0]!r}"
+    message = f"unknown {kind} {shown(name)!r}"
+    if nearest := _nearest(shown(name), valid):
+        message += f"; nearest: {nearest!r}"
     if list_all:
         message += f" (valid: {', '.join(valid)})"
     return UserError(message)
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name that was meant: small and capital letters, `-` and `_` are the same, and so are other names."""
+    folder, dot, last = name.lower().replace("-", "_").rpartition(".")
+    wanted = folder + dot + _ALSO.get(last, last)
+    same = {text.lower().replace("-", "_"): text for text in valid}
+    nearest = get_close_matches(wanted, same, n=1, cutoff=0.0)
+    return same[nearest[0]] if nearest else None
+
+
+def shown(text: object) -> str:
+    """A text from outside as a message quotes it: printable, one line, not longer than `SHOWN`."""
+    text = str(text)[: SHOWN + 1]
+    text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def one_of(kind: str, name: str, valid: Iterable[str]) -> str:
@@ -45,11 +70,21 @@ def printable(text: str) -> str:
 
 
 def exit_code(program: str, main: Callable[[], int]) -> int:
-    """Call `main`, a command's body; a `UserError` becomes one line on stderr and exit code 2, Ctrl-C 130."""
-    try:
-        return main()
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except UserError as error:
-        print(f"{program}: {first_line(error)}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    """Call `main`, a command's body; a `UserError` becomes one line on stderr and exit code 2, Ctrl-C 130.
+
+    Output that nobody reads any more (`| head`) is dropped, and the command goes on; exit code 1 if it could not be
+    written for another reason, such as a full disk.
+    """
+    interrupt.take_back()
+    with output.lasting() as lost:
+        try:
+            code = main()
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
+        except UserError as error:
+            print(f"{program}: {first_line(error)}", file=sys.stderr)
+            return EXIT_BAD_INPUT
+        if reason := lost():
+            print(f"{program}: standard output cannot be written: {reason}", file=sys.stderr)
+            return code or 1
+        return code

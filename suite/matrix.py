@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ import tasks
 from baselines import config as agents
 from baselines import warm_start
 from suite import config as configs
-from suite.errors import UserError, first_line, unknown
+from suite import values
+from suite.errors import UserError, first_line, shown, unknown
 from suite.rundir import RunDir, sha256
 from tasks import engines
 from tasks.joint import JointSpec
 from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
+
+MOST_RUNS = 100_000  # of one command
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Job:
     overrides: dict[str, Any]
     seed: int
     run: RunDir
+    damage: str = ""  # why what lies in the run directory cannot be read, in one line
 
     @property
     def task(self) -> str:
@@ -79,7 +83,7 @@ class Job:
 
     def config(self, device: str) -> DictConfig:
         """The whole configuration of the run on `device`."""
-        return OmegaConf.merge(OmegaConf.structured(configs.RunConfig), self.content(device))
+        return OmegaConf.merge(OmegaConf.structured(configs.RunConfig), values.literal(self.content(device)))
 
     def content(self, device: str) -> dict[str, Any]:
         """The same as plain dicts and lists."""
@@ -217,6 +221,8 @@ def concrete_engine(physics: str, spec: TaskSpec) -> str:
 
 
 def _jobs(settings: Sequence[tuple[dict[str, Any], dict[str, Any]]], request: Request) -> list[Job]:
+    if len(settings) * request.seeds > MOST_RUNS:
+        raise UserError(f"--seeds {request.seeds}: these are more than {MOST_RUNS} runs; use several commands")
     folders = [folder(setting, overrides, request.out) for setting, overrides in settings]
     shared = [configs.settings_hash(setting) for setting, _ in settings]
     jobs = []
@@ -224,7 +230,7 @@ def _jobs(settings: Sequence[tuple[dict[str, Any], dict[str, Any]]], request: Re
         for (setting, overrides), parent, digest in zip(settings, folders, shared, strict=True):
             job = Job(setting, overrides, seed, RunDir(parent / f"seed{seed}"))
             if configs.saved_fingerprint(job.run) != configs.fingerprint_of(digest, seed):
-                _check_same(job)
+                job = replace(job, damage=_check_same(job))
             jobs.append(job)
     return jobs
 
@@ -239,18 +245,27 @@ def folder(setting: Mapping[str, Any], overrides: Mapping[str, Any], out: Path) 
     return out / suite.__version__ / setting["task"] / setting["algo"] / variant
 
 
-def _check_same(job: Job) -> None:
-    """Refuse a directory whose configuration is another than the one planned: the defaults were edited, say."""
-    if (found := configs.read(job.run)) is None:
-        return
+def _check_same(job: Job) -> str:
+    """Refuse a directory whose configuration is another than the one planned: the defaults were edited, say.
+
+    Returns why its configuration cannot be read; '' if it can, or there is none.
+    """
+    try:
+        found = configs.read(job.run)
+    except UserError as error:
+        return f"{first_line(error)}; remove it, or the folder"
+    if found is None:
+        return ""
     if found.get("suite_version") != suite.__version__:
-        raise UserError(f"{job.run.path} is of suite version {found.get('suite_version')}, this is {suite.__version__}")
+        version = shown(found.get("suite_version"))
+        raise UserError(f"{job.run.path} is of suite version {version}, this is {suite.__version__}")
     found, planned = configs.identity(found), configs.identity(job.content("any"))
     if found != planned:
         keys = [key for key in planned if planned[key] != found.get(key)] or sorted(set(found) - set(planned))
         raise UserError(
-            f"{job.run.path} holds a run with other settings ({', '.join(keys)}); use another --out or remove it"
+            f"{job.run.path} holds a run with other settings ({shown(', '.join(keys))}); use another --out or remove it"
         )
+    return ""
 
 
 def names_of(kind: str, text: str, valid: Sequence[str], every: Sequence[str] | None = None) -> tuple[str, ...]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import suite
 from suite.matrix import Job, Request
 from suite.rundir import RunDir, read_json, write_json
+
+SEED = re.compile(r"seed[0-9]{1,9}")  # and not the copy of a run beside it
 
 
 def save(jobs: Sequence[Job], request: Request) -> None:
@@ -25,9 +29,29 @@ def load(out: Path) -> dict[str, int]:
     """Path relative to `out` of every planned run, and its env steps."""
     planned: dict[str, int] = {}
     for file in sorted(_folder(out).glob("*.json")):
-        content = read_json(file) or {}
-        planned.update((path, steps) for path, steps in content.get("runs", ()))
+        runs = (read_json(file) or {}).get("runs")
+        if isinstance(runs, list):
+            planned.update(entry for entry in runs if _is_run(entry))
     return planned
+
+
+def _is_run(entry: Any) -> bool:
+    """Whether an entry of a plan is a run of this suite version and its env steps; a damaged plan may hold anything."""
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2
+        and isinstance(entry[0], str)
+        and type(entry[1]) is int
+        and entry[1] >= 0
+        and is_run_path(entry[0])
+    )
+
+
+def is_run_path(text: str) -> bool:
+    """Whether a path relative to an output folder is that of a run of this suite version: .../seedK."""
+    version, *middle, seed = text.split("/")
+    names = all(name.isprintable() and name not in ("", ".", "..") for name in middle)
+    return version == suite.__version__ and len(middle) == 3 and names and SEED.fullmatch(seed) is not None
 
 
 def run_dirs(out: Path) -> Iterator[RunDir]:
@@ -36,7 +60,7 @@ def run_dirs(out: Path) -> Iterator[RunDir]:
     for _ in ("task", "algo", "variant"):
         folders = [Path(entry) for folder in folders for entry in _below(folder)]
     for folder in folders:
-        yield from (RunDir(Path(entry)) for entry in _below(folder) if entry.name.startswith("seed"))
+        yield from (RunDir(Path(entry)) for entry in _below(folder) if SEED.fullmatch(entry.name))
 
 
 def _below(folder: Path) -> list[os.DirEntry[str]]:

@@ -10,16 +10,24 @@ from pathlib import Path
 
 import suite
 from suite import devices
-from suite.errors import UserError
+from suite.errors import UserError, shown
 from suite.rundir import versions_in
 from tasks import caches
+
+LONGEST = 3500  # bytes of the path of a folder for runs: Linux takes 4095, and run directories lie deep
 
 
 def check_versions(out: Path) -> None:
     """Raise `UserError` if `out` is no folder for runs, or if it holds those of another suite version."""
-    if (out / "config.yaml").exists():
-        raise UserError(f"--out {out} is a run directory itself; name the folder that holds the runs")
-    if others := versions_in(out):
+    if len(os.fsencode(out.absolute())) > LONGEST:
+        raise UserError(f"--out {shown(out)} has too long a path: {LONGEST} bytes are the most")
+    try:
+        if (out / "config.yaml").exists():
+            raise UserError(f"--out {out} is a run directory itself; name the folder that holds the runs")
+        others = versions_in(out)
+    except OSError as error:
+        raise UserError(f"--out {shown(out)} cannot be read: {error.strerror or error}") from None
+    if others:
         raise UserError(
             f"--out {out} holds runs of suite version {', '.join(others)}, this is {suite.__version__};"
             " results of different versions are never compared: use another folder"
@@ -39,7 +47,7 @@ def check_writable(out: Path) -> None:
         if not os.access(out, os.W_OK | os.X_OK):
             raise PermissionError("permission denied")
     except OSError as error:
-        raise UserError(f"the folder {out} cannot be written: {error.strerror or error}") from None
+        raise UserError(f"the folder {shown(out)} cannot be written: {error.strerror or error}") from None
     if missing:
         raise UserError(
             f"the folder {out} is on a file system without {missing}: a crash could leave half-written results there;"

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from suite import interrupt
 from tasks.engines import PHYSX_THREADS
 
 PARENT = "GRADUS_PARENT"
@@ -151,6 +152,7 @@ def leave(main: Callable[[], int]) -> None:
 
     Simulators are not closed: some crash or hang in their clean-up, and Isaac Sim's ends the process.
     """
+    interrupt.take_back()
     try:
         code = main()
     except SystemExit as done:  # argparse's --help

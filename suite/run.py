@@ -14,9 +14,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 if every run is complete, 1 if one is not, 130 after Ctrl-C; `UserError` for bad input."""
     request, execution, notes = cli.parse(argv)
     jobs = plan(request)
+    damaged = [job.damage for job in jobs if job.damage]
+    jobs = [job for job in jobs if not job.damage]
+    for reason in damaged:
+        print(f"suite.run: left out: {reason}", file=sys.stderr)
     if execution.dry_run:
         estimate.show(jobs, execution.devices, request.out)
-        return 0
+        return 1 if damaged else 0
     preflight.check_writable(request.out)  # last: a command that cannot be carried out leaves nothing behind
     if execution.launcher == "local":
         preflight.check_caches(job.setting["engine"] for job in jobs if not job.complete)
@@ -32,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command continues from the last checkpoints", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return report.show(tracked, request.out)
+    code = report.show(tracked, request.out)
+    return 1 if damaged else code
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import suite
+from suite import untrusted
 from tasks.files import atomic, temporary_beside
 
 RESULT_SCHEMA = 1
@@ -183,7 +184,9 @@ class RunDir:
 
     def read_failures(self) -> list[dict[str, Any]]:
         """The tries that failed, the oldest first: `ended`, `device` and `reason` of each."""
-        return (read_json(self.failures) or {}).get("failures", [])
+        failures = (read_json(self.failures) or {}).get("failures")
+        found = [failure for failure in failures if isinstance(failure, dict)] if isinstance(failures, list) else []
+        return [failure for failure in found if isinstance(failure.get("reason"), str)]
 
     def add_failure(self, device: str, reason: str) -> None:
         """Append to the tries that failed."""
@@ -207,12 +210,10 @@ def write_json(path: Path, content: dict[str, Any], once: bool = False) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in `path`, or None where there is none, or none that can be read: cut off, say, or no plain file."""
+    """The object in `path`, or None where there is none or it is damaged; see `untrusted.load_json`."""
     try:
-        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:  # a pipe would be waited for
-            return None
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = untrusted.load_json(path, MAX_JSON_BYTES)
+    except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from suite import process
-from suite.errors import first_line
+from suite.errors import first_line, shown
 from suite.launch import WORKER
 from suite.rundir import RunDir, read_json
 
@@ -27,7 +28,7 @@ def work(run: RunDir, console: Console) -> dict[str, Any]:
     with console.status("starting") as status:
         while worker.poll() is None:
             now = read_json(run.status) or {}
-            status.update(f"{now.get('state', 'starting')}, {now.get('env_steps', 0)} env steps")
+            status.update(escape(shown(f"{now.get('state', 'starting')}, {now.get('env_steps', 0)} env steps")))
             time.sleep(0.2)
     if (result := run.read_result()) is None:
         why = (read_json(run.status) or {}).get("message") or process.reason(worker.returncode, run.log)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from suite import lease, plans
-from suite.cli import Parser
+from suite.cli import Parser, as_path
 from suite.display import ACTIVE, Board, describe, overall
-from suite.errors import UserError, exit_code
+from suite.errors import UserError, exit_code, shown
 from suite.preflight import check_versions
 from suite.rundir import RunDir, read_json
 
 EVERY_S = 2.0  # [s] between two looks with --follow
+MOST = 1e15  # of a number in a status
+_TEXTS, _COUNTS = ("state", "message", "updated"), ("env_steps", "total_env_steps", "steps_per_s")
+_STATES = ("queued", "failed", "complete", *ACTIVE)
 
 
 @dataclass
@@ -45,12 +49,12 @@ class Found:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 if every run is complete, 1 if one is not; `UserError` for a folder without runs."""
     parser = Parser(prog="python -m suite.status", description="Show where the runs in a folder stand.")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the --out of suite.run")
+    parser.add_argument("out", type=as_path, metavar="OUT", help="the --out of suite.run")
     parser.add_argument("--json", action="store_true", help="as a JSON object, every run of it")
     parser.add_argument("--follow", action="store_true", help="again every two seconds, until no run is left")
     args = parser.parse_args(argv)
     if not args.out.is_dir():
-        raise UserError(f"{args.out} is not a folder; expected the --out of suite.run")
+        raise UserError(f"{shown(args.out)} is not a folder; expected the --out of suite.run")
     check_versions(args.out)
     found = look(args.out)
     if not found:
@@ -74,24 +78,39 @@ def look(out: Path) -> list[Found]:
 def _look_at(path: str, run: RunDir | None, env_steps: int | None) -> Found:
     _, task, algo, variant, seed = Path(path).parts
     name = Name(path, task, algo, variant, int(seed.removeprefix("seed")), env_steps or 0)
-    status = {} if run is None else read_json(run.status) or {}
+    status = {} if run is None else known(read_json(run.status) or {})
     if env_steps is None:
         name.env_steps = status.get("total_env_steps") or 0
     if run is not None and run.read_result() is not None:
         return Found(name, "complete", status | {"eta_s": None})
-    state = status.get("state") or "queued"
-    if state == "complete":  # its result is gone
+    state = status.get("state")
+    if state not in _STATES or state == "complete":  # its result is gone
         state = "queued"
     if state in ACTIVE and not _alive(run):
         return Found(name, "lost", status, "its process is gone; the same command continues from the last checkpoint")
     return Found(name, state, status, status.get("message") or "")
 
 
+def known(status: Mapping[str, Any]) -> dict[str, Any]:
+    """What a status.json says, without values that it cannot have: a damaged one may hold anything."""
+    kept = {key: shown(value) for key, value in status.items() if key in _TEXTS and isinstance(value, str)}
+    for key, value in status.items():
+        if (
+            type(value) in (int, float)
+            and key not in _TEXTS
+            and (value >= 0 or key not in _COUNTS)
+            and abs(value) < MOST
+        ):
+            kept[key] = value
+    return kept
+
+
 def _alive(run: RunDir) -> bool:
     alive = lease.holder_alive(run.path)
     if alive is None:  # on another machine: by its last report, as far as the two clocks agree
-        return time.time() - run.status.stat().st_mtime < lease.LEASE_S
-    return alive
+        with suppress(OSError):
+            return time.time() - run.status.stat().st_mtime < lease.LEASE_S
+    return bool(alive)
 
 
 def _as_json(found: Sequence[Found]) -> dict[str, Any]:

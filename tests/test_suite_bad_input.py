@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tasks
-from suite import cli, devices, evaluate, run, tracking
+from suite import cli, devices, evaluate, run, status, tracking
 from suite.errors import exit_code
 
 GOOD = {"--task": "toy-reach", "--algo": "ppo", "--device": "cpu", "--budget": "smoke", "--wandb": "disabled"}
@@ -68,7 +68,7 @@ def outcome(capsys, argv, command=run, name="suite.run"):
         ({}, ("eval.episodes_per_grade=0",), "eval.episodes_per_grade must be 1 or more"),
         ({}, ("eval.episodes_per_grade=7",), "positive multiple of 2"),
         ({}, ("agent.gamma=2",), "agent.gamma=2.0: expected between 0 and 1"),
-        ({}, ("agent.hidden_sizes={a: 1}",), "agent.hidden_sizes={a: 1}: Cannot merge"),
+        ({}, ("agent.hidden_sizes={a: 1}",), "agent.hidden_sizes={a: 1}: expected a list"),
         ({}, ("agent.num_envs=8",), "set it with train.num_envs=N"),
         ({}, ("seed=3",), "seed cannot be overridden; set it with --seeds"),
         (
@@ -91,6 +91,42 @@ def outcome(capsys, argv, command=run, name="suite.run"):
         ({"curriculum": "none"}, ("curriculum.promote=0.3",), "unknown config key 'curriculum.promote'"),
         ({"curriculum": "adr"}, ("curriculum.window=many",), "curriculum.window=many: Value 'many'"),
         ({}, ("curriculum.grade=g7",), "curriculum.grade=g7: expected one of g1"),
+        # What other tools call it, and what they write as an option.
+        ({"algo": "PPO"}, (), "unknown algorithm 'PPO'; nearest: 'ppo'"),
+        ({"curriculum": "ADR"}, (), "nearest: 'adr'"),
+        ({"physics": "mujoco"}, (), "nearest: 'newton_mjwarp'"),
+        ({"num-envs": "8"}, (), "unknown option '--num-envs'; a setting is changed by train.num_envs=VALUE"),
+        ({}, ("agent.lr=1e-3",), "unknown config key 'agent.lr'; nearest: 'agent.learning_rate'"),
+        # Numbers that result.json, 64 bits or a machine cannot hold.
+        ({}, ("agent.max_grad_norm=.inf",), "agent.max_grad_norm=inf: expected a finite number"),
+        ({}, ("agent.vf_coef=nan",), "agent.vf_coef=nan: expected a finite number"),
+        ({}, ("agent.learning_rate=1e400",), "agent.learning_rate=inf: expected a finite number"),
+        ({}, ("agent.vf_coef=1e300",), "at most 1e+30"),
+        ({"curriculum": "staged"}, ("curriculum.step=.inf",), "curriculum.step=inf"),
+        ({}, ("eval.seed=99999999999999999999",), "eval.seed=99999999999999999999: expected a plain decimal number"),
+        ({}, ("eval.seed=4294967296",), "eval.seed must be at most 4294967295"),
+        ({}, ("train.num_envs=1000000000000",), "train.num_envs must be at most 1048576"),
+        ({}, ("train.num_envs=" + "9" * 5000,), "expected at most 1000 characters"),
+        ({}, ("agent.hidden_sizes=[10000000000]",), "expected at most 21 sizes, each at most 16384"),
+        ({}, ("eval.episodes_per_grade=1000000000000",), "eval.episodes_per_grade must be at most"),
+        ({"curriculum": "adr"}, ("curriculum.window=1000000000000",), "window=1000000000000: expected at most"),
+        ({"seeds": "10000000"}, (), "--seeds must be at most 100000"),
+        ({"seeds": "1" + "0" * 30}, (), "--seeds must be at most 100000"),
+        ({"algo": "all", "seeds": "50000"}, (), "more than 100000 runs"),
+        ({"workers": "1000000000"}, (), "--workers must be at most 1000"),
+        ({"retries": "1" + "0" * 30}, (), "--retries must be at most 1000"),
+        ({"jobs-per-gpu": "1" + "0" * 30}, (), "--jobs-per-gpu must be auto, or 1 to 999"),
+        # What YAML would read as something else.
+        *(
+            ({}, (f"train.num_envs={text}",), "expected a plain decimal number")
+            for text in ("010", "1:30", "0x40", "1_28")
+        ),
+        ({}, ("agent.hidden_sizes=[[1]]",), "agent.hidden_sizes=[[1]]: expected a list like [a, b]"),
+        ({}, ("agent.hidden_sizes=" + "[" * 50_000,), "expected at most 1000 characters"),
+        ({}, ("agent.hidden_sizes=64",), "agent.hidden_sizes=64: expected a list"),
+        ({}, ("train.num_envs=[64]",), "train.num_envs=[64]: expected a value, not a list"),
+        ({}, ('agent.activation="\\x24{oc.env:HOME}"',), r"activation=\x24{oc.env:HOME}: expected one of"),
+        ({}, ("agent.activation=!!python/object:os.system",), "expected one of elu"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, changed, rest, said):
@@ -143,6 +179,28 @@ def test_out_that_cannot_be_written(tmp_path, capsys):
         assert code == 2
         assert "cannot be written" in err
         assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("", "expected a path, got an empty text"),
+        ("x" * 300, "File name too long"),
+        ("x/" * 2500, "File name too long"),
+        ("/tmp/" + "x/" * 1900, "has too long a path"),
+        ("a\udcff", "expected UTF-8"),
+    ],
+    ids=["empty", "long name", "long", "too long for runs", "not UTF-8"],
+)
+def test_out_that_no_file_system_takes(tmp_path, capsys, monkeypatch, out, said):
+    monkeypatch.chdir(tmp_path)
+    for command in (run, status):
+        argv = arguments(out) if command is run else [out]
+        code, err, _ = outcome(capsys, argv, command)
+        assert code == 2
+        assert said in err or "is not a folder" in err
+        assert len(err) < 400
+        assert not list(tmp_path.iterdir())
 
 
 def test_out_of_another_suite_version(tmp_path, capsys):
