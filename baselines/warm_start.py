@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from baselines.policy_header import PolicyError, read
 from tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -22,9 +22,13 @@ class WarmStartError(ValueError):
 
 def check(path: Path, spec: TaskSpec, algo: str, cfg: DictConfig) -> None:
     """Raise `WarmStartError` unless the policy in `path` is what `algo` with `cfg` would train on the task."""
-    header, tensors = _read_header(path)
+    try:
+        header, tensors = read(path)
+    except PolicyError as error:
+        raise WarmStartError(str(error)) from None
     for name, wanted in _expected(spec, algo, cfg).items():
-        if (found := header.get(name)) != wanted:
+        found = [list(layer) for layer in header.layers] if name == "layers" else getattr(header, name, None)
+        if found != wanted:
             raise WarmStartError(f"{path} does not fit {algo} on {spec.name}: its {name} is {found}, expected {wanted}")
     if cfg.obs_norm != ("obs_mean" in tensors):
         with_or_without = "with" if "obs_mean" in tensors else "without"
@@ -68,17 +72,3 @@ def _expected(spec: TaskSpec, algo: str, cfg: DictConfig) -> dict[str, Any]:
         return {"kind": "discrete", "layers": [*layers, ["linear", width, len(spec.discrete_actions)]]}
     squash = "tanh" if algo in _SQUASHED or cfg.get("bounded_mean") else "clip"
     return {"kind": "mlp", "squash": squash, "layers": [*layers, ["linear", width, spec.action_dim]]}
-
-
-def _read_header(path: Path) -> tuple[dict[str, Any], set[str]]:
-    """The policy's own header and the names of its tensors: a safetensors file starts with both, as JSON."""
-    try:
-        with open(path, "rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size > 2**20:
-                raise ValueError("the header is too long")
-            content = json.loads(file.read(size))
-        return json.loads(content["__metadata__"]["gradus"]), set(content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is damaged or of another kind"
-        raise WarmStartError(f"{path} is not a policy file of this project: {reason}") from None

@@ -72,7 +72,8 @@ class Teacher(ABC):
         self._started = torch.zeros(BINS, dtype=torch.long, device=space.device)
         self._ahead: tuple[torch.Tensor, ...] = (torch.zeros(0, device=space.device),)  # difficulty, and any factors
         self._taken = 0  # rows of it that were handed out
-        self._handed: list[torch.Tensor] = []  # difficulties that `_started` does not have yet
+        self._handed: list[tuple[torch.Tensor, torch.Tensor]] = []  # difficulties that `_started` lacks, and who plays
+        self.playing = num_envs  # envs behind these idle: what they are given is no episode
 
     @abstractmethod
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
@@ -101,7 +102,7 @@ class Teacher(ABC):
         else:
             given = tuple(values[self._taken : self._taken + len(env_ids)] for values in self._ahead)
             self._taken += len(env_ids)
-        self._handed.append(given[0])
+        self._handed.append((given[0], env_ids < self.playing))
         return given if self.space.hands_out_factors else given[0]
 
     def update(self, episodes: Episodes) -> None:
@@ -113,8 +114,9 @@ class Teacher(ABC):
 
     def _count(self) -> None:
         if self._handed:
-            bins = (torch.cat(self._handed) * BINS).long().clamp_(0, BINS - 1)
-            self._started.index_add_(0, bins, torch.ones_like(bins))
+            difficulty, plays = (torch.cat(column) for column in zip(*self._handed, strict=True))
+            bins = (difficulty * BINS).long().clamp_(0, BINS - 1)
+            self._started.index_add_(0, bins, plays.long())
             self._handed = []
 
     def take_started(self) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -36,18 +36,6 @@ LOCAL = ("physics", "device", "wandb", "command", "init")
 """Keys that say where and how a run is executed; changing one does not make another run."""
 
 _FINGERPRINT = "# identity sha256 "
-
-_BOUNDS = {
-    "train.num_envs": (1, agents.MOST_ENVS),
-    "train.min_envs": (1, agents.MOST_ENVS),
-    "train.env_steps": (1, 10**12),
-    "train.checkpoints": (1, 10_000),
-    "eval.episodes_per_grade": (1, 2**20),
-    "eval.episodes_per_cell": (1, 2**20),
-    "eval.episodes_per_env": (1, 2**20),
-    "eval.seed": (0, 2**32 - 1),  # as far as NumPy's global generator goes, which Isaac Lab seeds
-}
-"""Least and most of the integers that a run may have. The most are far above what any machine can do."""
 
 _SET_BY_FLAG = {
     "task": "--task",
@@ -129,14 +117,17 @@ def evaluation(protocol: str) -> EvaluationConfig:
 
 
 def defaults(spec: TaskSpec, algo: str, budget: str, curriculum: str = "none") -> DictConfig:
-    """The configuration without overrides; the keys that the job matrix fills in are still missing."""
+    """The configuration without overrides; the keys that the job matrix fills in are still missing.
+
+    Raises `UserError` for a teacher or an algorithm without settings: its entry in the list of names is not enough.
+    """
     config = OmegaConf.structured(
         RunConfig(
             suite_version=suite.__version__,
             task=spec.name,
             algo=algo,
             budget=budget,
-            curriculum=curricula.config.load(curriculum),
+            curriculum=_loaded(curricula.config.load, curriculum),
             train=TrainConfig(num_envs=1, env_steps=0),
             eval=evaluation(_PROTOCOLS[budget]),
         )
@@ -148,13 +139,20 @@ def defaults(spec: TaskSpec, algo: str, budget: str, curriculum: str = "none") -
     if isinstance(spec, JointSpec):
         first = spec.parts[0]  # its settings stand for all
         config.multi = curricula.config.MixConfig(tasks=spec.name)
-    agent = agents.load(algo, first.name, budget)
+    agent = _loaded(agents.load, algo, first.name, budget)
     config.train.num_envs = agent.num_envs
     config.train.env_steps = spec.budgets[budget] if agent.env_steps is None else agent.env_steps
     # One place to set each: the agent follows.
     agent.num_envs, agent.env_steps = "${train.num_envs}", "${train.env_steps}"
     config.agent = agent
     return config
+
+
+def _loaded(load: Callable[..., DictConfig], *names: str) -> DictConfig:
+    try:
+        return load(*names)
+    except (ValueError, OSError) as error:
+        raise UserError(first_line(error)) from None
 
 
 def checkpoints(config: DictConfig, spec: TaskSpec) -> int:
@@ -351,7 +349,7 @@ def identity(content: dict[str, Any]) -> dict[str, Any]:
 
 def _check(config: DictConfig) -> None:
     trained = config.algo in baselines.names()
-    for key, (least, most) in _BOUNDS.items():
+    for key, (least, most) in values.BOUNDS.items():
         section, _, name = key.partition(".")
         if trained or key != "train.env_steps":
             check_between(key, config[section][name], least, most)

@@ -43,11 +43,11 @@ def _nearest(name: str, valid: Iterable[str]) -> str | None:
     return same[nearest[0]] if nearest else None
 
 
-def shown(text: object) -> str:
-    """A text from outside as a message quotes it: printable, one line, not longer than `SHOWN`."""
-    text = str(text)[: SHOWN + 1]
-    text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+def shown(text: object, most: int = SHOWN) -> str:
+    """A text from outside as a message quotes it: printable, one line, not longer than `most` characters."""
+    text = str(text)
+    cut = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text[:most])
+    return cut if len(text) <= most else f"{cut}..."
 
 
 def one_of(kind: str, name: str, valid: Iterable[str]) -> str:

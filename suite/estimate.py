@@ -15,6 +15,7 @@ from suite import config as configs
 from suite import plans, protocol
 from suite.display import duration
 from suite.matrix import Job
+from suite.results import fault as wrong
 from tasks.spec import GRADES
 
 GUESSES = {
@@ -101,7 +102,7 @@ def results(out: Path) -> dict[Path, dict[str, Any]]:
     keys = ("task", "algo", "engine", "num_envs", "env_steps", "wall_time_s", "evaluation_time_s")
     found = {}
     for run in plans.run_dirs(out):
-        if (result := run.read_result()) is not None:
+        if (result := run.read_result()) is not None and not wrong(result):
             found[run.path] = {key: result.get(key) for key in keys}
             found[run.path] |= {"device": _kind_of(result), "episodes": _episodes_of(result)}
     return found

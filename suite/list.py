@@ -6,14 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import baselines
 import curricula
 import suite
 import tasks
-from suite.cli import Parser
+from suite.cli import Parser, as_path
 from suite.config import BUDGETS
 from suite.errors import UserError, exit_code
 from suite.matrix import algorithms, levels
@@ -28,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print tasks, algorithms, curricula, randomisation levels and budgets."""
     parser = Parser(prog="python -m suite.list", description="Show what suite.run can run.")
     parser.add_argument("--json", action="store_true", help="as a JSON object")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page of the tasks (docs/tasks.md)")
+    parser.add_argument("--markdown", type=as_path, metavar="FILE", help="write the page of the tasks (docs/tasks.md)")
     args = parser.parse_args(argv)
     if args.markdown:
         if args.markdown.is_dir():

@@ -112,7 +112,7 @@ def plan(request: Request) -> list[Job]:
         spec = tasks.get(name)
         engine_of = {physics: concrete_engine(physics, spec) for physics in request.physics}
         for level, teacher in itertools.product(request.levels, teachers.values()):
-            _check_level(spec, level)
+            check_level(spec, level)
             configs.check_curriculum(teacher.config, spec, level)
         for algo in request.algos:
             if algo not in algorithms(spec):
@@ -188,7 +188,11 @@ def initial_policy(init: Path) -> str:
     run = RunDir(init)
     if (result := run.read_result()) is None:
         raise UserError(f"--init {init} is no complete run (no valid result.json); name a run directory: .../seedK")
-    if (digest := sha256(run.policy)) != result["policy_sha256"]:
+    try:
+        digest = sha256(run.policy)
+    except OSError as error:
+        raise UserError(f"--init {init}: {run.policy} cannot be read: {error.strerror}") from None
+    if digest != result["policy_sha256"]:
         raise UserError(f"--init {init}: {run.policy} is not the policy that result.json names by policy_sha256")
     return digest
 
@@ -207,7 +211,8 @@ def _check_score(algo: str, own: DictConfig, teacher: DictConfig) -> None:
         )
 
 
-def _check_level(spec: TaskSpec, level: str) -> None:
+def check_level(spec: TaskSpec, level: str) -> None:
+    """Raise `UserError` if nothing in the task moves at a randomisation level."""
     if level not in levels(spec):
         raise UserError(f"task {spec.name} randomises nothing at level {level}; use {' or '.join(levels(spec))}")
 

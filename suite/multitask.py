@@ -37,7 +37,7 @@ def parts(config: DictConfig, run: RunDir) -> Iterator[tuple[DictConfig, RunDir]
 def build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler]) -> tuple[JointEnv, Mix]:
     """The joint env, and a teacher per task with what mixes them. `timed` wraps what the env calls of a teacher."""
     from curricula.mix import Mix
-    from tasks.joint_env import make_env
+    from tasks.joint_env import allot, make_env
 
     spec, cfg = tasks.get(config.task), config.multi
     count = len(spec.parts)
@@ -50,7 +50,14 @@ def build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler]) 
         teachers.append(curricula.make(config.curriculum, *args))
     mix = Mix(teachers, cfg)
     env.set_samplers([timed(teacher.sample) for teacher in teachers])
-    env.shares = mix.shares
+
+    def shares() -> list[float]:
+        dealt = mix.shares()
+        for teacher, rows in zip(teachers, allot(dealt, config.train.num_envs), strict=True):
+            teacher.playing = rows
+        return dealt
+
+    env.shares = shares
     return env, mix
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import tasks
 from suite import devices, policies
-from suite.cli import Parser
-from suite.errors import UserError, exit_code, one_of
+from suite.cli import Parser, as_path
+from suite.errors import UserError, exit_code, one_of, shown
 from suite.matrix import concrete_engine
 from suite.preflight import check_writable
 from suite.process import leave, limit_threads
 from suite.rundir import atomic
+from suite.values import SEEDS, check_between
 from tasks.engines import ENGINES
 from tasks.spec import GRADES, TaskSpec, difficulty_of
 
@@ -40,7 +41,7 @@ def parser() -> Parser:
     )
     p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(ENGINES)} (physx)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
-    p.add_argument("--out", type=Path, metavar="FILE", help="a picture (.png) or a film (.mp4) (TASK-GRADE.png)")
+    p.add_argument("--out", type=as_path, metavar="FILE", help="a picture (.png) or a film (.mp4) (TASK-GRADE.png)")
     p.add_argument(
         "--seconds", type=float, metavar="S", help="when the picture is taken (0), how long the film is (one episode)"
     )
@@ -63,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0.0 <= seconds <= 3600.0 or (film and seconds < spec.control_dt):
         least = spec.control_dt if film else 0.0
         raise UserError(f"--seconds must be between {least:g} and 3600, got {seconds:g}")
-    if args.seed < 0:
-        raise UserError(f"--seed must be 0 or more, got {args.seed}")
+    check_between("--seed", args.seed, *SEEDS)
     check_writable(out.parent)
     file = policies.file_of(args.policy, spec)
 
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _is_film(out: Path) -> bool:
     if out.suffix not in (".png", ".mp4"):
-        raise UserError(f"--out {out}: expected a file name that ends in .png (a picture) or .mp4 (a film)")
+        raise UserError(f"--out {shown(out)}: expected a file name that ends in .png (a picture) or .mp4 (a film)")
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file")
     return out.suffix == ".mp4"
@@ -93,11 +93,13 @@ def _is_film(out: Path) -> bool:
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
-    if width.isdecimal() and height.isdecimal():
+    if width.isdecimal() and height.isdecimal() and len(text) < 20:
         size = int(width), int(height)
         if all(SMALLEST <= edge <= LARGEST and edge % 2 == 0 for edge in size):
             return size
-    raise UserError(f"--size {text}: expected WxH with even numbers from {SMALLEST} to {LARGEST}, for instance 640x480")
+    raise UserError(
+        f"--size {shown(text)}: expected WxH with even numbers from {SMALLEST} to {LARGEST}, for instance 640x480"
+    )
 
 
 def _stride(spec: TaskSpec) -> int:

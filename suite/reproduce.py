@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import fisher_exact
@@ -18,16 +18,17 @@ from scipy.stats import t as student
 
 import suite
 import tasks
-from suite import compare, devices
+from suite import compare, devices, results, values
 from suite import config as configs
-from suite.cli import Parser
-from suite.errors import UserError, exit_code, first_line
-from suite.matrix import concrete_engine, folder
+from suite.cli import Parser, as_path
+from suite.errors import UserError, exit_code, first_line, one_of, shown
+from suite.matrix import check_level, concrete_engine, folder
 from suite.preflight import check_writable
-from suite.rundir import RESULT_KEYS, RunDir, read_json, write_json
+from suite.rundir import RunDir, read_json, write_json
 from suite.single import RunFailed, work
 
 LEVEL = 0.99  # of the interval that a further seed is expected in
+MAX_COMMAND = 10_000  # characters
 SEEDS = 3  # from which on seeds say how much seeds differ
 
 
@@ -40,25 +41,23 @@ def config_of(result: Mapping[str, Any]) -> DictConfig:
     if result.get("suite_version") != suite.__version__:
         raise UserError(f"the run is of suite version {result.get('suite_version')}, this is {suite.__version__}")
     if result["task"] not in tasks.known():
-        raise UserError(f"unknown task {result['task']!r}")
+        raise UserError(f"unknown task {shown(result['task'])!r}")
     changes = dict(result["overrides"])
     trained_on = changes.pop("multi.tasks", result["task"])
     try:
         default = configs.defaults(tasks.get(trained_on), result["algo"], result["budget"], result["curriculum"])
-    except (KeyError, ValueError, OSError) as error:
-        raise UserError(f"unknown algorithm, tasks, budget or teacher: {first_line(error)}") from None
+    except (KeyError, ValueError, TypeError, OSError, UserError) as error:
+        raise UserError(f"unknown algorithm, tasks, budget or teacher: {shown(first_line(error))}") from None
     init = changes.pop("train.init", "")
-    items = [f"{key}={_yaml(value)}" for key, value in changes.items()]
-    config, unused = configs.override(default, items)
+    config, unused = configs.change(default, changes)
     if unused:
-        raise UserError(f"{result['algo']} has no setting {sorted(unused)[0]}")
+        raise UserError(f"{shown(result['algo'])} has no setting {shown(sorted(unused)[0])}")
     where = {key: result[key] for key in ("task", "engine", "randomization", "seed")}
     where |= {"train": {"init": init}, "physics": result["engine"], "device": "cpu", "wandb": "disabled", "command": ""}
-    return OmegaConf.merge(config, where)
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n...\n").strip()
+    try:
+        return OmegaConf.merge(config, values.literal(where))
+    except OmegaConfBaseException as error:
+        raise UserError(f"the result says what no run can be: {shown(first_line(error))}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,20 +66,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m suite.reproduce",
         description="Do a run again in a fresh folder and compare: bit for bit on the same stack, else by statistics.",
     )
-    p.add_argument("run", type=Path, metavar="RUN", help="a run directory, or its result.json")
-    p.add_argument("--out", type=Path, default=Path("reproduced"), metavar="DIR", help="where the new run goes")
+    p.add_argument("run", type=as_path, metavar="RUN", help="a run directory, or its result.json")
+    p.add_argument("--out", type=as_path, default=Path("reproduced"), metavar="DIR", help="where the new run goes")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
     args = p.parse_args(argv)
     result = _read(args.run)
     config = config_of(result)
+    spec = tasks.get(config.task)
+    one_of("engine", config.engine, spec.engines)
     if config.engine != "torch":
-        concrete_engine(config.engine, tasks.get(config.task))  # is it here?
+        concrete_engine(config.engine, spec)  # is it here?
     if config.multi:
         raise UserError(f"the policy was trained for several tasks; do it with suite.run --task {config.multi.tasks}")
     if config.train.init:
         raise UserError("the run starts from another run's policy (train.init); do it with suite.run --init RUN")
+    check_level(spec, config.randomization)
+    configs.check_curriculum(config, spec, config.randomization)
     device = devices.slots(args.device)[0]
-    config = OmegaConf.merge(config, {"device": device, "command": result["command"]})
+    command = shown(result.get("command", ""), MAX_COMMAND)
+    config = OmegaConf.merge(config, values.literal({"device": device, "command": command}))
     check_recorded(args.run, config)
     run = RunDir(folder(config, result["overrides"], args.out) / f"seed{config.seed}")
     if run.path.exists():
@@ -94,8 +98,8 @@ def _read(path: Path) -> dict[str, Any]:
     result = read_json(file)
     if result is None:
         raise UserError(f"{file} cannot be read as a result: name a complete run directory, or its result.json")
-    if missing := [key for key in RESULT_KEYS if key not in result]:
-        raise UserError(f'{file} is no result.json: it has no "{missing[0]}"')
+    if wrong := results.fault(result):
+        raise UserError(f"{file} is no result.json: {wrong}")
     return result
 
 
@@ -113,7 +117,7 @@ def _reproduce(recorded: Path, result: Mapping[str, Any], config: DictConfig, ru
     console = Console()
     configs.save(config, run)
     console.print(f"reproducing in {run.path} ({config.device})", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"recorded by: {result['command']}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"recorded by: {config.command}", highlight=False, markup=False, soft_wrap=True)
     try:
         again = work(run, console)
     except RunFailed as error:
@@ -129,7 +133,7 @@ def _reproduce(recorded: Path, result: Mapping[str, Any], config: DictConfig, ru
 def results_of_seeds(setting: Path) -> list[dict[str, Any]]:
     """Results of the seeds in a setting's folder; of published ones only the best has its policy beside it."""
     found = [read_json(file) for file in sorted(setting.glob("seed*/result.json"))]
-    return [result for result in found if result and all(key in result for key in RESULT_KEYS)]
+    return [result for result in found if result and not results.fault(result)]
 
 
 def judge(recorded: Mapping[str, Any], again: Mapping[str, Any], seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,10 +7,26 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from baselines.config import MOST_ENVS
 from suite.errors import UserError
 
 LARGEST = 1e30  # of a float setting: far from where 32 bits end
 MAX_TEXT = 1000  # characters of a value on the command line
+
+SEEDS = (0, 2**32 - 1)
+"""Least and most of the seeds of episodes: as far as NumPy's global generator goes, which Isaac Lab seeds."""
+
+BOUNDS = {
+    "train.num_envs": (1, MOST_ENVS),
+    "train.min_envs": (1, MOST_ENVS),
+    "train.env_steps": (1, 10**12),
+    "train.checkpoints": (1, 10_000),
+    "eval.episodes_per_grade": (1, 2**20),
+    "eval.episodes_per_cell": (1, 2**20),
+    "eval.episodes_per_env": (1, 2**20),
+    "eval.seed": SEEDS,
+}
+"""Least and most of the integers that a run may have. The most are far above what any machine can do."""
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"[-+]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][-+]?[0-9]{1,5})?")

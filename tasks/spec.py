@@ -35,12 +35,12 @@ class GradeParam:
     doc: str
 
     def at(self, difficulty: Any) -> Any:
-        """Value at `difficulty` in [0, 1]: a tensor of any shape, or a float."""
+        """Value at `difficulty` in [0, 1]: a tensor of any shape, or a number."""
         rungs = len(self.values) - 1
         value = 0.0 * difficulty + self.values[0]
         for k in range(rungs):  # a sum of ramps: no indexing, so the same line serves floats and tensors
             ramp = difficulty * rungs - k
-            ramp = min(max(ramp, 0.0), 1.0) if isinstance(ramp, float) else ramp.clamp(0.0, 1.0)
+            ramp = ramp.clamp(0.0, 1.0) if hasattr(ramp, "clamp") else min(max(ramp, 0.0), 1.0)
             value = value + (self.values[k + 1] - self.values[k]) * ramp
         return value
 

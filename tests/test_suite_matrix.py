@@ -180,7 +180,7 @@ def test_a_level_at_which_nothing_moves_is_refused():
     assert matrix.levels(spec) == ["r0"]
     assert matrix.levels(tasks.get("toy-reach")) == ["r0", "r1", "r2", "r3"]
     with pytest.raises(UserError, match="randomises nothing at level r2; use r0"):
-        matrix._check_level(spec, "r2")
+        matrix.check_level(spec, "r2")
 
 
 def test_a_job_per_teacher_each_with_its_own_settings(tmp_path):
