@@ -11,7 +11,7 @@ from suite import interrupt, output
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
 
-SHOWN = 200  # characters of what a message quotes
+SHOWN, MOST = 200, 2000  # characters of what a message quotes, and of a message
 _ALSO = {  # what other tools call it
     **{"lr": "learning_rate", "clip_range": "eps_clip", "n_envs": "num_envs", "total_timesteps": "env_steps"},
     **dict.fromkeys(("mujoco", "mujoco_warp", "mjwarp", "newton"), "newton_mjwarp"),
@@ -82,7 +82,7 @@ def exit_code(program: str, main: Callable[[], int]) -> int:
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         except UserError as error:
-            print(f"{program}: {first_line(error)}", file=sys.stderr)
+            print(f"{program}: {shown(first_line(error), MOST)}", file=sys.stderr)
             return EXIT_BAD_INPUT
         if reason := lost():
             print(f"{program}: standard output cannot be written: {reason}", file=sys.stderr)
