@@ -170,16 +170,23 @@ def _check_config(config: Mapping[str, Any], run: Run, division: str, spec: task
             raise Unusable(f"the closed division has the suite's algorithms, not {run.entry.algo!r}")
         _check_foreign(config, run)
         return None
-    try:
-        whole = config_of(result)
-        planned = OmegaConf.to_container(whole, resolve=True)
-    except (UserError, OmegaConfBaseException) as error:
-        raise Unusable(f"its settings are none of this suite's: {printable(first_line(error))[:200]}") from None
-    planned, found = configs.identity(planned), configs.identity(dict(config))
-    if planned != found:
-        keys = [key for key in planned if planned[key] != found.get(key)] or sorted(set(found) - set(planned))
+    whole = planned(result)
+    wanted = configs.identity(OmegaConf.to_container(whole, resolve=True))
+    found = configs.identity(dict(config))
+    if wanted != found:
+        keys = [key for key in wanted if wanted[key] != found.get(key)] or sorted(set(found) - set(wanted))
         raise Unusable(f"{keys[0]} in config.yaml is not what result.json and its overrides say")
     return whole.agent
+
+
+def planned(result: Mapping[str, Any]) -> DictConfig:
+    """The suite's configuration for the run of a checked result.json. Raises `Unusable` where there is none."""
+    try:
+        config = config_of(result)
+        OmegaConf.resolve(config)
+    except (UserError, OmegaConfBaseException) as error:
+        raise Unusable(f"its settings are none of this suite's: {printable(first_line(error))[:200]}") from None
+    return config
 
 
 def _check_foreign(config: Mapping[str, Any], run: Run) -> None:
