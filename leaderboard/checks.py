@@ -92,6 +92,9 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
         fits(content)
     for record in (result, *others):
         check_time(record["provenance"]["ended"])
+    for record, key in ((other, key) for other in others for key in ("suite_version", "task", "algo", "seed")):
+        if record[key] != result[key]:
+            raise Unusable(f"{key} in evaluation.json is not what result.json says")
     if result["task"] not in names_of_tasks():
         raise Unusable(f"the task {result['task']!r} is none of this suite version")
     config = read_config(folder / "config.yaml")
