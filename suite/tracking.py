@@ -39,7 +39,8 @@ def login() -> str | None:
             keys = netrc.netrc(path)
         except (OSError, netrc.NetrcParseError):
             continue
-        if any((found := keys.authenticators(host)) and found[2] for host in hosts):
+        # Not `authenticators`: an entry that is for all other hosts is no login at W&B.
+        if any((found := keys.hosts.get(host)) and found[2] for host in hosts):
             return str(path)
     return None
 

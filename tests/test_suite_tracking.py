@@ -76,6 +76,8 @@ def test_the_key_of_the_clients_own_host_is_found(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(keys))
     assert tracking.login() == str(keys)
+    keys.write_text("default\n  login user\n  password 0123\n")  # for whatever host is not named: no login at W&B
+    assert tracking.login() is None
 
 
 @pytest.mark.parametrize("code", [process.STOPPED, 1])
