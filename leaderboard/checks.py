@@ -115,7 +115,7 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
         if evaluation.engine not in spec.engines:
             raise Unusable(f"{run.task} has no engine {evaluation.engine}")
         where = folder if evaluation.engine == run.entry.engine else folder / "evaluations" / evaluation.engine
-        protocol = _protocol(evaluation.record, config, evaluation.engine)
+        protocol = _protocol(evaluation.record, config, run, evaluation.engine)
         table = episodes[evaluation.engine] = read_episodes(where / "episodes.parquet", spec, protocol)
         _check_aggregates(evaluation.record, table, identity(spec, protocol))
     if provenance != result["provenance"]:
@@ -260,13 +260,13 @@ def _check_steps(train: Mapping[str, Any], horizon: int, run: Run) -> None:
         raise Unusable(f"progress.parquet does not end at the {steps} env steps of result.json")
 
 
-def _protocol(record: Mapping[str, Any], config: Mapping[str, Any], engine: str) -> Protocol:
+def _protocol(record: Mapping[str, Any], config: Mapping[str, Any], run: Run, engine: str) -> Protocol:
     """What an evaluation had to do: the budget's protocol, or on another engine at least its nominal cells."""
     numbers = dict(config["eval"])
     claimed = record.get("protocol")
-    if engine != config["engine"] and isinstance(claimed, Mapping) and claimed.get("name") == "nominal":
+    if engine != run.entry.engine and isinstance(claimed, Mapping) and claimed.get("name") == "nominal":
         numbers["protocol"] = "nominal"
-    return Protocol(config["task"], engine, "", **numbers)
+    return Protocol(run.task, engine, "", **numbers)
 
 
 def _check_aggregates(record: Mapping[str, Any], episodes: pa.Table, protocol: Mapping[str, Any]) -> None:

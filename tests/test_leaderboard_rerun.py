@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from leaderboard import bundle, checks, isolation, rerun, submit, tables, verify
 from leaderboard.isolation import limited_memory
@@ -54,6 +55,21 @@ def command_of(monkeypatch, tmp_path, run):
 def test_a_policy_is_run_again_on_the_engine_that_is_claimed(run, tmp_path, monkeypatch):
     command, _ = command_of(monkeypatch, tmp_path, run)
     assert command[command.index("--physics") + 1] == "torch"
+
+
+@pytest.mark.parametrize("algo", ["ppo", "mine"])
+def test_one_source_says_which_engine_a_run_is_of(run, tmp_path, algo):
+    config = yaml.safe_load((run / "config.yaml").read_text()) | {"algo": algo, "engine": "newton_mjwarp"}
+    if algo == "mine":  # a policy of other code
+        folder = run.parents[2] / "mine" / run.parent.name / run.name
+        folder.parent.mkdir(parents=True)
+        run = run.rename(folder)
+        edit_episodes(run, lambda rows: [row.update(algo="mine") for row in rows])
+        rehash(run, algo="mine")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    opened = bundle.read(packed(tmp_path, run), tmp_path / "in")
+    with pytest.raises(Unusable, match=r"engine in config\.yaml is not what result\.json"):
+        checks.check(opened)
 
 
 def test_a_repetition_has_a_time_limit_by_its_size(run, tmp_path, monkeypatch):

@@ -258,8 +258,9 @@ class Store:
         """
         with self._engine.begin() as db:
             found = verdict.get("runs", ()) if state == "accepted" else ()
-            known = {_content(text): run["run"] for run in found for text in run["contents"]}
-            files = {run["episodes_sha256"]: run["run"] for run in found if run["contents"]}
+            known = {_content(text): run["run"] for run in found for text in run.get("contents", ())}
+            # A reference policy has no content of its own; a verdict of an older version says nothing of it.
+            files = {run["episodes_sha256"]: run["run"] for run in found if run.get("contents", run["env_steps"])}
             for table, column, names in ((contents, contents.c.content, known), (runs, runs.c.episodes_sha256, files)):
                 mine = select(submissions.c.submitter).where(submissions.c.id == number).scalar_subquery()
                 others = select(table).join(submissions, submissions.c.id == table.c.submission)
