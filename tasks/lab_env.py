@@ -315,6 +315,8 @@ class LabEnv(TensorEnv):
         super()._start(env_ids)
         for write in self.after_reset:
             write()
+        if self.engine == "newton_mjwarp":
+            physics.notify_once(self.physics_manager)
 
     def _set_age(self, age: torch.Tensor) -> None:
         self._env.episode_length_buf.copy_(age)

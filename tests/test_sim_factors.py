@@ -91,7 +91,7 @@ if {engine!r} == "ovphysx":  # forces on the root alone take a shorter way
         root.hand_over(step)
         links.hand_over(step)
         apart.append((root._at[:, 0] - links._at[:, 0]).abs().max().item())
-    report(apart=max(apart))
+    report(apart=max(apart), readings=[len(contacts._reads) for contacts in env._env._physics._contacts])
 env.close()
 """.replace("{engine!r}", repr(engine))
     )
@@ -110,6 +110,7 @@ env.close()
     assert found["fall"][2:] == pytest.approx([-4.9] * 2, rel=0.02)
     assert max(found["turn"]) < 0.01  # [rad/s]
     assert found.get("apart", 0.0) < 1e-5
+    assert found.get("readings", [1]) == [1]  # of feet: normal forces alone
 
 
 @pytest.mark.parametrize("engine", ["ovphysx", "newton_mjwarp"])

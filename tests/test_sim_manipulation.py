@@ -121,9 +121,11 @@ camera, view = env.scene["camera"], env.spec.view
 camera.set_world_poses_from_view(*(env.scene.env_origins + torch.tensor(point) for point in (view.eye, view.target)))
 camera.update(0.0, force_recompute=True)
 red, _, blue = camera.data.output["rgb"].torch[..., :3].float().unbind(-1)
+report(readings=[len(contacts._reads) for contacts in env._env._physics._contacts])
 report(cloned=cloned, brown=((red - blue) > 20.0).float().mean((1, 2)).tolist())
 env.close()
 """)
+    assert found["readings"] == [2]  # fingers: with friction
     assert found["cloned"]
     assert all(found["cloned"].values())
     assert min(found["brown"]) > 0.1  # the table
