@@ -297,11 +297,13 @@ def velocity_env_cfg(
     )
 
 
-@configclass
 class FootContactsCfg(ContactSensorCfg):
-    """A contact sensor; see `friction`."""
+    """A contact sensor of normal forces alone on OVPhysX, where friction costs a read: nobody asks for that of feet.
 
-    friction: bool = False  # whether forces have their friction on OVPhysX, which costs a read; it is not asked for
+    `friction` belongs to the class and is no field, since Newton's sensor takes Isaac Lab's fields alone.
+    """
+
+    friction = False
 
 
 def foot_contacts(feet: str) -> FootContactsCfg:
