@@ -15,6 +15,7 @@ from leaderboard.board import Board, TaskRow
 from leaderboard.runs import Entry
 from leaderboard.schema import GRADES
 from suite.errors import UserError, exit_code, first_line
+from suite.rundir import atomic
 from suite.tracking import login
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not board.runs:
         raise UserError(f"no complete run in {args.runs}")
     if args.out is not None:
-        args.out.write_text(json.dumps(spec(make(board, entity, project)), indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(spec(make(board, entity, project)), indent=1) + "\n"
+        atomic(args.out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         print(f"{args.out}: {len(board.runs)} runs, {len(board.tasks)} tasks; nothing was sent")
         return 0
     return _send(board, entity, project, args.draft)

@@ -168,7 +168,11 @@ def _create(folder: Path, generation: int) -> Lease | None:
 
 def _write(folder: Path) -> Path:
     temporary = folder / f"{_PREFIX}new-{uuid.uuid4().hex}"
-    temporary.write_text(json.dumps(_identity()), encoding="utf-8")
+    try:
+        temporary.write_text(json.dumps(_identity()), encoding="utf-8")
+    except OSError:  # a full disk gets fuller with every try otherwise
+        temporary.unlink(missing_ok=True)
+        raise
     return temporary
 
 

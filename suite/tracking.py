@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from suite import tracking_media
 from suite.errors import UserError, first_line, one_of
-from suite.rundir import RunDir
+from suite.rundir import RunDir, atomic
 
 MODES = ("online", "offline", "disabled")
 CONNECT_S, UPLOAD_S = 20.0, 300.0  # [s] until W&B counts as out of reach: at the start, and while the last is sent
@@ -193,7 +193,8 @@ def _say(line: str) -> None:
 def _run_id(file: Path) -> str:
     """The W&B id of the run directory: drawn once, so that an interrupted run continues under the same one."""
     if not file.exists():
-        file.write_text(secrets.token_hex(6), encoding="utf-8")
+        drawn = secrets.token_hex(6)
+        atomic(file, lambda temporary: temporary.write_text(drawn, encoding="utf-8"))
     return file.read_text(encoding="utf-8")
 
 

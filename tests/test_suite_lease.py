@@ -124,6 +124,17 @@ def test_giving_back_needs_no_space_and_a_lost_lease_harms_nobody(tmp_path):
     assert Claimant(tmp_path).claim() is None
 
 
+def test_a_lease_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(path, *args, **options):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lease.Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        Claimant(tmp_path).claim()
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     "damage",
     [
