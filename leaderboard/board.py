@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import suite
+import tasks as declared
 from leaderboard import curricula, intervals, parallel, statistics
 from leaderboard import runs as runs_module
 from leaderboard.evaluations import Evaluation
@@ -22,6 +23,7 @@ from leaderboard.intervals import Difference, Spread
 from leaderboard.runs import Entry, Run, Skipped
 from leaderboard.schema import GRADES
 from leaderboard.statistics import Strata
+from suite.errors import first_line, printable
 
 SEEDS_TO_RANK = 5
 BUDGETS = ("full", "quick", "smoke")  # in the order of the page; any others follow
@@ -83,7 +85,10 @@ class Versus:
 
 @dataclass(frozen=True)
 class RankRow:
-    """One entry over all its tasks. `rank` counts within the budget; None with the reason in `unranked`."""
+    """One entry over its tasks of the suite, or over others if it has none of these.
+
+    `rank` counts within the budget; None with the reason in `unranked`.
+    """
 
     entry: Entry
     rank: int | None
@@ -114,7 +119,7 @@ class Board:
     """All that the page shows. Every tuple is sorted, so equal runs give an equal board."""
 
     suite_version: str
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...]  # that have results
     ranking: tuple[RankRow, ...]
     results: tuple[TaskRow, ...]
     engines: tuple[EngineRow, ...]
@@ -135,21 +140,45 @@ def load(root: Path) -> Board:
 
 
 def make(runs: Iterable[Run], skipped: Iterable[Skipped] = ()) -> Board:
-    """Compute the board of `runs`, in whatever order they come."""
-    runs = sorted(runs, key=lambda run: run.key)
+    """Compute the board of `runs`, in whatever order they come; what cannot be computed is left out, with the reason.
+
+    Ranks are over the tasks of the suite version, whatever tasks have results here: a run on another task, as those for
+    tests, has its row and its page, and no say in any rank.
+    """
+    runs, skipped = sorted(runs, key=lambda run: run.key), list(skipped)
     groups: dict[tuple[str, Entry], list[Run]] = defaultdict(list)
     for run in runs:
         groups[run.task, run.entry].append(run)
+    try:
+        return _make(groups, runs, skipped)
+    except Exception:  # one entry's numbers must not cost all others their board
+        bad = {key: why for key, group in groups.items() if (why := _why_not({key: group}, group))}
+        if not bad:
+            raise
+    skipped += [Skipped(run.path, f"it cannot be shown: {bad[key]}") for key in bad for run in groups[key]]
+    sound = {key: group for key, group in groups.items() if key not in bad}
+    return _make(sound, [run for group in sound.values() for run in group], skipped)
+
+
+def _why_not(groups: Mapping[tuple[str, Entry], Sequence[Run]], runs: Sequence[Run]) -> str:
+    try:
+        _make(groups, runs, ())
+    except Exception as error:
+        return printable(first_line(error))[:300]
+    return ""
+
+
+def _make(groups: Mapping[tuple[str, Entry], Sequence[Run]], runs: Sequence[Run], skipped: Iterable[Skipped]) -> Board:
     results = _task_rows([(group, group[0].entry.engine) for group in groups.values()])
     results.sort(key=lambda row: (row.task, budget_order(row.entry.budget), -row.mean.value, row.entry))
     tasks = tuple(sorted({row.task for row in results}))
     return Board(
         suite_version=suite.__version__,
         tasks=tasks,
-        ranking=tuple(_rank(results, tasks)),
+        ranking=tuple(_rank(results, declared.names())),
         results=tuple(results),
         engines=tuple(_engine_rows(results)),
-        runs=tuple(runs),
+        runs=tuple(sorted(runs, key=lambda run: run.key)),
         skipped=tuple(sorted(skipped)),
         curricula=tuple(curricula.compare(runs, THRESHOLD)),
     )
@@ -214,15 +243,19 @@ def _task_rows(groups: Sequence[tuple[Sequence[Run], str]]) -> list[TaskRow]:
 
 
 def _rank(results: Sequence[TaskRow], tasks: Sequence[str]) -> list[RankRow]:
-    groups: dict[Entry, list[TaskRow]] = defaultdict(list)
+    every: dict[Entry, list[TaskRow]] = defaultdict(list)
     for row in results:
-        groups[row.entry].append(row)
+        every[row.entry].append(row)
+    groups = {entry: [row for row in rows if row.task in tasks] or rows for entry, rows in every.items()}
     data = [(entry, [counts(row.runs, row.engine) for row in rows]) for entry, rows in groups.items()]
     scores = parallel.each(_score, data, PARALLEL_FROM)
-    ranking = [_rank_row(entry, rows, len(tasks), s) for (entry, rows), s in zip(groups.items(), scores, strict=True)]
+    ranking = [_rank_row(entry, rows, tasks, s) for (entry, rows), s in zip(groups.items(), scores, strict=True)]
     # Entries that lack tasks stand as if without success in these: a high score on an easy task is no lead.
-    solved = {row.entry: len(row.rows) * row.score.value for row in ranking}
-    ranking.sort(key=lambda r: (budget_order(r.entry.budget), len(r.rows) < len(tasks), -solved[r.entry], r.entry))
+    place = {
+        row.entry: (_missing(row.rows, tasks) > 0, -len(row.rows) * row.score.value * (row.rows[0].task in tasks))
+        for row in ranking
+    }
+    ranking.sort(key=lambda r: (budget_order(r.entry.budget), *place[r.entry], r.entry))
     placed: dict[str, list[RankRow]] = defaultdict(list)  # by budget
     for row in ranking:
         if not row.unranked:
@@ -248,15 +281,24 @@ def _score(entry: Entry, data: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[
     return found
 
 
-def _rank_row(entry: Entry, rows: Sequence[TaskRow], num_tasks: int, scores: dict[str, tuple | Spread]) -> RankRow:
+def _missing(rows: Sequence[TaskRow], tasks: Sequence[str]) -> int:
+    """How many of the tasks that are ranked have no row."""
+    return len(set(tasks) - {row.task for row in rows})
+
+
+def _rank_row(
+    entry: Entry, rows: Sequence[TaskRow], tasks: Sequence[str], scores: dict[str, tuple | Spread]
+) -> RankRow:
     score = estimate(*scores["score"])
     gap = float(statistics.optimality_gap(rates(rows)))
     seeds = min(len(row.runs) for row in rows)
     unranked = ""
     if all(is_reference(row) for row in rows):
         unranked = "reference"
-    elif len(rows) < num_tasks:
-        unranked = f"{len(rows)} of {num_tasks} tasks"
+    elif rows[0].task not in tasks:
+        unranked = "no task of the suite"
+    elif missing := _missing(rows, tasks):
+        unranked = f"{len(tasks) - missing} of {len(tasks)} tasks"
     elif seeds < SEEDS_TO_RANK:
         unranked = f"{seeds} of {SEEDS_TO_RANK} seeds"
     return RankRow(

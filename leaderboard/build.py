@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import sys
 from pathlib import Path
 
 from leaderboard import table
 from leaderboard.board import Board, load
-from suite.errors import UserError, exit_code
+from suite.errors import UserError, exit_code, printable
+from suite.untrusted import Unusable, load_json
 from tasks.files import temporary_beside
+
+PAGES = "pages.json"  # the pages of runs and tasks that a build wrote, and the next one may delete
+PAGE = re.compile(r"(runs|tasks)/[^/\0]{1,255}\.html")
+MAX_PAGES = 64 * 2**20
 
 
 def build(runs: Path, out: Path) -> Path:
@@ -33,33 +40,57 @@ def read(runs: Path) -> Board:
 def write(board: Board, runs: Path, out: Path, submissions: str = "") -> Path:
     """Write the files of a board that was loaded from `runs`, see `build`.
 
-    `submissions` is the address of the submission service, for a link from every page.
+    `submissions` is the address of the submission service, for a link from every page. What cannot be shown is left
+    out and named on standard error.
     """
+    return _write_all(board, runs, out, submissions)[0]
+
+
+def _write_all(board: Board, runs: Path, out: Path, submissions: str) -> tuple[Path, Board, list[str]]:
+    """Also returns the board that was shown, and what is missing on its pages."""
+    from leaderboard import page  # seaborn takes seconds to import: not before the input is known to be good
+
     if not board.runs:
         raise UserError(_no_runs(board, runs))
+    shown, pages = page.run_pages(board, submissions)
+    if not shown.runs:
+        raise UserError(_no_runs(shown, runs))
+    problems = [f"left out {left.path}: {left.reason}" for left in shown.skipped if left not in board.skipped]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return _write(board, out, submissions)
+        index = _write(shown, pages, out, submissions, problems)
     except FileExistsError:
         raise UserError(f"cannot write the leaderboard to {out}: it is not a folder; choose another --out") from None
     except OSError as error:
         raise UserError(f"cannot write the leaderboard to {out}: {error.strerror}; choose another --out") from None
+    for problem in problems:
+        print(printable(f"leaderboard.build: {problem}"), file=sys.stderr)
+    return index, shown, problems
 
 
-def _write(board: Board, out: Path, submissions: str) -> Path:
-    from leaderboard import page  # seaborn takes seconds to import: not before the input is known to be good
+def _write(board: Board, pages: dict[str, str], out: Path, submissions: str, problems: list[str]) -> Path:
+    from leaderboard import page
 
-    written = set()
-    for name, content in page.files(board, submissions):  # index.html last: where it is, all else is
+    before = _pages_of(out)
+    own = sorted({*pages, *(f"tasks/{task}.html" for task in board.tasks)})
+    _write_atomically(out / PAGES, json.dumps(sorted({*before, *own}), indent=0))  # should this build be cut off
+    for name, content in page.files(board, pages, submissions, problems):  # index.html last: where it is, all else is
         path = out / name
         path.parent.mkdir(exist_ok=True)
         _write_atomically(path, content)
-        written.add(path)
-    for folder in ("runs", "tasks"):  # of an earlier board
-        for path in (out / folder).glob("*.html"):
-            if path not in written:
-                path.unlink()
+    for name in before.difference(own):  # of an earlier board
+        (out / name).unlink(missing_ok=True)
+    _write_atomically(out / PAGES, json.dumps(own, indent=0))
     return out / "index.html"
+
+
+def _pages_of(out: Path) -> set[str]:
+    """Pages of runs and tasks that an earlier build of this folder wrote, by its own list."""
+    try:
+        found = load_json(out / PAGES, MAX_PAGES)
+    except (OSError, Unusable):
+        return set()
+    return {name for name in found if PAGE.fullmatch(str(name))} if isinstance(found, list) else set()
 
 
 def _write_atomically(path: Path, content: str | bytes) -> None:
@@ -85,6 +116,7 @@ def main() -> int:
     parser.add_argument("runs", type=Path, metavar="RUNS", help="the folder that suite.run wrote")
     parser.add_argument("--out", type=Path, metavar="SITE", required=True, help="the folder for the page")
     parser.add_argument("--table", action="store_true", help="print the results, too")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 if anything had to be left out")
     parser.add_argument("--submissions", default="", metavar="URL", help="link to this submission service")
     arguments = parser.parse_args()
     if arguments.submissions and not arguments.submissions.startswith(("https://", "http://", "/")):
@@ -94,8 +126,12 @@ def main() -> int:
         from rich.console import Console
 
         Console().print(table.render(board))
-    print(write(board, arguments.runs, arguments.out, arguments.submissions))
+    index, board, problems = _write_all(board, arguments.runs, arguments.out, arguments.submissions)
+    print(index)
     print(f"runs: {len(board.runs)}; left out: {len(board.skipped)}" + (", the page says why" if board.skipped else ""))
+    if arguments.strict and (board.skipped or problems):
+        print(printable(problems[0] if problems else f"left out: {board.skipped[0].reason}"), file=sys.stderr)
+        return 1
     return 0
 
 

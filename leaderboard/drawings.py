@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import combinations, groupby
 from typing import Any
 
 from markupsafe import Markup
 
 from leaderboard import figures
-from leaderboard.board import Board, RankRow, is_reference
+from leaderboard.board import Board, RankRow, improvement, is_reference
 from leaderboard.perturbed import RobustRow
 from leaderboard.runs import Entry
 from suite.errors import printable
@@ -43,13 +43,30 @@ class Drawn:
     curves: dict[str, list[Drawing]]
 
 
-def draw(board: Board) -> Drawn:
-    """All figures but the panels of `panels`."""
-    best = {
+def _best(board: Board) -> dict[str, list[RankRow]]:
+    """The trained entries at the top of each budget."""
+    return {
         budget: [row for row in rows if not all(is_reference(r) for r in row.rows)][:SHOWN]
         for budget, rows in groupby(board.ranking, lambda row: row.entry.budget)
     }
-    series = {row.entry: i for rows in best.values() for i, row in enumerate(rows)}
+
+
+def colours(board: Board) -> dict[Entry, int]:
+    """The number of each entry's colour, the same in every figure of the site.
+
+    What differs in nothing but the budget has one colour: the figures of two budgets stand side by side.
+    """
+    numbers: dict[Entry, int] = {}
+    order = [row.entry for rows in _best(board).values() for row in rows] + [row.entry for row in board.ranking]
+    for entry in order:
+        numbers.setdefault(replace(entry, budget=""), len(numbers))
+    return {entry: numbers[replace(entry, budget="")] for entry in order}
+
+
+def draw(board: Board, series: Mapping[Entry, int]) -> Drawn:
+    """All figures but the panels of `panels`, in the colours of `colours`."""
+    best = _best(board)
+    best_of_all = {row.entry for rows in best.values() for row in rows}
     overall, by_grade, curves = [], [], {}
     for budget, rows in best.items():
         if not rows:
@@ -58,7 +75,7 @@ def draw(board: Board) -> Drawn:
         title, caption = "Success by grade", "mean over tasks; percent"
         by_grade.append(_drawing(figures.grades, title, caption, budget, rows, series, f"grades-{len(by_grade)}"))
     for task in board.tasks:
-        shown = [r for r in board.results if r.task == task and r.entry in series and figures.has_curve(r)]
+        shown = [r for r in board.results if r.task == task and r.entry in best_of_all and figures.has_curve(r)]
         curves[task] = [
             _drawing(
                 figures.learning_curves,
@@ -74,16 +91,16 @@ def draw(board: Board) -> Drawn:
     return Drawn(overall, by_grade, curves)
 
 
-def panels(rows: Sequence[RobustRow], spec: Any) -> list[Drawing]:
+def panels(rows: Sequence[RobustRow], spec: Any, series: Mapping[Entry, int]) -> list[Drawing]:
     """Success against magnitude on one task, a figure per budget; `spec` declares the training ranges, if known."""
     drawn = []
     ranges = {f.name: tuple(f.ranges.values()) for f in getattr(spec, "factors", ()) if not f.held_out}
     shades = {name: (min(low for low, _ in r), max(high for _, high in r)) for name, r in ranges.items()}
     for budget, group in groupby(rows, lambda r: r.row.entry.budget):
         best = list(group)[:SHOWN]
-        if not any(r.factors for r in best):
+        if not any(f.values for r in best for f in r.factors):
             continue
-        series = list(range(len(best)))
+        numbers = [series[r.row.entry] for r in best]
         labels = entry_labels([r.row.entry for r in best])
         drawn.append(
             Drawing(
@@ -92,8 +109,8 @@ def panels(rows: Sequence[RobustRow], spec: Any) -> list[Drawing]:
                 caption="percent",
                 alt=f"Success against the value of each factor, budget {budget}; the tables of the robustness page "
                 "and of the runs have the numbers",
-                svg=Markup(figures.magnitudes(best, series, shades, f"magnitudes-{budget}")),
-                legend=tuple((r.row.entry, i, label) for r, i, label in zip(best, series, labels, strict=True)),
+                svg=Markup(figures.magnitudes(best, numbers, shades, f"magnitudes-{budget}")),
+                legend=tuple((r.row.entry, i, label) for r, i, label in zip(best, numbers, labels, strict=True)),
                 wide=True,
             )
         )
@@ -111,7 +128,7 @@ def _overall(budget: str, rows: list[RankRow], series: Mapping[Entry, int], numb
             _drawing(figures.sample_efficiency, "Sample efficiency", "IQM of training success, percent",
                      budget, trained, series, f"efficiency-{number}")
         )  # fmt: skip
-    if len(rows) > 1:
+    if any(improvement(a, b) == improvement(a, b) for a, b in combinations(rows, 2)):  # on some task both are
         labels = entry_labels([row.entry for row in rows])
         made.append(
             Drawing(

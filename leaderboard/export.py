@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -67,7 +68,7 @@ def files(board: Board) -> Iterator[tuple[str, str | bytes]]:
         found = list(make(board))
         table = pa.table({key: _column([row[key] for row in found], kind) for key, kind in columns.items()})
         text, data = io.BytesIO(), io.BytesIO()
-        pyarrow.csv.write_csv(table, text)
+        pyarrow.csv.write_csv(_without_formulas(table), text)
         pq.write_table(table, data)
         yield f"{name}.csv", text.getvalue()
         yield f"{name}.parquet", data.getvalue()
@@ -96,15 +97,27 @@ def to_json(board: Board) -> str:
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_floating(kind):  # JSON's integers may be larger than Arrow takes for a float
+        values = [value if value is None else float(value) for value in values]
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError:  # texts of JSON may hold half characters, which these files cannot
         return pa.array([value and value.encode(errors="replace").decode() for value in values], kind)
 
 
+def _without_formulas(table: pa.Table) -> pa.Table:
+    """The table with a quote before what a spreadsheet would compute: a text in it may be a stranger's."""
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_string(column.type):
+            column = pc.replace_substring_regex(column, r"^([=+\-@\t\r])", r"'\1")
+        columns[name] = column
+    return pa.table(columns)
+
+
 def _number(value: float) -> float | None:
-    """Six decimals, which hides the last bits that differ between CPUs; None for NaN."""
-    return None if math.isnan(value) else round(value, 6)
+    """Six decimals, which hides the last bits that differ between CPUs; None for NaN and infinity."""
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def _estimate(estimate: Estimate) -> ROW:

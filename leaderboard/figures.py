@@ -19,7 +19,8 @@ from leaderboard.board import RankRow, TaskRow, generator, improvement, rates
 from leaderboard.perturbed import RobustRow
 from leaderboard.schema import GRADES
 
-SERIES_COLOURS = 8  # --series-0 to --series-7 of the style sheet; further lines repeat them dashed
+SERIES_COLOURS = 8  # --series-0 to --series-7 of the style sheet; further lines repeat them dashed, then dotted
+DASHES = ("-", (0, (3, 1.5)), (0, (1, 1.2)))
 THRESHOLDS = np.linspace(0, 1, 51)
 BAND_RESAMPLES = 500
 PANELS_ACROSS = 4
@@ -176,7 +177,7 @@ def magnitudes(
     rows: Sequence[RobustRow], series: Sequence[int], shades: dict[str, tuple[float, float]], name: str
 ) -> str:
     """SVG of success against each factor's value, a small panel a factor; its training range in `shades` is shaded."""
-    factors = list(dict.fromkeys(f.name for row in rows for f in row.factors))
+    factors = list(dict.fromkeys(f.name for row in rows for f in row.factors if f.values))
     lines = -(-len(factors) // PANELS_ACROSS)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 1.75 * lines), layout="constrained")
@@ -202,8 +203,8 @@ HEAT = matplotlib.colors.ListedColormap([f"#0103{level:02x}" for level in range(
 
 
 def _line(number: int) -> dict[str, object]:
-    dashed = (0, (3, 1.5)) if number >= SERIES_COLOURS else "-"
-    return {"color": _stand_in(number), "linewidth": 1.6, "linestyle": dashed}
+    dashes = DASHES[min(number // SERIES_COLOURS, len(DASHES) - 1)]
+    return {"color": _stand_in(number), "linewidth": 1.6, "linestyle": dashes}
 
 
 def _stand_in(number: int) -> str:

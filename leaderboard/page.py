@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 
 import tasks as declared
 from leaderboard import drawings, export, parallel, perturbed, teaching
-from leaderboard.board import SEEDS_TO_RANK, Board, RankRow, TaskRow, budget_order
+from leaderboard.board import SEEDS_TO_RANK, Board, RankRow, TaskRow, budget_order, make
 from leaderboard.drawings import SHOWN
 from leaderboard.perturbed import RobustRow
 from leaderboard.render import render, run_page, source
+from leaderboard.runs import Entry, Run, Skipped
 from leaderboard.schema import GRADES
+from suite.errors import first_line, printable
 
 ASSETS = ("style.css", "page.js")
 PARALLEL_FROM = 200  # runs
@@ -36,49 +39,99 @@ class Cost:
     devices: tuple[str, ...]
 
 
-def files(board: Board, submissions: str = "") -> Iterator[tuple[str, str | bytes]]:
+def run_pages(board: Board, submissions: str = "") -> tuple[Board, dict[str, str]]:
+    """Path and text of each run's page, and the board without the runs that have none since they cannot be shown."""
+    made = list(parallel.each(_try_run_page, [(run, submissions) for run in board.runs], PARALLEL_FROM))
+    pages = {path: text for path, text, why in made if not why}
+    if bad := {run.key: why for run, (_, _, why) in zip(board.runs, made, strict=True) if why}:
+        left_out = [Skipped(run.path, f"it cannot be shown: {bad[run.key]}") for run in board.runs if run.key in bad]
+        board = make([run for run in board.runs if run.key not in bad], [*board.skipped, *left_out])
+    return board, pages
+
+
+def _try_run_page(run: Run, submissions: str) -> tuple[str, str, str]:
+    try:
+        return *run_page(run, submissions), ""
+    except Exception as error:
+        return "", "", _why(error)
+
+
+def _why(error: Exception) -> str:
+    return printable(first_line(error))[:300]
+
+
+def files(
+    board: Board, runs: Mapping[str, str], submissions: str = "", problems: list[str] | None = None
+) -> Iterator[tuple[str, str | bytes]]:
     """Path and content of each file of the site; `index.html` is the last. Text from runs is escaped wherever it is.
 
-    `submissions` is the address of the submission service, which every page links to, if there is one.
+    `runs` are the pages of the runs. `submissions` is the address of the submission service, which every page links to,
+    if there is one. A page that cannot be made says so and is named in `problems`; the others are as they would be.
     """
-    runs = parallel.each(run_page, [(run, submissions) for run in board.runs], PARALLEL_FROM)
+    problems = [] if problems is None else problems
     for name in ASSETS:
         yield f"assets/{name}", source(name)
     yield from export.files(board)
-    drawn = drawings.draw(board)
-    robust = perturbed.robust_rows(board.results, board.engines)
+    series = drawings.colours(board)
+    try:
+        drawn = drawings.draw(board, series)
+    except Exception as error:
+        drawn = drawings.Drawn([], [], {})
+        problems.append(f"no figures: {_why(error)}")
+    try:
+        robust = perturbed.robust_rows(board.results, board.engines)
+    except Exception as error:
+        robust = []
+        problems.append(f"nothing on robustness: {_why(error)}")
     common = {"board": board, "newest": board.newest, "grades": GRADES, "shown": SHOWN, "choices": _choices(board)}
     common |= {"seeds_to_rank": SEEDS_TO_RANK, "submissions": submissions}
     ranking = _groups(board.ranking, lambda row: row.entry.budget)
+
+    def page(name: str, template: str, root: str, here: str, context: Callable[[], dict[str, Any]]) -> tuple[str, str]:
+        where = {"root": root, "here": here, **common}
+        try:
+            return name, render(template, **where, **context())
+        except Exception as error:
+            problems.append(f"no page {name}: {_why(error)}")
+            return name, render("failed.html", **where, name=name, why=_why(error))
+
     for task, rows in _groups(board.results, lambda row: row.task):
-        yield f"tasks/{task}.html", render("task.html", **common, **_task(task, rows, robust, drawn))
-    costs = [(budget, [_cost(row) for row in rows]) for budget, rows in ranking]
-    energy = any(c.energy_j == c.energy_j for _, rows in costs for c in rows)
+        own = [r for r in robust if r.row.task == task]
+        yield page(f"tasks/{task}.html", "task.html", "../", "", partial(_task, task, rows, own, drawn.curves, series))
+
+    def costs() -> dict[str, Any]:
+        found = [(budget, [_cost(row) for row in rows]) for budget, rows in ranking]
+        return {"costs": found, "energy": any(c.energy_j == c.energy_j for _, rows in found for c in rows)}
+
     episodes = sum(int(e.cells.episodes.sum()) for run in board.runs for e in (run.evaluation, *run.others))
     parts = {
-        "tasks.html": {"ranking": ranking, "described": [(task, _spec(task)) for task in board.tasks]},
-        "grades.html": {"ranking": ranking, "figures": drawn.grades},
-        "robustness.html": _robustness(board, robust),
-        "curricula.html": teaching.context(board),
-        "cost.html": {"costs": costs, "energy": energy},
-        "methods.html": {},
-        "index.html": {"ranking": ranking, "figures": drawn.overall, "episodes": episodes},
+        "tasks.html": lambda: {"ranking": ranking, "described": [(task, _spec(task)) for task in board.tasks]},
+        "grades.html": lambda: {"ranking": ranking, "figures": drawn.grades},
+        "robustness.html": lambda: _robustness(board, robust),
+        "curricula.html": lambda: teaching.context(board),
+        "cost.html": costs,
+        "methods.html": dict,
+        "index.html": lambda: {"ranking": ranking, "figures": drawn.overall, "episodes": episodes},
     }
-    texts = {name: render(name, root="", here=name, **common, **context) for name, context in parts.items()}
-    yield from runs
-    yield from texts.items()
+    texts = [page(name, name, "", name, context) for name, context in parts.items()]
+    yield from runs.items()
+    yield from texts
 
 
-def _task(task: str, rows: Sequence[TaskRow], robust: Sequence[RobustRow], drawn: drawings.Drawn) -> dict[str, Any]:
+def _task(
+    task: str,
+    rows: Sequence[TaskRow],
+    robust: Sequence[RobustRow],
+    curves: Mapping[str, list[drawings.Drawing]],
+    series: Mapping[Entry, int],
+) -> dict[str, Any]:
     spec = _spec(task)
     return {
-        "root": "../",
-        "here": "",
         "task": task,
         "spec": spec,
         "results": _groups(rows, lambda row: row.entry.budget),
-        "curves": drawn.curves[task],
-        "panels": drawings.panels([r for r in robust if r.row.task == task], spec),
+        "curves": curves.get(task, []),
+        "panels": drawings.panels(robust, spec, series),
     }
 
 

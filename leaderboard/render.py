@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -96,6 +97,8 @@ def points(value: float) -> str:
 
 def steps(value: float) -> str:
     """`1.5 M` env steps."""
+    if not math.isfinite(value):
+        return "–"
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}\u202f{suffix}"
@@ -104,6 +107,8 @@ def steps(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """`2 h 05 min`, `3 min 20 s` or `12 s`."""
+    if not math.isfinite(seconds):
+        return "–"
     whole = round(seconds)
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

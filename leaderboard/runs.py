@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,17 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Submission:
+    """What the manifest of a run's bundle says of it. `code` and `paper` are https addresses, or empty."""
+
+    title: str
+    division: str
+    description: str = ""
+    code: str = ""
+    paper: str = ""
+
+
+@dataclass(frozen=True)
 class Run:
     """One complete run. `path` is relative to the folder that was searched, with forward slashes."""
 
@@ -58,6 +70,7 @@ class Run:
     curve: TrainingCurve | None = None  # None where nothing was trained
     by_grade: GradeCurve | None = None
     course: Course | None = None  # of a teacher that moves something
+    submission: Submission | None = None  # that brought it
 
     @property
     def key(self) -> tuple[str, Entry, int]:
@@ -85,22 +98,32 @@ def find(root: Path) -> Found:
     """Read every run directory under `root`. Raises `OSError` only if `root` itself cannot be listed."""
     os.scandir(root).close()
     found = Found()
+    folders = _run_folders(root)
+    read = list(parallel.each(_try_run, [(*f, root) for f in folders], PARALLEL_FROM))
+    # Of several submissions of an entry on a task the newest counts, with all its seeds and none of the others'.
+    newest: dict[tuple, str] = {}
+    for (_, manifest), (_, run, _) in zip(folders, read, strict=True):
+        if run is not None and manifest:
+            newest[run.task, run.entry] = max(newest.get((run.task, run.entry), manifest), manifest, key=_natural)
     seen: dict[tuple, str] = {}
-    for path, run, skipped in parallel.each(_try_run, [(*f, root) for f in _run_folders(root)], PARALLEL_FROM):
-        if run is not None and run.key in seen:
+    for (_, manifest), (path, run, skipped) in zip(folders, read, strict=True):
+        if run is not None and manifest and manifest != (latest := newest[run.task, run.entry]):
+            place = os.path.relpath(os.path.dirname(latest), root)
+            found.skipped.append(Skipped(path, f"a newer submission of its entry replaced it: {_shown(place)}"))
+        elif run is not None and run.key in seen:
             found.skipped.append(Skipped(path, f"the same run as {seen[run.key]}"))
-            continue
-        if run is not None:
-            seen[run.key] = path
-            found.runs.append(run)
-        found.skipped.extend(skipped)
+        else:
+            if run is not None:
+                seen[run.key] = path
+                found.runs.append(run)
+            found.skipped.extend(skipped)
     found.runs.sort(key=lambda run: run.key)
     found.skipped.sort()
     return found
 
 
 def _try_run(folder: str, manifest: str, root: Path) -> tuple[str, Run | None, list[Skipped]]:
-    path = os.fsencode(Path(folder).relative_to(root).as_posix()).decode(errors="replace")  # names may be any bytes
+    path = _shown(Path(folder).relative_to(root).as_posix())
     try:
         run, notes = read_run(Path(folder), path)
         if manifest:
@@ -116,8 +139,21 @@ def _try_run(folder: str, manifest: str, root: Path) -> tuple[str, Run | None, l
 
 def _of_submission(run: Run, manifest: Mapping[str, Any]) -> Run:
     """The run with its submitter and division: above runs that were accepted lies the manifest of their bundle."""
-    budget = run.entry.budget + ("-open" if manifest.get("division") == "open" else "")
-    return replace(run, entry=replace(run.entry, budget=budget, submitter=str(manifest.get("submitter"))))
+    told = {key: manifest[key] for key in ("title", "division", "description") if isinstance(manifest.get(key), str)}
+    links = {key: manifest[key] for key in ("code", "paper") if str(manifest.get(key)).startswith("https://")}
+    submission = Submission(**{"title": "", "division": ""} | told | links)
+    budget = run.entry.budget + ("-open" if submission.division == "open" else "")
+    entry = replace(run.entry, budget=budget, submitter=str(manifest.get("submitter")))
+    return replace(run, entry=entry, submission=submission)
+
+
+def _shown(path: str) -> str:
+    return os.fsencode(path).decode(errors="replace")  # names may be any bytes
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    """Sort key of a path: numbers in it as numbers, so that submission 10 is newer than 9."""
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]{1,18})", path)]
 
 
 def _run_folders(root: Path) -> list[tuple[str, str]]:
@@ -134,7 +170,7 @@ def _run_folders(root: Path) -> list[tuple[str, str]]:
             below[:] = ["tasks"] if of_several else []
             found += [] if of_several else [(folder, manifest)]
         above |= {os.path.join(folder, name): manifest for name in below}
-    return sorted(found)
+    return sorted(found, key=lambda item: _natural(item[0]))
 
 
 def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
@@ -179,7 +215,7 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
         ),
         seed=result["seed"],
         result=result,
-        ended=datetime.fromisoformat(result["provenance"]["ended"]),
+        ended=_time(result["provenance"]["ended"]),
         config=(part("config.yaml", _read_config) or "") if "config.yaml" in files else "",
         evaluation=own,
         others=tuple(other for other in others if other is not None),
@@ -188,6 +224,15 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
         course=part("curriculum.parquet", course.read) if taught else None,
     )
     return run, notes
+
+
+def _time(text: str) -> datetime:
+    ended = datetime.fromisoformat(text)
+    try:
+        ended.astimezone(UTC)
+    except OverflowError:
+        raise Unusable(f'"ended" in result.json is {text[:40]}, which is no time in UTC') from None
+    return ended
 
 
 def _why_unfinished(folder: Path) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 from leaderboard.bundle import TEXTS, check_text
 from leaderboard.schema import Unusable
 from suite import devices
-from suite.errors import UserError, exit_code, first_line
+from suite.errors import UserError, exit_code, first_line, printable
 
 DATABASE = "GRADUS_DATABASE"
+LARGEST = 2**31 - 1  # number that a database holds in a column of this kind
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,14 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     requeue.add_argument("id", type=int)
     audit = commands.add_parser("audit", help="print the audit log")
     audit.add_argument("--last", type=int, default=1000, metavar="N", help="lines (1000)")
+    commands.add_parser("adopt", help="let the database and the folder belong together from now on")
     args = parser.parse_args(argv)
     try:
         args.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--data {args.data} cannot be made: {error.strerror}") from None
-    return {"token": _token, "tokens": _tokens, "revoke": _revoke, "requeue": _requeue, "audit": _audit}.get(
-        args.command, _serve
-    )(args)
+    for name, value in (("a number", getattr(args, "id", 1)), ("--last", getattr(args, "last", 1))):
+        if not 1 <= value <= LARGEST:
+            raise UserError(f"{name} must be between 1 and {LARGEST}, got {value}")
+    work = {"token": _token, "tokens": _tokens, "revoke": _revoke, "requeue": _requeue, "audit": _audit}
+    return (work | {"adopt": _adopt}).get(args.command, _serve)(args)
 
 
 def _serve_options(parser: argparse.ArgumentParser) -> None:
@@ -65,24 +69,18 @@ def _store(args: argparse.Namespace) -> Any:
 
     url = os.environ.get(DATABASE) or f"sqlite:///{(args.data / 'service.db').resolve()}"
     try:
-        return Store(url)
+        store = Store(url)
+        if args.command != "adopt":
+            _folders(args).check(store)
+        return store
     except (SQLAlchemyError, ModuleNotFoundError) as error:
         raise UserError(f"the database cannot be opened ({first_line(error)[:200]}); see {DATABASE}") from None
 
 
-def make_server(app: Any) -> Any:
-    """The uvicorn server of the application; it gets its sockets when it is run."""
-    import uvicorn
+def _folders(args: argparse.Namespace) -> Any:
+    from leaderboard.service.folders import Folders
 
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        server_header=False,
-        limit_concurrency=100,
-        timeout_keep_alive=15,
-        h11_max_incomplete_event_size=32 * 1024,
-    )
-    return uvicorn.Server(config)
+    return Folders(args.data.resolve())
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -96,17 +94,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _serve(args: argparse.Namespace) -> int:
     from leaderboard.service.app import make_app
-    from leaderboard.service.folders import Folders
+    from leaderboard.service.http import make_server
     from leaderboard.service.queue import Queue, Settings
     from leaderboard.service.uploads import MIB, Limits
 
-    for name, value in (("--workers", args.workers), ("--cells", args.cells), ("--max-mb", args.max_mb)):
-        if value < 1:
-            raise UserError(f"{name} must be 1 or more, got {value}")
+    for name in ("workers", "cells", "max_mb", "per_day"):
+        if vars(args)[name] < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be 1 or more, got {vars(args)[name]}")
     device = devices.slots(args.device)[0]
-    store = _store(args)
-    folders = Folders(args.data.resolve())
-    held = folders.prepare(store.hashes())  # noqa: F841 (locked until the process ends)
+    store, folders = _store(args), _folders(args)
+    held = folders.prepare(store)  # noqa: F841 (locked until the process ends)
     settings = Settings(args.workers, ("--device", device, "--cells", str(args.cells)))
     limits = Limits(bytes=args.max_mb * MIB, per_day=args.per_day)
     app = make_app(store, folders, Queue(store, folders, settings), limits)
@@ -132,7 +129,7 @@ def _token(args: argparse.Namespace) -> int:
 def _tokens(args: argparse.Namespace) -> int:
     for token in _store(args).list_tokens():
         state = f"revoked {_time(token.revoked)}" if token.revoked else f"valid until {_time(token.expires)}"
-        print(f"{token.id:4}  {state}  {token.submitter}")
+        print(printable(f"{token.id:4}  {state}  {token.submitter}"))
     return 0
 
 
@@ -143,7 +140,7 @@ def _revoke(args: argparse.Namespace) -> int:
 
 
 def _requeue(args: argparse.Namespace) -> int:
-    if not _store(args).queue_again(args.id, "asked for by the operator", ("failed",)):
+    if not _store(args).queue_afresh(args.id, "asked for by the operator"):
         raise UserError(f"submission {args.id} has not failed, or there is none")
     return 0
 
@@ -151,7 +148,12 @@ def _requeue(args: argparse.Namespace) -> int:
 def _audit(args: argparse.Namespace) -> int:
     for line in _store(args).history(limit=args.last):
         where = " ".join(f"{k}={v}" for k in ("submission", "token", "address") if (v := getattr(line, k)))
-        print(f"{_time(line.time)}  {line.action}  {where}  {line.detail}".rstrip())
+        print(printable(f"{_time(line.time)}  {line.action}  {where}  {line.detail}".rstrip()))
+    return 0
+
+
+def _adopt(args: argparse.Namespace) -> int:
+    _folders(args).adopt(_store(args))
     return 0
 
 

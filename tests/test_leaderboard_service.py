@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -21,9 +22,12 @@ import psutil
 import pytest
 
 from leaderboard import submit
-from leaderboard.serve import listen, make_server
+from leaderboard.serve import listen
+from leaderboard.service import http as http_server
+from leaderboard.service import queue as queue_module
 from leaderboard.service.folders import Folders
-from leaderboard.service.queue import Queue, Settings
+from leaderboard.service.http import make_server
+from leaderboard.service.queue import Queue, Settings, public
 from leaderboard.service.store import Store
 from leaderboard.service.uploads import Limits
 from suite.errors import UserError
@@ -39,7 +43,7 @@ class Service:
         from leaderboard.service.app import make_app
 
         self.store, self.folders = Store(f"sqlite:///{data / 'service.db'}"), Folders(data)
-        self._held = self.folders.prepare(set())
+        self._held = self.folders.prepare(self.store)
         self.token = self.store.add_token("me", 1)[1]
         queue = Queue(self.store, self.folders, Settings(workers=0))
         app = make_app(self.store, self.folders, queue, limits)
@@ -73,9 +77,12 @@ def request(port, path, method="GET", body=None, headers=()):
         connection.close()
 
 
+LIMITS = Limits(bytes=10_000, per_day=1000, waiting=1000, failures=1000, at_once=4, of_one=3)
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    service = Service(tmp_path_factory.mktemp("data"), Limits(bytes=10_000, per_day=1000, waiting=1000, failures=1000))
+    service = Service(tmp_path_factory.mktemp("data"), LIMITS)
     yield service
     service.stop()
 
@@ -176,7 +183,7 @@ def test_query_parameters(service, text):
     for path in ("/submissions", "/api/submissions"):
         for name in ("state", "page", "submitter"):
             status, answer, _ = service.get(f"{path}?{name}={quoted}")
-            assert status == (422 if name != "submitter" or len(text) > 64 else 200)
+            assert status == (422 if name != "submitter" or len(text) > 64 or text == "\0" else 200)
             assert "<script>alert" not in answer
             if status == 200 and path.startswith("/api"):
                 assert json.loads(answer)["total"] == 0
@@ -257,7 +264,7 @@ def test_limits(tmp_path):
         assert (status, "a day" in answer["error"]) == (429, True)
         assert [service.upload(zip_of("x"), "wrong")[0] for _ in range(3)] == [401, 401, 429]
         with pytest.raises(UserError, match="another service"):
-            Folders(tmp_path).prepare(set())
+            Folders(tmp_path).prepare(service.store)
     finally:
         service.stop()
 
@@ -289,7 +296,7 @@ def test_a_copy_of_anothers_accepted_run_is_refused(tmp_path):
 
 def test_a_verification_that_dies_is_tried_again(tmp_path, monkeypatch):
     store, folders = Store(f"sqlite:///{tmp_path / 'service.db'}"), Folders(tmp_path)
-    os.close(folders.prepare(set()))
+    os.close(folders.prepare(store))
     number = store.add("1" * 64, 1, store.token(store.add_token("me", 1)[1]), "")
     crash = ["-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
     start = subprocess.Popen
@@ -304,6 +311,263 @@ def test_a_verification_that_dies_is_tried_again(tmp_path, monkeypatch):
     assert store.queue_again(number, "by hand", ("failed",))
     assert not store.queue_again(number, "by hand", ("failed",))
     store.close()
+
+
+def connect(service, text=b""):
+    connection = socket.create_connection(("127.0.0.1", service.port), timeout=30)
+    connection.sendall(text)
+    return connection
+
+
+def begun(service, token=None):
+    """An upload that does not go on."""
+    head = f"POST /api/submissions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token or service.token}\r\n"
+    before = len(list(service.folders.incoming.iterdir()))
+    held = connect(service, f"{head}Content-Type: application/zip\r\nContent-Length: 9000\r\n\r\nPK\3\4".encode())
+    wait_until(lambda: len(list(service.folders.incoming.iterdir())) > before, 30)
+    return held
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /"])
+def test_silent_connections_are_closed(service, monkeypatch, said):
+    monkeypatch.setattr(http_server, "HEAD_S", 0.3)
+    connection = connect(service, said)
+    dripping = threading.Thread(target=lambda: drip(connection))
+    dripping.start()
+    with suppress(ConnectionResetError):
+        while connection.recv(65536):
+            pass
+    dripping.join()
+    connection.close()
+    assert service.get("/healthz")[0] == 200
+
+
+def drip(connection):
+    """A byte at a time makes no new time limit."""
+    with suppress(OSError):
+        for _ in range(100):
+            connection.sendall(b"x")
+            time.sleep(0.05)
+
+
+def test_silent_connections_do_not_stop_the_service(service):
+    silent = [connect(service) for _ in range(150)]
+    assert service.get("/healthz")[0] == 200
+    for connection in silent:
+        connection.close()
+
+
+def test_a_client_that_does_not_listen_is_left(service, monkeypatch):
+    monkeypatch.setattr(http_server, "STALLED_S", 0.3)
+    site = service.folders.sites / "large"
+    site.mkdir()
+    (site / "index.html").write_bytes(b"x" * 2**25)
+    service.folders.serve(site)
+    try:
+        connection = connect(service, b"GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(1.5)
+        got = 0
+        with suppress(ConnectionResetError):
+            while more := len(connection.recv(2**20)):
+                got += more
+        assert got < 2**25
+        connection.close()
+    finally:
+        service.folders.site.unlink()
+
+
+def test_one_token_does_not_hold_all_places(service):
+    other = service.store.add_token("other", 1)[1]
+    held = [begun(service) for _ in range(2)]
+    held.append(begun(service, service.store.add_token("third", 1)[1]))
+    status, answer = service.upload(zip_of("mine"))  # of this address, too, there are three under way
+    assert (status, "are under way" in answer["error"]) == (429, True)
+    away = {"X-Forwarded-For": "192.0.2.7"}
+    assert service.upload(zip_of("others"), other, **away)[0] == 202
+    for connection in held:
+        connection.close()
+    wait_until(lambda: not list(service.folders.incoming.iterdir()))
+    assert service.upload(zip_of("mine"))[0] == 202
+
+
+def test_an_upload_has_to_come_at_some_rate(tmp_path):
+    service = Service(tmp_path, Limits(pause=0.5, rate=100))
+    try:
+
+        def slowly():
+            for _ in range(20):
+                yield zip_of("x")
+                time.sleep(0.1)
+
+        def steadily():
+            yield zip_of("x" * 100)
+            for _ in range(10):
+                time.sleep(0.1)
+                yield b"x" * 100
+
+        status, answer = service.upload(slowly())
+        assert (status, answer["error"]) == (408, "the upload was too slow")
+        assert service.upload(steadily())[0] == 202
+        assert not list(service.folders.incoming.iterdir())
+    finally:
+        service.stop()
+
+
+@pytest.mark.parametrize("code", ["%00", "%01", "%0a", "%1b%5b31m", "%7f", "%c2%85", "a%00b"])
+def test_control_characters_in_parameters(service, code):
+    for path in ("/submissions", "/api/submissions"):
+        for name in ("submitter", "state", "page"):
+            assert service.get(f"{path}?{name}={code}")[0] == 422
+        assert service.get(f"{path}/{code}")[0] in (404, 422)
+        assert service.get(f"{path}?unknown={code}")[0] == 200
+
+
+def test_parameters_may_be_empty(service):
+    """As the documentation writes the address."""
+    for path in ("/submissions", "/api/submissions"):
+        assert service.get(f"{path}?state=&submitter=")[0] == 200
+    assert service.get("/api/submissions?state=&submitter=")[1] == service.get("/api/submissions")[1]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/index.html", "/submissions", "/api/submissions", "/healthz", "/service.css", "/x"]
+)
+def test_head_answers_as_get_without_the_body(service, path):
+    status, text, headers = service.get(path)
+    again = service.get(path, "HEAD")
+    assert (again[0], again[1]) == (status, "")
+    assert again[2]["content-type"] == headers["content-type"]
+    assert again[2]["content-length"] == str(len(text.encode()))
+
+
+@pytest.mark.parametrize("headers", [{"Host": "["}, {"Host": "a]b"}, {"X-Forwarded-Proto": "[", "Host": "["}])
+def test_hosts_that_are_none(service, headers):
+    for path in ("/submissions/x/..", "/nothing", "/api/nothing", "/runs"):
+        assert service.get(path, **headers)[0] in (400, 404)
+
+
+def test_addresses_that_are_none(service):
+    for address in ("127.0.0.1", "", ",", "\x1b[31m", "\xff", "x" * 500):
+        assert service.upload(zip_of("x"), "wrong", **{"X-Forwarded-For": address})[0] == 401
+    assert all(line.address.isprintable() for line in service.store.history())
+
+
+def test_health_says_when_the_database_is_gone(tmp_path):
+    service = Service(tmp_path, Limits())
+    try:
+        assert service.get("/healthz")[0] == 200
+        (tmp_path / "service.db").rename(tmp_path / "moved.db")
+        assert service.get("/healthz")[0] == 503
+        status, answer = service.upload(zip_of("x"))
+        assert (status, "database" in answer["error"]) == (503, True)
+        assert not list((tmp_path / "incoming").iterdir())
+        (tmp_path / "service.db").write_text("another")
+        assert service.get("/healthz")[0] == 503
+        (tmp_path / "moved.db").rename(tmp_path / "service.db")
+        assert service.get("/healthz")[0] == 200
+        assert service.upload(zip_of("x"))[0] == 202
+    finally:
+        service.stop()
+
+
+def test_wrong_tokens_of_many_threads(tmp_path):
+    from leaderboard.service.uploads import Rejected, Uploads
+
+    store, folders = Store(f"sqlite:///{tmp_path / 'service.db'}"), Folders(tmp_path)
+    store.token, store.log = lambda _: None, lambda *_, **__: None
+    uploads, raised = Uploads(store, folders, Limits(failures=10**9)), []
+
+    def ask(k):
+        try:
+            for i in range(300):
+                with suppress(Rejected):
+                    uploads.authorise("Bearer x", f"{k}.{i}")
+        except RuntimeError as error:
+            raised.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(before)
+    assert not raised
+    store.close()
+
+
+def test_the_verdict_of_a_copy_says_refused(service):
+    number = service.upload(zip_of("copy"))[1]["submission"]
+    service.folders.verdict(number).write_text(json.dumps({"decision": "accepted", "reason": "fine", "runs": []}))
+    assert service.get(f"/api/submissions/{number}/verdict")[0] == 404  # not decided yet
+    service.store.decide(number, "refused", "a copy of submission 1", {})
+    verdict = json.loads(service.get(f"/api/submissions/{number}/verdict")[1])
+    assert (verdict["decision"], verdict["reason"]) == ("refused", "a copy of submission 1")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("no space left: /srv/data/verified/.verify-x1/rerun/a.json", "no space left: a.json"),
+        ("cannot write '/srv/data/x'; see /tmp/log", "cannot write 'x'; see log"),
+        ("runs/0.1.0/toy-reach/ppo has 3 / 4 cells, and/or https://a.b/c/d", None),
+        ("two\nlines \x1b[31m", "two\ufffdlines \ufffd[31m"),
+    ],
+)
+def test_reasons_do_not_show_the_servers_paths(said, shown):
+    assert public(said) == (said if shown is None else shown)
+
+
+class Scripted:
+    """A queue whose processes end as told: `codes` by module, one after the other."""
+
+    def __init__(self, tmp_path, monkeypatch, **codes):
+        self.store, self.folders = Store(f"sqlite:///{tmp_path / 'service.db'}"), Folders(tmp_path)
+        os.close(self.folders.prepare(self.store))
+        self.token = self.store.token(self.store.add_token("me", 1)[1])
+        self.started, self.codes = [], codes
+        self.queue = Queue(self.store, self.folders, Settings(workers=1))
+        monkeypatch.setattr(self.queue, "_start", self._start)
+
+    def _start(self, module, *arguments, log):
+        name = module.rpartition(".")[2] + ("_trial" if "--strict" in arguments else "")
+        self.started.append(name)
+        log.write_text(f"last line of {name}")
+        out = Path(arguments[arguments.index("--out") + 1])
+        if name == "verify":
+            Path(arguments[arguments.index("--unpack") + 1]).mkdir()
+            out.write_text(json.dumps({"decision": "accepted", "reason": "fine", "runs": [], "title": "t"}))
+        else:
+            out.mkdir()
+        code = self.codes.get(name, [0]).pop(0) if self.codes.get(name) else 0
+        return subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"])
+
+    def work(self, done):
+        self.queue.start()
+        wait_until(done)
+        self.queue.stop()
+
+
+def test_a_submission_that_cannot_be_shown_is_not_accepted(tmp_path, monkeypatch):
+    s = Scripted(tmp_path, monkeypatch, build_trial=[1])
+    numbers = [s.store.add(str(k) * 64, 1, s.token, "") for k in (1, 2)]
+    s.work(lambda: s.store.get(numbers[1]).state == "accepted" and s.folders.served())
+    assert [s.store.get(n).state for n in numbers] == ["failed", "accepted"]
+    assert "pages cannot be made: last line of build_trial" in s.store.get(numbers[0]).reason
+    assert [path.name for path in s.folders.accepted.iterdir()] == [str(numbers[1])]
+    assert s.started.index("build") > s.started.index("build_trial")
+    assert not list(s.folders.sites.glob(".*"))
+    s.store.close()
+
+
+def test_a_site_that_could_not_be_built_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(queue_module, "AGAIN_S", 0.5)
+    s = Scripted(tmp_path, monkeypatch, build=[1, 1])
+    s.store.add("1" * 64, 1, s.token, "")
+    s.work(lambda: s.folders.served())
+    assert s.started.count("build") == 3
+    s.store.close()
 
 
 @pytest.mark.skipif(

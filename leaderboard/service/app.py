@@ -21,7 +21,7 @@ import suite
 from leaderboard.render import NAV, render, source
 from leaderboard.service.folders import Folders
 from leaderboard.service.queue import Queue
-from leaderboard.service.store import STATES, Store
+from leaderboard.service.store import STATES, Away, Store
 from leaderboard.service.uploads import Limits, Rejected, Uploads
 from suite.rundir import read_json
 
@@ -45,8 +45,8 @@ SITE = (
 )
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
-State = Annotated[Literal[STATES] | None, Query()]
-Submitter = Annotated[str | None, Query(min_length=1, max_length=64)]
+State = Annotated[Literal["", *STATES], Query()]
+Submitter = Annotated[str, Query(max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 PageNumber = Annotated[int, Query(alias="page", ge=1, le=100_000)]
 
 
@@ -63,13 +63,16 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     uploads = Uploads(store, folders, limits)
 
+    def get(path: str) -> Any:
+        return app.api_route(path, methods=["GET", "HEAD"])
+
     def page(template: str, status: int = 200, here: str = "", **values: Any) -> HTMLResponse:
         parts = NAV if (folders.site / "index.html").is_file() else NAV[:1]  # before the first site: its first page
         where = {"root": "/", "nav": parts, "submissions": "/submissions", "here": here}
         return HTMLResponse(render(f"service/{template}", **where, **values), status)
 
     def failure(request: Request, status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
-        if request.url.path.startswith("/api/"):
+        if request.scope["path"].startswith("/api/"):
             return JSONResponse({"error": reason}, status, headers)
         response = page("error.html", status, reason=reason)
         response.headers.update(headers or {})
@@ -78,10 +81,10 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
     @app.middleware("http")
     async def secure(request: Request, call_next: Any) -> Response:
         try:
-            response = await call_next(request)
+            response = await call_next(request) if _is_address(request) else failure(request, 400, "no such host")
         except Exception:  # the user gets a number, the log the rest
             number = secrets.token_hex(4)
-            print(f"error {number} at {request.method} {request.url.path[:200]!a}", file=sys.stderr)
+            print(f"error {number} at {request.method[:20]!a} {request.scope['path'][:200]!a}", file=sys.stderr)
             traceback.print_exc()
             response = failure(request, 500, f"something went wrong here; its number is {number}")
         response.headers.update(HEADERS)
@@ -106,22 +109,27 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
             request, error.status_code, "there is nothing here" if error.status_code == 404 else error.detail
         )
 
-    @app.get("/healthz")
+    @get("/healthz")
     def health() -> Response:
-        return JSONResponse({"ok": queue.alive, "suite_version": suite.__version__}, 200 if queue.alive else 503)
+        try:
+            store.check()
+            ok = queue.alive
+        except Away:
+            ok = False
+        return JSONResponse({"ok": ok, "suite_version": suite.__version__}, 200 if ok else 503)
 
-    @app.get("/service.css")
+    @get("/service.css")
     def style() -> Response:
         return Response(source("style.css") + source("service/service.css"), media_type="text/css")
 
     @app.post("/api/submissions", status_code=202)
     async def upload(request: Request) -> dict[str, Any]:
-        address = request.client.host if request.client else ""
+        address = (request.client and request.client.host) or ""
         token = await run_in_threadpool(uploads.authorise, request.headers.get("authorization"), address)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/zip":
             raise Rejected(415, "send the bundle as the body, with Content-Type: application/zip")
         length = request.headers.get("content-length", "")
-        with uploads.place():
+        with uploads.place(token, address):
             await run_in_threadpool(
                 uploads.check_rate, token, int(length) if length.isdecimal() and len(length) < 20 else None, address
             )
@@ -130,33 +138,39 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
             except ClientDisconnect:
                 await run_in_threadpool(store.log, "upload cut off", None, token.id, address)
                 raise Rejected(400, "the upload was cut off") from None
-            number = await run_in_threadpool(uploads.keep, *received, token, address)
+            try:
+                number = await run_in_threadpool(uploads.keep, *received, token, address)
+            except Away:
+                raise Rejected(503, "the database is away; try again later", 60) from None
         return {"submission": number, "sha256": received[1], "state": "queued", "status": f"/submissions/{number}"}
 
-    @app.get("/api/submissions")
-    def listing(state: State = None, submitter: Submitter = None, number: PageNumber = 1) -> dict[str, Any]:
+    @get("/api/submissions")
+    def listing(state: State = "", submitter: Submitter = "", number: PageNumber = 1) -> dict[str, Any]:
         rows, total = store.list(state, submitter, PAGE, (number - 1) * PAGE)
         return {"total": total, "page": number, "submissions": [_public(row) for row in rows]}
 
-    @app.get("/api/submissions/{number}")
+    @get("/api/submissions/{number}")
     def one(number: Number) -> dict[str, Any]:
         return _public(_get(number))
 
-    @app.get("/api/submissions/{number}/verdict")
+    @get("/api/submissions/{number}/verdict")
     def verdict(number: Number) -> Response:
-        _get(number)
-        if not folders.verdict(number).is_file():
+        row = _get(number)
+        found = read_json(folders.verdict(number)) if row.decided else None
+        if found is None:
             raise HTTPException(404)
-        return FileResponse(folders.verdict(number), media_type="application/json")
+        # The last word is the database's: it knows what else was accepted, and the site that was tried.
+        decision = {"accepted": "accepted", "refused": "refused"}.get(row.state, "undecided")
+        return JSONResponse(found | {"decision": decision, "reason": row.reason})
 
-    @app.get("/submissions")
-    def submissions(state: State = None, submitter: Submitter = None, number: PageNumber = 1) -> Response:
+    @get("/submissions")
+    def submissions(state: State = "", submitter: Submitter = "", number: PageNumber = 1) -> Response:
         rows, total = store.list(state, submitter, PAGE, (number - 1) * PAGE)
         shown = {"state": state, "submitter": submitter}
         found = {"rows": rows, "total": total, "page": number, "pages": -(-total // PAGE)}
         return page("list.html", here="/submissions", shown=shown, states=STATES, **found)
 
-    @app.get("/submissions/{number}")
+    @get("/submissions/{number}")
     def status(number: Number) -> Response:
         row = _get(number)
         events = [event for event in store.history(number) if event.action in PUBLIC_ACTIONS]
@@ -168,8 +182,8 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
             raise HTTPException(404)
         return row
 
-    @app.get("/")
-    @app.get("/index.html")
+    @get("/")
+    @get("/index.html")
     def home() -> Response:
         index = folders.site / "index.html"
         if not index.is_file():
@@ -194,6 +208,14 @@ class _Site(StaticFiles):
         response.headers["Content-Security-Policy"] = SITE
         response.headers["Cache-Control"] = "no-cache"
         return response
+
+
+def _is_address(request: Request) -> bool:
+    """False where the headers Host and X-Forwarded-Proto make no URL."""
+    try:
+        return bool(request.url.path)
+    except (ValueError, KeyError):
+        return False
 
 
 def _public(row: Any) -> dict[str, Any]:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import suite
 from suite.errors import UserError
+from suite.rundir import read_json, write_json
+
+if TYPE_CHECKING:
+    from leaderboard.service.store import Store
+
+NOT_THIS = "check GRADUS_DATABASE and --data; if they are right, let them belong together with the command adopt"
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,11 @@ class Folders:
         """A link to the site that is served."""
         return self.root / "site"
 
+    @property
+    def identity(self) -> Path:
+        """Which database the folder belongs to."""
+        return self.root / "identity.json"
+
     def bundle(self, sha256: str) -> Path:
         """A submitted bundle."""
         return self.root / "bundles" / f"{sha256}.zip"
@@ -56,19 +70,43 @@ class Folders:
         """The runs of a submission whose verdict is `accepted`, until the database says so too."""
         return self.root / "verified" / str(submission)
 
+    def trial(self, submission: int) -> Path:
+        """The site of a submission alone, built to see that it can be shown."""
+        return self.sites / f".trial-{submission}"
+
     def settle(self, submissions: Iterable[int]) -> None:
         """Move the runs of accepted submissions to where the site is built from, unless they are there."""
         for number in submissions:
             if self.verified(number).exists():
                 os.replace(self.verified(number), self.accepted / str(number))
 
-    def prepare(self, known: set[str]) -> int:
-        """Make the folders, remove what an interrupted service left, and hold them until this process ends.
+    def check(self, store: Store) -> None:
+        """Raise `UserError` if the folder and the database do not belong together: one would clear up the other.
 
-        `known` are the hashes of bundles that were submitted. The result is the lock's file descriptor.
+        Each has the other's identity. A new folder and a new database have none yet.
+        """
+        known = read_json(self.identity) or {}
+        if known and known.get("database") != store.identity:
+            raise UserError(f"{self.root} belongs to another database: {NOT_THIS}")
+        if store.folder and known.get("folder") != store.folder:
+            raise UserError(f"the database belongs to another folder than {self.root}: {NOT_THIS}")
+        if not known and not store.hashes() and any((self.root / "bundles").glob("*.zip")):
+            raise UserError(f"{self.root} has bundles, and the database has no submission: {NOT_THIS}")
+
+    def adopt(self, store: Store) -> None:
+        """Let the folder and the database belong together, whatever they belonged to before."""
+        folder = secrets.token_hex(16)
+        write_json(self.identity, {"database": store.identity, "folder": folder})
+        store.bind(folder)
+
+    def prepare(self, store: Store) -> int:
+        """Make the folders, clear up after an interrupted service, and hold them until this process ends.
+
+        Nothing that may be a submission is deleted: what the database does not know goes to `unknown`. The result is
+        the lock's file descriptor.
 
         Raises:
-            UserError: if another service holds the folder.
+            UserError: if another service holds the folder, or it belongs to another database.
         """
         below = (self.root / name for name in ("bundles", "verdicts", "verified"))
         for path in (self.incoming, self.accepted, self.sites, *below):
@@ -79,14 +117,38 @@ class Folders:
         except BlockingIOError:
             os.close(held)
             raise UserError(f"another service works in {self.root}; stop it, or choose another --data") from None
-        for path in self.incoming.iterdir():
-            path.unlink()
-        for path in (self.root / "bundles").iterdir():
-            if path.stem not in known:
-                path.unlink()
-        for path in (*(self.root / "verified").glob(".*"), *self.sites.glob(".*")):
-            shutil.rmtree(path)
+        try:
+            self.check(store)
+            if not store.folder:
+                self.adopt(store)
+            self._clear(store)
+        except BaseException:
+            os.close(held)
+            raise
         return held
+
+    def _clear(self, store: Store) -> None:
+        for path in (*self.incoming.iterdir(), *(self.root / "verified").glob(".*"), *self.sites.glob(".*")):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        bundles, accepted = store.hashes(), {str(row.id) for row in store.of_state("accepted")}
+        for path in (self.root / "bundles").iterdir():
+            if path.suffix != ".zip" or path.stem not in bundles:
+                self._put_aside(path)
+        for path in self.accepted.iterdir():
+            if path.name not in accepted:
+                self._put_aside(path)
+
+    def _put_aside(self, path: Path) -> None:
+        aside = self.root / "unknown"
+        aside.mkdir(exist_ok=True)
+        target = aside / f"{path.parent.name}-{path.name}"
+        while os.path.lexists(target):
+            target = target.with_name(f"{target.name}.again")
+        path.rename(target)
+        print(f"{path} is of no submission that the database knows; it is now {target}", file=sys.stderr)
 
     def site_for(self, submissions: Iterable[int]) -> Path:
         """Where the site of these accepted submissions lies, or will."""
@@ -105,5 +167,5 @@ class Folders:
         before = self.served()
         os.replace(temporary, self.site)
         for old in self.sites.iterdir():  # the one before stays for requests that are under way
-            if old not in (built, before):
+            if old not in (built, before) and not old.name.startswith("."):
                 shutil.rmtree(old, ignore_errors=True)

@@ -8,22 +8,28 @@ when it has been recorded there.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from leaderboard.isolation import environment
 from leaderboard.service.folders import Folders
 from leaderboard.service.store import Store
 from suite import process
+from suite.errors import printable
 from suite.rundir import read_json
 
 TICK_S = 0.25
 TRIES = 3
+AGAIN_S = 600.0  # after which a site that could not be built is tried again: the disk may have been full
+PATH = re.compile(r"(?<![\w./:])/(?:[^\s/:'\"]+/)+([^\s/:'\"]*)")
 STATE_AFTER = {"accepted": "accepted", "refused": "refused", "undecided": "failed"}
 
 
@@ -35,6 +41,11 @@ class Settings:
     verify: tuple[str, ...] = ()
 
 
+def public(text: str) -> str:
+    """A reason for everyone: one line, and of paths on this machine only their last parts."""
+    return printable(PATH.sub(r"\1", text))
+
+
 class Queue:
     """Works until it is stopped."""
 
@@ -44,8 +55,9 @@ class Queue:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
         self._verifying: dict[int, subprocess.Popen] = {}
+        self._showing: dict[int, subprocess.Popen] = {}  # builds of what was just verified, alone
         self._building: tuple[Path, subprocess.Popen] | None = None
-        self._unbuildable: Path | None = None
+        self._unbuildable: tuple[Path, float] | None = None  # and when to try again
 
     def start(self) -> None:
         """Go on where the last service stopped."""
@@ -56,7 +68,8 @@ class Queue:
         """End the processes; their submissions go on at the next start."""
         self._stop.set()
         self._thread.join()
-        for child in (*self._verifying.values(), *([self._building[1]] if self._building else [])):
+        building = [self._building[1]] if self._building else []
+        for child in (*self._verifying.values(), *self._showing.values(), *building):
             process.kill(child)
             child.wait()
 
@@ -79,7 +92,13 @@ class Queue:
             if child.poll() is not None:
                 self._record(number, child.returncode)
                 del self._verifying[number]
-        while len(self._verifying) < self._settings.workers and (row := self._store.claim()):
+        for number, child in list(self._showing.items()):
+            if child.poll() is not None:
+                self._record_shown(number, child.returncode)
+                del self._showing[number]
+        under_way = len(self._verifying) + len(self._showing)
+        while under_way < self._settings.workers and (row := self._store.claim()):
+            under_way += 1
             shutil.rmtree(self._folders.verified(row.id), ignore_errors=True)  # of a try that was not recorded
             self._folders.verdict(row.id).unlink(missing_ok=True)
             self._verifying[row.id] = self._start(
@@ -93,13 +112,32 @@ class Queue:
     def _record(self, number: int, code: int) -> None:
         verdict = read_json(self._folders.verdict(number))
         if verdict is None:
-            why = process.reason(code, self._folders.log(number))
+            why = public(process.reason(code, self._folders.log(number)))
             if self._store.get(number).attempts < TRIES:
                 self._store.queue_again(number, f"the verification ended without a verdict: {why}")
             else:
                 self._store.decide(number, "failed", f"the verification ended {TRIES} times without a verdict", {})
-            return
-        state = self._store.decide(number, STATE_AFTER[verdict["decision"]], verdict["reason"], verdict)
+        elif verdict["decision"] == "accepted":
+            # What cannot be shown must not get among the runs that the site is built from.
+            self._showing[number] = self._start(
+                "leaderboard.build",
+                *(str(self._folders.verified(number)), "--out", str(self._folders.trial(number)), "--strict"),
+                log=self._folders.log(number),
+            )
+        else:
+            self._decide(number, STATE_AFTER[verdict["decision"]], verdict["reason"], verdict)
+
+    def _record_shown(self, number: int, code: int) -> None:
+        shutil.rmtree(self._folders.trial(number), ignore_errors=True)
+        verdict = read_json(self._folders.verdict(number)) or {}
+        if code == 0:
+            self._decide(number, "accepted", verdict["reason"], verdict)
+        else:
+            why = process.reason(code, self._folders.log(number))
+            self._decide(number, "failed", f"its runs hold, but their pages cannot be made: {why}", verdict)
+
+    def _decide(self, number: int, state: str, reason: str, verdict: dict[str, Any]) -> None:
+        state = self._store.decide(number, state, public(reason), verdict)
         if state != "accepted":
             shutil.rmtree(self._folders.verified(number), ignore_errors=True)
 
@@ -114,12 +152,14 @@ class Queue:
                 self._folders.serve(wanted)
                 self._store.log("site built", detail=wanted.name)
             else:
-                self._unbuildable = wanted  # until another submission is accepted
+                self._unbuildable = wanted, time.monotonic() + AGAIN_S
                 self._store.log("site not built", detail=process.last_line(self._folders.root / "build.log"))
         accepted = [row.id for row in self._store.of_state("accepted")]
         self._folders.settle(accepted)
         wanted = self._folders.site_for(accepted)
-        if not accepted or wanted in (self._folders.served(), self._unbuildable):
+        if not accepted or wanted == self._folders.served():
+            return
+        if self._unbuildable and self._unbuildable[0] == wanted and time.monotonic() < self._unbuildable[1]:
             return
         shutil.rmtree(wanted, ignore_errors=True)
         draft = wanted.with_name(f".{wanted.name}")

@@ -6,9 +6,11 @@ Every value reaches the database as a bound parameter. Times are seconds since 1
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +31,9 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from suite.errors import printable
 
 STATES = ("queued", "verifying", "accepted", "refused", "failed")
 PREFIX = "gradus_"
@@ -87,6 +91,7 @@ audit = Table(
     Column("detail", Text, nullable=False, default=""),
     Index("audit_by_submission", "submission"),
 )
+service = Table("service", _meta, Column("name", String(32), primary_key=True), Column("value", String(64)))
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,10 @@ class Duplicate(Exception):
         self.submission = submission
 
 
+class Away(Exception):
+    """The database is not there now."""
+
+
 class Store:
     """One database. Every method is one transaction, and may be called from any thread."""
 
@@ -116,6 +125,40 @@ class Store:
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _set_up_sqlite)
         _meta.create_all(self._engine)
+        self._file = _file_of(self._engine)
+        with suppress(IntegrityError), self._engine.begin() as db:  # where another process was faster
+            if db.execute(select(service).where(service.c.name == "identity")).first() is None:
+                db.execute(service.insert().values(name="identity", value=secrets.token_hex(16)))
+
+    @property
+    def identity(self) -> str:
+        """The database's own name, drawn when it was made."""
+        return self._value("identity")
+
+    @property
+    def folder(self) -> str:
+        """The identity of the folder that the database belongs to; empty before the first service."""
+        return self._value("folder")
+
+    def bind(self, folder: str) -> None:
+        """Let the database belong to the folder of that identity."""
+        with self._engine.begin() as db:
+            db.execute(service.delete().where(service.c.name == "folder"))
+            db.execute(service.insert().values(name="folder", value=folder))
+
+    def _value(self, name: str) -> str:
+        with self._engine.connect() as db:
+            return db.execute(select(service.c.value).where(service.c.name == name)).scalar_one_or_none() or ""
+
+    def check(self) -> None:
+        """Raise `Away` if the database cannot be asked, or its file is no longer where it was."""
+        try:
+            if _file_of(self._engine) != self._file:
+                raise Away("the database's file was moved or replaced")
+            with self._engine.connect() as db:
+                db.execute(select(submissions.c.id).limit(1))
+        except SQLAlchemyError as error:
+            raise Away("the database does not answer") from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -161,7 +204,8 @@ class Store:
         return Token(row.id, row.submitter)
 
     def add(self, sha256: str, size: int, token: Token, address: str) -> int:
-        """Queue a submission; returns its id. Raises `Duplicate` if there is one of the same hash."""
+        """Queue a submission; returns its id. Raises `Duplicate` if there is one of the same hash, and `Away`."""
+        self.check()
         try:
             with self._engine.begin() as db:
                 row = submissions.insert().values(
@@ -182,8 +226,11 @@ class Store:
 
     def uploads_since(self, token: int, seconds: float) -> int:
         """How many uploads a token began in the last `seconds`, failed ones included."""
-        since = int(time.time() - seconds)
-        query = select(func.count()).where(audit.c.token == token, audit.c.action == "upload", audit.c.time > since)
+        now = time.time()
+        recent = audit.c.time.between(
+            int(now - seconds) + 1, int(now) + 60
+        )  # not what a wrong clock put into the future
+        query = select(func.count()).where(audit.c.token == token, audit.c.action == "upload", recent)
         with self._engine.connect() as db:
             return db.execute(query).scalar_one()
 
@@ -247,6 +294,15 @@ class Store:
         with self._engine.begin() as db:
             change = submissions.update().where(submissions.c.id == number, submissions.c.state.in_(states))
             if not db.execute(change.values(state="queued")).rowcount:
+                return False
+            _log(db, "queued again", number, detail=why)
+        return True
+
+    def queue_afresh(self, number: int, why: str) -> bool:
+        """Queue a submission whose verification failed as if it had just come; False if it has not failed."""
+        with self._engine.begin() as db:
+            change = submissions.update().where(submissions.c.id == number, submissions.c.state == "failed")
+            if not db.execute(change.values(state="queued", attempts=0, reason="", decided=None)).rowcount:
                 return False
             _log(db, "queued again", number, detail=why)
         return True
@@ -315,10 +371,21 @@ def _log(
             action=action,
             submission=submission,
             token=token,
-            address=address[:64],
-            detail=detail[:2000],
+            address=printable(address[:64]),
+            detail=printable(detail[:2000]),
         )
     )
+
+
+def _file_of(engine: Engine) -> tuple[int, int] | None:
+    """What identifies SQLite's file on the disk; None where the database is none, or has no file."""
+    if engine.dialect.name != "sqlite" or not engine.url.database or engine.url.database == ":memory:":
+        return None
+    try:
+        found = os.stat(engine.url.database)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:

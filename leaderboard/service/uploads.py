@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import os
 import secrets
+import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,10 @@ class Limits:
     seconds: float = 1800.0  # for one upload
     per_day: int = 20  # uploads begun by a token
     waiting: int = 5  # submissions of a token in the queue
-    at_once: int = 4  # uploads under way
+    at_once: int = 8  # uploads under way
+    of_one: int = 2  # of those, by one token, and from one address
+    rate: float = 4096.0  # [B/s] that an upload has to come with, over each `pause`
+    pause: float = 30.0  # [s]
     failures: int = 20  # wrong tokens from one address in ten minutes
 
 
@@ -46,8 +50,9 @@ class Uploads:
     def __init__(self, store: Store, folders: Folders, limits: Limits) -> None:
         """Bundles go to `folders`, and into the queue of `store`."""
         self._store, self._folders, self._limits = store, folders, limits
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()
         self._failures: dict[str, deque[float]] = defaultdict(deque)
+        self._lock = threading.Lock()
 
     def authorise(self, header: str | None, address: str) -> Token:
         """The token in an Authorization header. Raises `Rejected`."""
@@ -57,7 +62,8 @@ class Uploads:
             raise Rejected(401, "an upload needs the header Authorization: Bearer TOKEN")
         token = self._store.token(secret.strip())
         if token is None or token.refused:
-            self._failures[address].append(time.monotonic())
+            with self._lock:
+                self._failures[address].append(time.monotonic())
             reason = token.refused if token else "the token is none of this leaderboard's"
             self._store.log("token refused", token=token.id if token else None, address=address, detail=reason)
             raise Rejected(401, reason)
@@ -65,10 +71,11 @@ class Uploads:
 
     def _slow_down(self, address: str) -> None:
         horizon = time.monotonic() - 600
-        for known in [a for a, times in self._failures.items() if not times or times[-1] < horizon]:
-            del self._failures[known]
-        recent = [t for t in self._failures.get(address, ()) if t > horizon]
-        if len(recent) >= self._limits.failures:
+        with self._lock:
+            for known in [a for a, times in self._failures.items() if not times or times[-1] < horizon]:
+                del self._failures[known]
+            recent = sum(t > horizon for t in self._failures.get(address, ()))
+        if recent >= self._limits.failures:
             raise Rejected(429, "too many wrong tokens from this address", 600)
 
     def check_rate(self, token: Token, length: int | None, address: str) -> None:
@@ -82,15 +89,19 @@ class Uploads:
         self._store.log("upload", token=token.id, address=address)
 
     @contextmanager
-    def place(self):
-        """Hold one of the places for uploads under way. Raises `Rejected` if all are taken."""
-        if self._under_way >= self._limits.at_once:
+    def place(self, token: Token, address: str) -> Iterator[None]:
+        """Hold one of the places for uploads under way. Raises `Rejected` if all, or all of one's own, are taken."""
+        own = (f"token {token.id}", f"address {address}")
+        if self._under_way["all"] >= self._limits.at_once:
             raise Rejected(503, "too many uploads at once", 30)
-        self._under_way += 1
+        if max(self._under_way[name] for name in own) >= self._limits.of_one:
+            raise Rejected(429, f"{self._limits.of_one} of your uploads are under way; try again when one is done", 30)
+        self._under_way.update(("all", *own))
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._under_way.subtract(("all", *own))
+            self._under_way += Counter()  # which drops what is zero
 
     async def receive(self, chunks: AsyncIterator[bytes], run: Callable) -> tuple[Path, str, int]:
         """Write an upload to the disk; returns the file, its SHA-256 and size. `run` calls a function in a thread.
@@ -99,11 +110,16 @@ class Uploads:
         """
         path = self._folders.incoming / secrets.token_hex(16)
         digest, size = hashlib.sha256(), 0
+        loop = asyncio.get_running_loop()
+        latest, since = loop.time() + self._limits.seconds, 0
         try:
-            async with asyncio.timeout(self._limits.seconds):
+            async with asyncio.timeout_at(min(latest, loop.time() + self._limits.pause)) as limit:
                 with path.open("xb") as file:
                     async for chunk in chunks:
                         size += len(chunk)
+                        if size - since >= self._limits.rate * self._limits.pause:
+                            limit.reschedule(min(latest, loop.time() + self._limits.pause))
+                            since = size
                         if size > self._limits.bytes:
                             raise Rejected(413, f"a bundle may have {self._limits.bytes // MIB} MiB")
                         if size == len(chunk) and chunk and not chunk.startswith(b"PK"[: len(chunk)]):
@@ -116,7 +132,7 @@ class Uploads:
                 raise Rejected(400, "the upload is empty")
         except TimeoutError:
             path.unlink(missing_ok=True)
-            raise Rejected(408, "the upload took too long") from None
+            raise Rejected(408, "the upload was too slow") from None
         except BaseException:
             path.unlink(missing_ok=True)
             raise
