@@ -14,11 +14,10 @@ import pytest
 from rich.console import Console
 
 import tasks
-from leaderboard import board, build, export, page, parallel, table, teaching
+from leaderboard import board, build, export, page, parallel, runs, table, teaching
 from leaderboard.runs import find
 from suite.errors import exit_code
 from tests.synthetic_runs import rehash, write_run, write_unfinished
-
 
 TASKS = ("cartpole-balance", "franka-reach")
 
@@ -293,12 +292,11 @@ def test_rows_show_the_commands_that_made_them(site, made):
 
 
 def test_text_from_runs_cannot_become_markup(tmp_path):
-    attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'$\\frac{\0\ud800"
+    attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'$\\frac{\0"
     for seed in range(2):
-        for overrides in ({attack: attack}, {"x": attack}):
-            folder = write_run(
-                tmp_path, seed=seed, overrides=overrides, provenance={attack: {attack: [attack]}, "command": attack}
-            )
+        for overrides in ({"agent.x": attack}, {"x": [attack, 1]}):
+            told = {"command": attack, "cpu": attack, "packages": {attack[:64]: attack[:64]}}
+            folder = write_run(tmp_path, seed=seed, overrides=overrides, provenance=told)
             (folder / "config.yaml").write_bytes(attack.encode(errors="replace"))
             result = json.loads((folder / "result.json").read_text())
             (folder / "result.json").write_text(json.dumps({**result, "command": attack, "device": attack}))
@@ -307,7 +305,7 @@ def test_text_from_runs_cannot_become_markup(tmp_path):
     names = [name.replace("joint_speed", "<script>alert(1)</script>") for name in table.column_names]
     pq.write_table(table.rename_columns(names), folder / "episodes.parquet")
     rehash(folder)
-    write_unfinished(tmp_path, "failed", attack.replace("\ud800", ""))
+    write_unfinished(tmp_path, "failed", attack)
     for _ in range(2):  # a second time over the first
         site = build.build(tmp_path, tmp_path / "site").parent
     pages = sorted(site.rglob("*.html"))
@@ -319,13 +317,179 @@ def test_text_from_runs_cannot_become_markup(tmp_path):
         assert document.urls.count("x") == 0
 
 
-def test_half_characters_and_deep_provenance_are_shown(tmp_path):
+def test_half_characters_and_deep_provenance_cost_their_run(tmp_path):
     deep = "\ud800"
     for _ in range(50):
         deep = {"deeper": deep}
-    write_run(tmp_path, provenance={"deep": deep})
+    write_run(tmp_path, provenance={"assets": deep})
+    write_run(tmp_path, "franka-reach", provenance={"cpu": "\ud800"})
+    write_run(tmp_path, algo="sac")
     site = build.build(tmp_path, tmp_path / "site").parent
-    assert "deeper" in next((site / "runs").iterdir()).read_text()
+    assert len(list((site / "runs").iterdir())) == 1
+    assert len(json.loads((site / "leaderboard.json").read_text())["skipped"]) == 2
+
+
+def test_test_tasks_take_no_rank(tmp_path, one_task):
+    """Nor does any other task that the suite has not: ranks are over a fixed list."""
+    for seed in range(5):
+        write_run(tmp_path, algo="ppo", seed=seed, skill=3, episodes=8)
+        write_run(tmp_path, algo="sac", seed=seed, skill=1, episodes=8)
+    before = [(r.entry, r.rank, r.unranked, r.score) for r in board.load(tmp_path).ranking]
+    assert [rank for _, rank, _, _ in before] == [1, 2]
+    for task in ("toy-reach", "made-up"):
+        for algo in ("ppo", "dqn"):
+            write_run(tmp_path, task, algo, skill=9, episodes=8)
+    made = board.load(tmp_path)
+    after = {r.entry: (r.entry, r.rank, r.unranked, r.score) for r in made.ranking}
+    assert [after[row[0]] for row in before] == before
+    assert [(r.entry.algo, r.unranked) for r in made.ranking] == [
+        ("ppo", ""),
+        ("sac", ""),
+        ("dqn", "no task of the suite"),
+    ]
+    assert made.tasks == ("cartpole-balance", "made-up", "toy-reach")
+    assert all(content for _, content in pages_of(made))
+
+
+def test_a_rank_needs_every_task_of_the_suite(tmp_path):
+    for seed in range(5):
+        write_run(tmp_path, seed=seed, episodes=8)
+    assert [(r.rank, r.unranked) for r in board.load(tmp_path).ranking] == [(None, "1 of 2 tasks")]
+
+
+def edit_result(folder, **fields):
+    file = folder / "result.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+@pytest.mark.parametrize("fields", [{"wall_time_s": 1e308}, {"evaluation_time_s": 1.7e308}, {"wall_time_s": 2**62}])
+def test_sums_that_overflow_end_no_build(tmp_path, fields, monkeypatch):
+    """Such numbers are refused where they are read; a page has to stand them nevertheless."""
+    monkeypatch.setattr(runs, "check_result", lambda _: None)
+    for seed in range(2):
+        edit_result(write_run(tmp_path, seed=seed, episodes=8), **fields)
+    write_run(tmp_path, algo="sac", episodes=8)
+    site = build.build(tmp_path, tmp_path / "site").parent
+    assert json.loads((site / "leaderboard.json").read_text())["skipped"] == []
+    assert len(list((site / "runs").iterdir())) == 3
+
+
+def test_returns_that_overflow_end_no_build(tmp_path):
+    folder = write_run(tmp_path, episodes=8)
+    write_run(tmp_path, algo="sac", episodes=8)
+    table = pq.read_table(folder / "episodes.parquet")
+    column = [1.7e308 if not ok else 1.0 for ok in table["success"].to_pylist()]
+    pq.write_table(
+        table.set_column(table.column_names.index("return"), "return", [column]), folder / "episodes.parquet"
+    )
+    rehash(folder)
+    site = build.build(tmp_path, tmp_path / "site").parent
+    assert "sac" in (site / "index.html").read_text()
+
+
+def test_a_run_that_cannot_be_shown_is_left_out(tmp_path, monkeypatch, capsys):
+    for task in TASKS:
+        write_run(tmp_path, task, episodes=8)
+    real = page.run_page
+
+    def fail(run, submissions):
+        if run.task == "franka-reach":
+            raise ValueError("no \x1b page")
+        return real(run, submissions)
+
+    monkeypatch.setattr(page, "run_page", fail)
+    made = board.load(tmp_path)
+    site = build.write(made, tmp_path, tmp_path / "site").parent
+    assert "left out 0.1.0/franka-reach" in capsys.readouterr().err
+    assert [path.name for path in (site / "tasks").iterdir()] == ["cartpole-balance.html"]
+    assert "it cannot be shown: no \ufffd page" in (site / "methods.html").read_text()
+    monkeypatch.setattr(sys, "argv", ["build", str(tmp_path), "--out", str(tmp_path / "site"), "--strict"])
+    assert build.main() == 1
+
+
+def test_a_page_that_cannot_be_made_says_so(out, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(page, "_cost", fail)
+    monkeypatch.setattr(page.perturbed, "robust_rows", fail)
+    monkeypatch.setattr(page.drawings, "draw", fail)
+    site = build.build(out, tmp_path / "site").parent
+    said = capsys.readouterr().err
+    assert "no page cost.html: by nothing" in said
+    assert "no figures" in said
+    assert "This page could not be made" in (site / "cost.html").read_text()
+    assert "ppo" in (site / "index.html").read_text()
+
+
+def test_an_entry_that_cannot_be_computed_costs_itself(out, monkeypatch):
+    real = board.counts
+
+    def fail(runs, engine):
+        if runs[0].entry.algo == "sac":
+            raise FloatingPointError("overflow")
+        return real(runs, engine)
+
+    monkeypatch.setattr(board, "counts", fail)
+    made = board.load(out)
+    assert {row.entry.algo for row in made.results} == {"ppo", "random"}
+    assert [s.reason for s in made.skipped].count("it cannot be shown: overflow") == 4
+
+
+def test_files_of_others_stay(tmp_path):
+    write_run(tmp_path / "runs", episodes=8)
+    for name in ("tasks/mine.html", "runs/mine.html", "mine.html"):
+        (tmp_path / "site" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "site" / name).write_text("mine")
+    for _ in range(2):
+        site = build.build(tmp_path / "runs", tmp_path / "site").parent
+    assert [(site / name).read_text() for name in ("tasks/mine.html", "runs/mine.html", "mine.html")] == ["mine"] * 3
+    (tmp_path / "keep.html").write_text("keep")
+    for listed in (["../keep.html", "runs/../../keep.html", "mine.html", 3], {"a": 1}, "runs/x.html"):
+        (site / "pages.json").write_text(json.dumps(listed))
+        build.build(tmp_path / "runs", tmp_path / "site")
+    assert (tmp_path / "keep.html").exists()
+    assert (site / "mine.html").exists()
+
+
+def test_spreadsheets_find_no_formula(tmp_path):
+    for i, start in enumerate("=+-@\t\r"):
+        folder = write_run(tmp_path, seed=i, episodes=8, overrides={"x": start})
+        edit_result(folder, device=f"{start}1+cmd", command=f"{start}HYPERLINK(1)")
+    site = build.build(tmp_path, tmp_path / "site").parent
+    rows = list(csv.DictReader(io.StringIO((site / "runs.csv").read_bytes().decode(), newline="")))
+    assert len(rows) == 6
+    for row in rows:
+        assert row["device"][:2] in [f"'{start}" for start in "=+-@\t\r"]
+        assert row["command"].startswith("'")
+        assert float(row["wall_time_s"]) > 0
+    exact = pq.read_table(site / "runs.parquet")["device"].to_pylist()
+    assert sorted(text[0] for text in exact) == sorted("=+-@\t\r")
+
+
+def test_an_entry_has_one_colour_on_the_whole_site(tmp_path):
+    """Whatever order each figure's lines have."""
+    for task, best in zip(TASKS, ("ppo", "sac"), strict=True):
+        for budget in ("smoke", "quick"):
+            for algo in ("ppo", "sac"):
+                write_run(tmp_path, task, algo, skill=4 if algo == best else 1, budget=budget, perturbed=True)
+    made = board.load(tmp_path)
+    found = {}
+    for name, text in pages_of(made):
+        if name.endswith(".html"):
+            for colour, algo in re.findall(r'stroke="var\(--series-(\d)\)".*?<span>(\w+)', text):
+                found.setdefault(algo, set()).add(colour)
+    assert sorted(found) == ["ppo", "sac"]
+    assert sorted(len(colours) for colours in found.values()) == [1, 1]
+    assert found["ppo"] != found["sac"]
+
+
+def test_figures_without_anything_to_show_are_left_out(tmp_path):
+    write_run(tmp_path, "cartpole-balance", "ppo")
+    write_run(tmp_path, "franka-reach", "sac")
+    index = dict(pages_of(board.load(tmp_path)))["index.html"]
+    assert "Performance profile" in index
+    assert "Probability of improvement" not in index
 
 
 def test_pages_of_runs_that_are_gone_are_removed(tmp_path):
@@ -414,8 +578,8 @@ def test_bad_input_is_one_line_and_exit_code_2(monkeypatch, capsys, out, tmp_pat
         (out, file / "below", "Not a directory"),
         (out, "/proc/leaderboard", "cannot write"),
     ]
-    for runs, target, expected in cases:
-        code, error = run_cli(monkeypatch, capsys, runs, "--out", target)
+    for source, target, expected in cases:
+        code, error = run_cli(monkeypatch, capsys, source, "--out", target)
         assert code == 2, expected
         assert expected in error
         assert error.count("\n") == 1

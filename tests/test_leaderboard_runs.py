@@ -312,6 +312,31 @@ def test_runs_of_submissions_keep_apart(tmp_path):
     assert runs.find(tmp_path / "accepted" / "0").runs[0].entry.submitter == "A lab"
 
 
+def submission(root, number, seeds, task="cartpole-balance", submitter="A lab"):
+    folder = root / str(number)
+    for seed in seeds:
+        write_run(folder, task, seed=seed, episodes=8)
+    (folder / "manifest.json").write_text(json.dumps({"submitter": submitter, "division": "closed", "title": "x"}))
+
+
+def test_the_newest_submission_of_an_entry_replaces_older_ones_whole(tmp_path):
+    """In the order of their numbers, and never seed by seed."""
+    for number, seeds in ((9, range(5)), (10, range(5)), (11, range(2))):
+        submission(tmp_path, number, seeds)
+    submission(tmp_path, 2, [0], submitter="B lab")
+    submission(tmp_path, 3, [0], task="franka-reach")
+    found = runs.find(tmp_path)
+    counted = [(run.path.partition("/")[0], run.task, run.seed) for run in found.runs]
+    assert sorted(counted) == [
+        ("11", "cartpole-balance", 0),
+        ("11", "cartpole-balance", 1),
+        ("2", "cartpole-balance", 0),
+        ("3", "franka-reach", 0),
+    ]
+    assert len(found.skipped) == 10
+    assert {left.reason for left in found.skipped} == {"a newer submission of its entry replaced it: 11"}
+
+
 FILES = (
     *("result.json", "config.yaml", "episodes.parquet", "policy.safetensors", "progress.parquet"),
     *("curriculum.parquet", "evaluations/newton_mjwarp/evaluation.json", "evaluations/newton_mjwarp/episodes.parquet"),
