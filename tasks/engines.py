@@ -23,8 +23,8 @@ CONCRETE = ("isaacsim_physx", "ovphysx", "newton_mjwarp")
 PATCHES = 10 * 2**15
 """Contact patches for which PhysX keeps room on a GPU: twice its default, for 4096 robots on rough ground."""
 
-REWRITE_EPISODES = 8
-"""`TensorEnv.rewrite_episodes` of PhysX on CUDA: it takes slow factors over the host, one row as long as all."""
+REWRITE_EPISODES = {"isaacsim_physx": 8, "ovphysx": 8}
+"""`TensorEnv.rewrite_episodes` on CUDA, 1 elsewhere: PhysX takes slow factors over the host, one row as long as all."""
 
 PHYSX_THREADS = "GRADUS_PHYSX_THREADS"
 """Variable with the number of threads that OVPhysX may have; without it, Isaac Lab's."""
@@ -108,7 +108,7 @@ def check(name: str, spec: TaskSpec) -> str:
 
 def rewrite_episodes(engine: str, device: str) -> int:
     """`TensorEnv.rewrite_episodes` of a concrete engine on a device."""
-    return REWRITE_EPISODES if engine in ("isaacsim_physx", "ovphysx") and device.startswith("cuda") else 1
+    return REWRITE_EPISODES.get(engine, 1) if device.startswith("cuda") else 1
 
 
 def _nearest(name: str) -> str:
