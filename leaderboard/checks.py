@@ -126,8 +126,7 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
 def _contents(run: Run, kind: str, policy: Path, episodes: Mapping[str, pa.Table]) -> tuple[str, ...]:
     if kind in policy_file.REFERENCES:
         return ()
-    # One policy may be evaluated by the protocols of several budgets.
-    of_policy = f"policy {run.entry.budget} {policy_hash(run.task, policy)}"
+    of_policy = f"policy {policy_hash(run.task, policy)}"
     return of_policy, *(f"episodes {engine} {episodes_hash(run.task, table)}" for engine, table in episodes.items())
 
 
@@ -298,13 +297,14 @@ def _difference(claimed: Any, found: Any) -> str | None:
 def _check_set(submitted: Sequence[Submitted]) -> None:
     """No run twice, and no seed left out: whoever trains ten may not choose the best five."""
     seeds: dict[tuple, list[int]] = defaultdict(list)
-    owners: dict[str, str] = {}
+    owners: dict[tuple[str, str], str] = {}
     for s in submitted:
         seeds[s.run.task, s.run.entry].append(s.run.seed)
         for content in s.contents:
-            if content in owners:
-                raise Unusable(f"{s.name} has the same {content.partition(' ')[0]} as {owners[content]}")
-            owners[content] = s.name
+            key = s.run.entry.budget, content  # one policy may be evaluated by the protocols of several budgets
+            if key in owners:
+                raise Unusable(f"{s.name} has the same {content.partition(' ')[0]} as {owners[key]}")
+            owners[key] = s.name
     for (task, entry), found in seeds.items():
         if (missing := min(set(range(len(found) + 1)) - set(found))) < len(found):
             raise Unusable(f"{entry.algo} on {task}: seed {missing} is missing; seeds are 0 to N-1 without a gap")

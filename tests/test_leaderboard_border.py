@@ -9,6 +9,7 @@ import subprocess
 import time
 import zipfile
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -215,6 +216,15 @@ def test_one_run_is_not_several_seeds(tmp_path):
     opened = bundle.read(pack(tmp_path / "b.zip", first, again), tmp_path / "in")
     with pytest.raises(Unusable, match="seed1 has the same policy as"):
         checks.check(opened)
+
+
+def test_a_policy_may_stand_in_several_budgets_of_its_own_bundle(tmp_path):
+    folder = make_run(tmp_path)
+    one = checks._check_run(folder, place(folder), "open")
+    other = replace(one, run=replace(one.run, entry=replace(one.run.entry, budget="quick")))
+    checks._check_set([one, other])
+    with pytest.raises(Unusable, match="the same policy"):
+        checks._check_set([one, one])
 
 
 def test_a_large_seed_is_counted_and_not_enumerated(tmp_path):
