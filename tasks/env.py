@@ -204,9 +204,13 @@ class TensorEnv(ABC):
         if staggered:
             length = self.spec.max_episode_steps
             age = torch.randint(length, (self.num_envs,), generator=self._generator, device=self.device)
-            self._set_age(age)
-            self._begun = age % self.rewrite_episodes  # rows that end together take their turn together
+            self._stagger(age)
         return self._measure(obs)
+
+    def _stagger(self, age: torch.Tensor) -> None:
+        """`_set_age`; rows that end together take their turn together, see `rewrite_episodes`."""
+        self._set_age(age)
+        self._begun = age % self.rewrite_episodes
 
     def step(self, action: torch.Tensor) -> Step:
         """Advance one control step with action [N, action_dim], clamped to the action space.

@@ -75,7 +75,7 @@ class JointEnv(TensorEnv):
         every = torch.zeros(len(self._solved), dtype=torch.long, device=self.device)
         every[self._rows] = age
         for env, own in zip(self.envs, every.split([env.num_envs for env in self.envs]), strict=True):
-            env._set_age(own % env.spec.max_episode_steps)  # `age` goes up to the length of the longest task's
+            env._stagger(own % env.spec.max_episode_steps)  # `age` goes up to the length of the longest task's
 
     def _step(self, action: torch.Tensor) -> Step:
         every = action

@@ -200,7 +200,7 @@ def _work(pipe: Connection, env: TensorEnv, shared: dict[str, torch.Tensor]) -> 
         elif what == "reset":
             obs = env.reset(value)
         elif what == "age":
-            env._set_age(torch.from_numpy(value).to(env.device))
+            env._stagger(torch.from_numpy(value).to(env.device))
         elif what == "moving":
             env.set_sampler(sampler, value)
         elif what == "check":

@@ -202,3 +202,13 @@ def test_an_episode_with_other_values_than_its_levels_is_credited_to_no_level():
         credited.append(not torch.equal(teacher.episodes, learn))
         learn = teacher.episodes.clone()
     assert credited == [True, False]
+
+
+def test_the_tasks_of_a_joint_env_take_turns_by_their_own_ages():
+    env = tasks.get("toy-line+toy-reach").build(8, "cpu", "torch")
+    for part in env.envs:
+        part.rewrite_episodes = 4
+    env.reset(0, staggered=True)
+    for part in env.envs:
+        assert torch.equal(part._begun, part._steps % 4)  # the toy keeps its age there
+        assert part._begun.any()
