@@ -157,5 +157,7 @@ def _evaluate(s: Submitted, engine: str, device: str, work: Path, limit_s: float
         except subprocess.TimeoutExpired:
             raise Undecided(f"{s.name} on {engine}: the evaluation took more than {limit_s / 3600:.2g} h") from None
     if code or read_json(out / "evaluation.json") is None:
-        raise Undecided(f"{s.name} on {engine}: {process.reason(code, log)}")
+        for file in (log, out / "evaluate.log"):  # they go with the folder
+            print(process.tail(file), file=sys.stderr)
+        raise Undecided(f"{s.name} on {engine}: {process.reason(code, log).partition(' (see ')[0]}")
     return pq.read_table(out / "episodes.parquet")
