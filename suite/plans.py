@@ -49,9 +49,10 @@ def _is_run(entry: Any) -> bool:
 
 def is_run_path(text: str) -> bool:
     """Whether a path relative to an output folder is that of a run of this suite version: .../seedK."""
-    version, *middle, seed = text.split("/")
-    names = all(name.isprintable() and name not in ("", ".", "..") for name in middle)
-    return version == suite.__version__ and len(middle) == 3 and names and SEED.fullmatch(seed) is not None
+    parts = text.split("/")
+    if len(parts) != 5 or parts[0] != suite.__version__ or not SEED.fullmatch(parts[-1]):
+        return False
+    return all(name.isprintable() and name not in ("", ".", "..") for name in parts)
 
 
 def run_dirs(out: Path) -> Iterator[RunDir]:

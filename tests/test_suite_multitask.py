@@ -17,7 +17,7 @@ from baselines.policy import load_policy, specialise
 from curricula.mix import Mix
 from curricula.teacher import Episodes
 from leaderboard import board, submit
-from suite import cli, evaluate, reproduce, scheduler, training
+from suite import cli, evaluate, multitask, reproduce, scheduler, training
 from suite.config import fingerprint, load, saved_fingerprint
 from suite.display import Display
 from suite.errors import UserError
@@ -252,3 +252,19 @@ def test_a_run_directory_of_one_task_holds_no_mix(tmp_path):
     assert "multi" not in {key for key, value in single.setting.items() if value}
     assert joint.run.path.parts[-4] == NAME
     assert isinstance(joint.run, RunDir)
+
+
+def test_rows_that_idle_start_no_episodes(tmp_path, one_thread):
+    """The shares of `progress` leave rows idle, whose teacher is asked, too: these are no episodes of the training."""
+    argv = ["--task", "toy-reach+toy-line", "--algo", "ppo", "--curriculum", "uniform", "multi.mix=progress"]
+    argv += ["--budget", "smoke", "--device", "cpu", "--wandb", "disabled", "train.num_envs=64", "--out", str(tmp_path)]
+    (job,) = plan(cli.parse(argv)[0])
+    env, mix = multitask.build(job.config("cpu"), "cpu", lambda sampler: sampler)
+    env.reset(0)
+    generator, ended = torch.Generator().manual_seed(0), 0
+    for _ in range(60):
+        _, _, terminated, truncated, _ = env.step(torch.rand(64, env.spec.action_dim, generator=generator) * 2 - 1)
+        ended += int((terminated | truncated).sum())
+    assert ended
+    assert sum(own.num_envs for own in env.envs) > 64
+    assert sum(sum(teacher.take_started()) for teacher in mix.teachers) == 64 + ended

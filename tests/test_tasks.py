@@ -4,6 +4,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -318,3 +319,10 @@ def test_messages_of_physx_about_lost_contacts_are_known():
     ):
         assert LOST.search(message)
     assert not LOST.search("GPU broadphase requires a CUDA context manager; falling back to ePABP.")
+
+
+@pytest.mark.parametrize("number", [int, float, np.float32, np.float64])
+def test_a_grade_parameter_takes_any_number(number):
+    parameter = GradeParam((1.0, 2.0, 4.0, 8.0, 16.0), "m", "")
+    assert [parameter.at(number(end)) for end in (0, 1)] == [1.0, 16.0]
+    assert parameter.at(torch.tensor([0.0, 0.5, 1.0])).tolist() == [1.0, 4.0, 16.0]
