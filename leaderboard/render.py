@@ -51,6 +51,8 @@ def run_page(run: Run, submissions: str = "") -> tuple[str, str]:
         "provenance": to_json(run.result["provenance"]),
         "sparkline": sparkline(run.curve) if run.curve is not None else "",
         "course": drawings(run.course) if run.course is not None else [],
+        # A submitted run lies with the service, and what other code trained the suite cannot train again.
+        "reproducible": run.submission is None and " suite.adopt " not in run.result["command"],
     }
     return run_path(run), render("run.html", root="../", here="", submissions=submissions, **context)
 

@@ -25,6 +25,7 @@ FORMAT = 1  # of a bundle
 GRADES = ("g1", "g2", "g3", "g4", "g5")
 DIVISIONS = ("closed", "open")
 TEXTS = {"title": 120, "submitter": 64, "contact": 120, "description": 2000}  # name and longest length
+LINKS = ("code", "paper")  # that a bundle may name
 MAX_JSON_BYTES = 2**18
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_YAML_BYTES = 2**17
@@ -72,6 +73,7 @@ Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, Field(max_length=40), AfterValidator(_time)]
 Short, Line, Command = _text(64), _text(200), _text(10_000)
+Link = Annotated[str, Field(pattern=r"^(https://[A-Za-z0-9][!#-;=?-~]{1,300})?$")]
 Index = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Episodes = Annotated[int, Field(ge=1, le=10**7)]
@@ -270,6 +272,8 @@ class Manifest(Model):
     submitter: _text(TEXTS["submitter"])
     contact: _text(TEXTS["contact"])
     description: _text(TEXTS["description"])
+    code: Link = ""
+    paper: Link = ""
     files: Annotated[dict[_text(400), File], Field(min_length=1, max_length=10_000)]
 
 

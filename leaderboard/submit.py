@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leaderboard import bundle, checks, tables
-from leaderboard.schema import Unusable, check_result, read_json
+from leaderboard.schema import LINKS, Unusable, check_result, read_json
 from suite.errors import UserError, exit_code
 from suite.rundir import RunDir
 
@@ -93,8 +93,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.add_argument(
             f"--{name}", required=needed, default="", metavar="TEXT", help=f"at most {longest} characters"
         )
+    for name in LINKS:
+        parser.add_argument(f"--{name}", default="", metavar="URL", help="an address that the page shows, https://...")
     args = parser.parse_args(argv)
-    digest, count = pack(args.runs, args.out, args.division, {name: vars(args)[name] for name in bundle.TEXTS})
+    texts = {name: vars(args)[name] for name in bundle.TEXTS}
+    for name in LINKS:
+        if link := vars(args)[name]:
+            if not link.startswith("https://"):
+                raise UserError(f"--{name} has to be an address that starts with https://, got {link!a}")
+            texts[name] = link
+    digest, count = pack(args.runs, args.out, args.division, texts)
     print(f"{args.out}: {count} runs, {args.out.stat().st_size / 1e6:.1f} MB, sha256 {digest}")
     print(f"check it as the leaderboard will: python -m leaderboard.verify {args.out}")
     return 0

@@ -20,7 +20,7 @@ import suite
 from leaderboard import bundle, checks, rerun, tables
 from leaderboard.checks import Submitted
 from leaderboard.isolation import MEMORY, limited_memory
-from leaderboard.schema import Unusable
+from leaderboard.schema import LINKS, Unusable
 from suite import compare, devices, process
 from suite.errors import UserError, exit_code, first_line, printable
 from suite.preflight import check_writable
@@ -89,6 +89,7 @@ def _checked(path: Path, folder: Path, submitter: str | None, verdict: dict[str,
             opened = bundle.read(path, folder)
             who = opened.manifest["submitter"]
             verdict |= {"bundle_sha256": opened.sha256, **{k: opened.manifest[k] for k in ("division", *bundle.TEXTS)}}
+            verdict |= {name: opened.manifest[name] for name in LINKS if name in opened.manifest}
             if submitter is not None and who != submitter:
                 raise Unusable(f"the bundle is of submitter {who!r}, the token of {submitter!r}")
             tables.probe(opened.folder)

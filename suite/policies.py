@@ -28,6 +28,9 @@ def file_of(policy: str, spec: TaskSpec) -> Path | None:
             raise UserError(f"--policy {path} is a run of {task}, not of {spec.name}")
         path = run.policy
         if not path.is_file():
+            kept = ", ".join(sorted(file.parent.name for file in run.path.parent.glob(f"seed*/{path.name}"))) or "none"
+            if run.result.is_file():  # as leaderboard.publish copies it
+                raise UserError(f"{run.path} is a published copy without its policy; seeds that have one: {kept}")
             raise UserError(f"{run.path} has no policy yet: its training has not ended")
     if not path.is_file():
         names = ", ".join(baselines.reference_names())

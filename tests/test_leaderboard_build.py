@@ -484,6 +484,27 @@ def test_an_entry_has_one_colour_on_the_whole_site(tmp_path):
     assert found["ppo"] != found["sac"]
 
 
+def test_the_page_of_a_submission_says_whose_it_is(tmp_path):
+    """And shows no command that cannot work, nor a training that nobody saw as if it had been seen."""
+    told = {"submitter": "A lab", "title": "My & PPO", "description": "how it was made", "contact": "me@example.org"}
+    links = {"code": "https://example.org/code", "paper": "javascript:alert(1)"}
+    for number, division in enumerate(("open", "closed")):
+        write_run(tmp_path / str(number), episodes=8)
+        manifest = tmp_path / str(number) / "manifest.json"
+        manifest.write_text(json.dumps({"division": division, **told, **links}))
+    write_run(tmp_path / "own", episodes=8)
+    texts = [text for name, text in pages_of(board.load(tmp_path)) if name.startswith("runs/")]
+    submitted = [text for text in texts if "A lab" in text]
+    assert len(submitted) == 2
+    for text in submitted:
+        for shown in ("My &amp; PPO", "how it was made", 'href="https://example.org/code"'):
+            assert shown in text
+        for hidden in ("javascript", "example.org<", "me@example.org", "suite.reproduce"):
+            assert hidden not in text.replace("https://example.org/code</a>", "")
+    assert ["as stated by the submitter" in text for text in sorted(submitted)].count(True) == 1
+    assert [text for text in texts if "suite.reproduce" in text] == [text for text in texts if text not in submitted]
+
+
 def test_figures_without_anything_to_show_are_left_out(tmp_path):
     write_run(tmp_path, "cartpole-balance", "ppo")
     write_run(tmp_path, "franka-reach", "sac")

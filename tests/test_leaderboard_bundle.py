@@ -18,7 +18,7 @@ import pytest
 from safetensors.numpy import save
 
 import tasks
-from leaderboard import archive, bundle, policy_file, tables
+from leaderboard import archive, bundle, policy_file, schema, tables
 from leaderboard.schema import Unusable
 from tasks.spec import Term
 
@@ -368,3 +368,28 @@ def test_a_reader_that_crashes_at_its_own_end_has_read_all(tmp_path, monkeypatch
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
     pq.write_table(pa.table({"a": [1.0, 2.0]}), tmp_path / "t.parquet")
     tables.probe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("link", "good"),
+    [
+        ("https://example.org/a?b=c#d", True),
+        ("", True),
+        ("http://example.org", False),
+        ("javascript:alert(1)", False),
+        ("https://", False),
+        ('https://x"onclick=1', False),
+        ("https://a b", False),
+        ("https://a\n", False),
+        ("https://" + "a" * 400, False),
+    ],
+)
+@pytest.mark.parametrize("name", schema.LINKS)
+def test_links_of_a_bundle(name, link, good):
+    files = {"x": {"sha256": "0" * 64, "size": 1}}
+    manifest = {"format": 1, "suite_version": "0.1.0", "division": "open", "files": files, **TEXTS, name: link}
+    if good:
+        bundle.check_manifest(manifest)
+    else:
+        with pytest.raises(Unusable, match=name):
+            bundle.check_manifest(manifest)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from PIL import Image
 
 import tasks
 from baselines.policy import export_reference, save_policy
-from suite import render
-from suite.errors import exit_code
+from suite import policies, render
+from suite.errors import UserError, exit_code
 
 ROOT = Path(__file__).parents[1]
 
@@ -99,3 +100,15 @@ def _run(*argv):
     done = subprocess.run([sys.executable, "-m", "suite.render", *argv], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == argv[argv.index("--out") + 1] + "\n"
+
+
+def test_a_published_seed_without_its_policy_names_those_that_have_one(tmp_path):
+    for seed in range(3):
+        folder = tmp_path / f"seed{seed}"
+        folder.mkdir()
+        (folder / "result.json").write_text("{}")
+    (tmp_path / "seed2" / "policy.safetensors").write_bytes(b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policies.configs, "load", lambda _: SimpleNamespace(task="cartpole-balance"))
+        with pytest.raises(UserError, match="a published copy without its policy; seeds that have one: seed2"):
+            policies.file_of(str(tmp_path / "seed0"), tasks.get("cartpole-balance"))

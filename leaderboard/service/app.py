@@ -161,7 +161,8 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
             raise HTTPException(404)
         # The last word is the database's: it knows what else was accepted, and the site that was tried.
         decision = {"accepted": "accepted", "refused": "refused"}.get(row.state, "undecided")
-        return JSONResponse(found | {"decision": decision, "reason": row.reason})
+        found |= {"decision": decision, "reason": row.reason}
+        return JSONResponse({key: value for key, value in found.items() if key != "contact"})  # for the operators
 
     @get("/submissions")
     def submissions(state: State = "", submitter: Submitter = "", number: PageNumber = 1) -> Response:
