@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+import suite
 import tasks
 from suite import cli, config, estimate, plans, preflight, protocol, run, scheduler, status
 from suite.display import Display, describe, overall
@@ -14,6 +15,7 @@ from suite.launch import NODE_LOST
 from suite.lease import Claimant
 from suite.matrix import plan
 from suite.rundir import RESULT_KEYS, write_json, write_status
+from tasks.spec import GRADES
 
 
 def request_of(out, *argv):
@@ -32,10 +34,13 @@ def complete(job, env_steps=100_000, wall_time_s=100.0):
     run.policy.touch()
     run.episodes.touch()
     result = dict.fromkeys(RESULT_KEYS, 0) | {"task": job.task, "algo": job.algo, "engine": "torch", "device": "A CPU"}
+    result |= {"suite_version": suite.__version__, "curriculum": "none", "randomization": "r0", "budget": "smoke"}
+    result |= {"overrides": {}, "success": dict.fromkeys(GRADES, 0.5)}
+    result |= dict.fromkeys(("policy_sha256", "episodes_sha256"), "0" * 64)
     result |= {"num_envs": job.setting["train"]["num_envs"], "env_steps": env_steps, "wall_time_s": wall_time_s}
     result |= {
         "evaluation_time_s": 32.0,
-        "episodes": {"g1": 160, "g2": 80},
+        "episodes": dict.fromkeys(GRADES, 48),
         "cells": {"all/mixed": {"episodes": 80}},
         "provenance": {"gpus": []},
     }
@@ -231,11 +236,11 @@ def test_a_folder_that_cannot_be_made():
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["--workers", "4000", "--task", "cartpole-balance"], "4000 runs at a time need about 10000 GB of memory"),
+        (["--workers", "1000", "--task", "cartpole-balance"], "1000 runs at a time need about 2500 GB of memory"),
         (["--workers", "0"], "--workers must be 1 or more"),
         (["--retries", "-1"], "--retries must be 0 or more"),
         (["--watchdog", "nan"], "--watchdog must be 1 or more"),
-        (["--jobs-per-gpu", "many"], "--jobs-per-gpu must be auto, or 1 or more"),
+        (["--jobs-per-gpu", "many"], "--jobs-per-gpu must be auto, or 1 to 999"),
         (["--launcher", "slurm"], "unknown launcher 'slurm'"),
         (["--ray-address", "a:1"], "need --launcher ray"),
         (["--store", "s3://bucket"], "need --launcher ray"),
