@@ -132,7 +132,7 @@ def estimate(jobs: Iterable[Job], done: Mapping[Path, Mapping[str, Any]], device
     speeds: dict[Kind, Speed] = defaultdict(Speed)
     for result in done.values():
         speed = speeds[tuple(result[key] for key in ("task", "algo", "engine", "num_envs", "device"))]
-        if result["wall_time_s"] > 0:
+        if result["wall_time_s"] > 0 and result["env_steps"] > 0:
             speed.train.append(result["env_steps"] / result["wall_time_s"])
         speed.episode_s.append((result["evaluation_time_s"] or 0.0) / result["episodes"])
     rows: dict[Path, Row] = {}

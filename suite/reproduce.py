@@ -98,7 +98,8 @@ def _read(path: Path) -> dict[str, Any]:
     result = read_json(file)
     if result is None:
         raise UserError(f"{file} cannot be read as a result: name a complete run directory, or its result.json")
-    if wrong := results.fault(result):
+    other = result.get("suite_version", suite.__version__) != suite.__version__  # told by `config_of`
+    if not other and (wrong := results.fault(result)):
         raise UserError(f"{file} is no result.json: {wrong}")
     return result
 

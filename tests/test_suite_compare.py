@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from suite import compare, reproduce
 from suite.errors import UserError
 from suite.rundir import RESULT_KEYS
+from tasks.spec import GRADES
 
 
 def test_sign_test_is_scipys():
@@ -208,7 +209,9 @@ def test_a_further_seed_is_where_it_is_expected():
 def test_reproduce_refuses_what_it_cannot_do(tmp_path):
     whole = {**dict.fromkeys(RESULT_KEYS), **result(), "suite_version": "0.1.0", "task": "toy-reach", "algo": "ppo"}
     whole |= {"budget": "smoke", "curriculum": "none", "overrides": {}, "seed": 0, "randomization": "r0"}
-    whole |= {"engine": "torch", "command": ""}
+    whole |= {"engine": "torch", "command": "", "env_steps": 0, "wall_time_s": 0.0, "provenance": {}}
+    whole |= {"success": dict.fromkeys(GRADES, 0.5), "episodes": dict.fromkeys(GRADES, 2)}
+    whole |= dict.fromkeys(("policy_sha256", "episodes_sha256"), "0" * 64)
     file = tmp_path / "result.json"
     for change, why in (
         ({"suite_version": "0.0.1"}, "suite version"),
