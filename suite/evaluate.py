@@ -58,11 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sha256(run.policy) != result["policy_sha256"]:
         raise UserError(f"{run.policy} is not the policy that result.json names by policy_sha256")
     policies.check(run.policy, tasks.get(config.task))
-    physics = (
-        config.engine
-        if args.physics is None
-        else one_of("engine", args.physics, {**dict.fromkeys(ENGINES), config.engine: None})
-    )
+    # The run's own engine may be one without physics, which no option lists.
+    physics = config.engine if args.physics in (None, config.engine) else one_of("engine", args.physics, ENGINES)
     engine = concrete_engine(physics, tasks.get(config.task))
     numbers = dict(config.eval)
     if args.protocol is not None:
