@@ -138,7 +138,8 @@ def load(name: str) -> DictConfig:
     """Default settings of the teacher `name`; setting an unknown key raises. Raises `ValueError` for another name."""
     if name not in _CONFIGS:
         raise ValueError(
-            f"teacher {str(name)[:60]!r} has no settings in curricula.config; there: {', '.join(_CONFIGS)}"
+            f"teacher {str(name)[:60]!r} has no settings: give it a dataclass in _CONFIGS of curricula/config.py;"
+            f" there: {', '.join(_CONFIGS)}"
         )
     return OmegaConf.structured(_CONFIGS[name](name=name))
 

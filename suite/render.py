@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,15 +72,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit_threads(device)
     with _silent():
         policy = policies.load(args.policy if file is None else file, spec, device)
+        said = Progress(spec.name, engine)
         env = spec.pictured(width, height).build(1, device, engine)
-        frames = watch(env, policy, difficulty_of(grade), args.seed, seconds, film)
+        frames = watch(env, policy, difficulty_of(grade), args.seed, seconds, film, said)
         if film:
             stride = _stride(spec)
             atomic(out, lambda path: write_film(path, frames, (width, height), 1.0 / (stride * spec.control_dt)))
         else:
             atomic(out, lambda path: write_picture(path, next(frames)))
+    said.end()
     print(out)
     return 0
+
+
+class Progress:
+    """One line on standard error: what is going on, and how far it is. It is kept up to date in a terminal alone."""
+
+    def __init__(self, task: str, engine: str) -> None:
+        """The simulator starts, which takes longest."""
+        self._live, self._task = sys.stderr.isatty(), task
+        self._say(f"{task}: starting {engine}" if engine != "torch" else f"{task}: starting")
+
+    def __call__(self, step: int, steps: int) -> None:
+        """`step` of `steps` control steps are done."""
+        if self._live:
+            self._say(f"{self._task}: step {step} of {steps}")
+
+    def end(self) -> None:
+        """The next line is another's."""
+        if self._live:
+            print(file=sys.stderr)
+
+    def _say(self, text: str) -> None:
+        print(f"\r{text:<60}" if self._live else text, end="" if self._live else "\n", file=sys.stderr, flush=True)
 
 
 def _is_film(out: Path) -> bool:
@@ -107,9 +131,18 @@ def _stride(spec: TaskSpec) -> int:
 
 
 def watch(
-    env: TensorEnv, policy: Policy, difficulty: float, seed: int, seconds: float, film: bool
+    env: TensorEnv,
+    policy: Policy,
+    difficulty: float,
+    seed: int,
+    seconds: float,
+    film: bool,
+    said: Callable[[int, int], None] = lambda step, steps: None,
 ) -> Iterator[np.ndarray]:
-    """Pictures [height, width, 3] uint8 of the episodes that the policy acts in: of all the time, or of its end."""
+    """Pictures [height, width, 3] uint8 of the episodes that the policy acts in: of all the time, or of its end.
+
+    `said` is told how many of the steps are done.
+    """
     import torch
 
     torch.manual_seed(seed)
@@ -121,6 +154,8 @@ def watch(
             yield env.picture()
         with torch.no_grad():
             obs = env.step(policy(obs))[0]
+        if step % stride == 0 or step + 1 == steps:
+            said(step + 1, steps)
     if not film:
         yield env.picture()
 

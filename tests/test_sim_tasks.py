@@ -6,32 +6,23 @@ import tasks
 from tests.simulation import PARTS, run
 
 pytestmark = pytest.mark.sim
-TASKS = [
-    "cartpole-balance",
-    "ant-run",
-    "go2-velocity",
-    "anymal-velocity",
-    "g1-velocity",
-    "go2-terrain",
-    "franka-reach",
-    "franka-push",
-    "franka-lift",
-    "franka-stack",
-    "franka-drawer",
-    "allegro-reorient",
+CONTRACT = [
+    (task, engine) for task in tasks.names() for engine in tasks.get(task).engines if not engine.startswith("isaacsim")
 ]
+STEPS = {"ovphysx": 2000, "newton_mjwarp": 600}  # of random actions; on a CPU the latter's step is the slower one
 ENVS = {"go2-terrain": 10}  # a mesh costs several times a plane
 ALIKE = [("cartpole-balance", 0.2), ("franka-reach", 0.2), ("franka-reach", 0.9)]
 """Task and largest action: on both engines; a legged robot's contacts tell them apart at once."""
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_contract_on_physx(task):
+@pytest.mark.parametrize(("task", "engine"), CONTRACT)
+def test_contract(task, engine):
     """One simulation, many checks: starting it is what costs."""
     envs = ENVS.get(task, 20)
+    steps = STEPS[engine]
     found = run(f"""
 from pxr import Usd
-env = build({task!r}, "ovphysx", {envs}, torch.arange({envs}) % 5 / 4)
+env = build({task!r}, {engine!r}, {envs}, torch.arange({envs}) % 5 / 4)
 spec = env.spec
 first = env.reset(seed=3).clone()
 report(obs=list(first.shape), difficulty=env.difficulty.tolist(), other=bool(torch.equal(first, env.reset(seed=4))))
@@ -44,7 +35,7 @@ torch.manual_seed(0)
 finite, ends, wrong_end, wrong_final = True, 0, 0, 0
 successes, episodes = torch.zeros({envs}), torch.zeros({envs})
 once, steps = torch.zeros({envs}, dtype=torch.bool), torch.zeros({envs}, dtype=torch.long)
-for _ in range(2000):
+for _ in range({steps}):
     obs, reward, terminated, truncated, extras = env.step(torch.rand({envs}, spec.action_dim) * 2 - 1)
     done, final, steps, once = terminated | truncated, extras["final_obs"], steps + 1, once | extras["success"]
     finite &= all(bool(x.isfinite().all()) for x in (obs, reward, final[done]))

@@ -112,3 +112,15 @@ def test_a_published_seed_without_its_policy_names_those_that_have_one(tmp_path)
         patch.setattr(policies.configs, "load", lambda _: SimpleNamespace(task="cartpole-balance"))
         with pytest.raises(UserError, match="a published copy without its policy; seeds that have one: seed2"):
             policies.file_of(str(tmp_path / "seed0"), tasks.get("cartpole-balance"))
+
+
+def test_what_takes_long_is_said(capsys, monkeypatch):
+    for live, expected in ((False, "ant-run: starting ovphysx\n"), (True, "\rant-run: step 2 of 9")):
+        monkeypatch.setattr(render.sys.stderr, "isatty", lambda live=live: live)
+        progress = render.Progress("ant-run", "ovphysx")
+        progress(2, 9)
+        progress.end()
+        printed = capsys.readouterr()
+        assert expected in printed.err
+        assert printed.out == ""
+        assert ("step" in printed.err) == live

@@ -1,0 +1,262 @@
+"""README and docs: every command is one that its program takes, and every Python block runs."""
+
+import argparse
+import importlib
+import importlib.util
+import inspect
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suite import cli, config
+from suite.errors import UserError
+from suite.matrix import plan
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WORDS = {
+    "N": "1",
+    "K": "0",
+    "S": "60",
+    "G": "g3",
+    "NAME": "toy-reach",
+    "TASK": "toy-reach",
+    "T": "toy-reach",
+    "P": "zero",
+}
+SYNOPSIS = re.compile(r"\[-|\.\.\.|\|| \[|, \.\.|/ [a-z]")  # what is left out, or a choice
+
+
+def commands(text):
+    """Commands `python -m ...` in indented lines, continued ones as one, and in backticks."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        yield from re.findall(r"`(python -m [^`]+)`", line)
+        if not line.startswith("    "):
+            continue
+        line = line.strip()
+        while line.endswith("\\"):
+            line = line[:-1] + next(lines).strip()
+        line = line.removeprefix("uv run ").replace("$OUT", "OUT")
+        if line.startswith("python -m "):
+            yield line.partition(" #")[0].strip()
+
+
+ALL = sorted({(page.name, line) for page in PAGES for line in commands(page.read_text(encoding="utf-8"))})
+
+
+class Parsed(BaseException):
+    """What a program's own parser made of a command line; raised before it does anything."""
+
+
+def parsed(monkeypatch, module, argv):
+    """`module` gets as far as its parser; what this takes is checked by `argparse` itself."""
+
+    def look(parser, args=None, namespace=None, known=argparse.ArgumentParser.parse_known_args):
+        found = known(parser, args, namespace)
+        raise Parsed(parser, *found)
+
+    main = importlib.import_module(module).main
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", outermost(look))
+    monkeypatch.setattr(sys, "argv", [module, *argv])
+    try:
+        main(argv) if inspect.signature(main).parameters else main()
+    except Parsed as found:
+        return found.args
+    except SystemExit:
+        raise AssertionError(f"{module} does not take {shlex.join(argv)}") from None
+    raise AssertionError(f"{module} has no parser")
+
+
+def outermost(look):
+    """Subparsers call the same method: only the first call reports."""
+    inside, known = [], argparse.ArgumentParser.parse_known_args
+
+    def parse(parser, args=None, namespace=None):
+        if inside:
+            return known(parser, args, namespace)
+        inside.append(parser)
+        return look(parser, args, namespace)
+
+    return parse
+
+
+def options(parser):
+    found = {option for action in parser._actions for option in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {option for sub in action.choices.values() for option in options(sub)}
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), ALL, ids=[f"{page}: {line[10:90]}" for page, line in ALL])
+def test_a_command_is_one_that_its_program_takes(monkeypatch, tmp_path, page, line):
+    if SYNOPSIS.search(line):
+        module = line.split()[2]
+        if " / " in line:  # several programs
+            package = module.partition(".")[0]
+            for name in [module, *(f"{package}.{word}" for word in line.split(" / ")[1:])]:
+                assert importlib.util.find_spec(name), name
+            return
+        parser = parsed_parser(monkeypatch, module)
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) <= options(parser)
+        return
+    _, _, module, *argv = shlex.split(line)
+    argv = [WORDS.get(word, word) for word in argv]
+    if module == "pytest" or not argv:  # only named
+        assert importlib.util.find_spec(module)
+        return
+    parser, _, rest = parsed(monkeypatch, module, argv)
+    monkeypatch.undo()
+    if module == "benchmarks.gpu_packing":  # hands the rest on to suite.run
+        return
+    if module != "suite.run":
+        assert not rest, f"{module} does not take {rest}"
+        return
+    # What depends on the machine is another's.
+    for option in (
+        "--device",
+        "--jobs-per-gpu",
+        "--workers",
+        "--launcher",
+        "--ray-address",
+        "--store",
+        "--init",
+        "--out",
+    ):
+        while option in argv:
+            del argv[argv.index(option) : argv.index(option) + 2]
+    monkeypatch.setattr("suite.matrix.concrete_engine", lambda engine, spec: engine)
+    monkeypatch.setattr(cli, "check_memory", lambda *args: None)
+    request, *_ = cli.parse([*argv, "--device", "cpu", "--wandb", "disabled", "--out", str(tmp_path)])
+    assert plan(request)
+
+
+def parsed_parser(monkeypatch, module):
+    def look(parser, args=None, namespace=None):
+        raise Parsed(parser)
+
+    main = importlib.import_module(module).main
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", look)
+    monkeypatch.setattr(sys, "argv", [module])
+    with pytest.raises(Parsed) as found:
+        main([]) if inspect.signature(main).parameters else main()
+    return found.value.args[0]
+
+
+def test_a_command_that_its_program_does_not_take_is_found(monkeypatch, tmp_path):
+    for line in ("python -m suite.evaluate RUN --enigne x", "python -m leaderboard.build RUNS --aut SITE"):
+        with pytest.raises((AssertionError, UserError)):
+            test_a_command_is_one_that_its_program_takes(monkeypatch, tmp_path, "", line)
+        monkeypatch.undo()
+    line = "python -m suite.run --task franka-lft --algo ppo"
+    with pytest.raises(UserError, match="unknown task"):
+        test_a_command_is_one_that_its_program_takes(monkeypatch, tmp_path, "", line)
+
+
+def blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def run(folder, *arguments):
+    environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def play(page, folder):
+    """The Python blocks of a page in turn: files, ends of files of the repository, and what is run."""
+    printed = []
+    for block in blocks(page):
+        first = block.splitlines()[0]
+        if found := re.fullmatch(r"# at the end of (\S+)", first):
+            with open(folder / found[1], "a", encoding="utf-8") as file:
+                file.write("\n\n" + block)
+        elif found := re.fullmatch(r"# (\S+\.py)", first):
+            (folder / found[1]).parent.mkdir(exist_ok=True)
+            (folder / found[1]).write_text(block, encoding="utf-8")
+        else:
+            printed.append(run(folder, "-c", block))
+    return printed
+
+
+def test_the_recipe_of_a_factor(tmp_path):
+    (printed,) = play(ROOT / "docs" / "robustness.md", tmp_path)
+    moved = [float(line.split()[-2]) for line in printed.splitlines()]
+    assert moved[:10] == [0.0] * 10  # half a second
+    assert moved[10] > 0.0
+
+
+def test_the_recipe_of_a_teacher(tmp_path):
+    shutil.copytree(ROOT / "curricula", tmp_path / "curricula")
+    assert play(ROOT / "docs" / "curricula.md", tmp_path) == []
+    listed = run(tmp_path, "-m", "suite.list", "--json")
+    assert "from easy to hard with every thousand successes" in listed
+    out = run(tmp_path, "-c", TRAINING)
+    assert out.splitlines()[-1] == "sweep True"
+
+
+TRAINING = """
+import curricula, tasks
+from baselines import config
+from baselines.learner import make_learner
+from omegaconf import OmegaConf
+spec = tasks.get("toy-reach")
+cfg = OmegaConf.merge(config.load("ppo", "toy-reach", "smoke"), {"num_envs": 16})
+env = spec.build(16, "cpu", "torch")
+teacher = curricula.make(curricula.config.load("sweep"), spec, "r0", 16, env.device, 0)
+env.set_sampler(teacher.sample)
+learner = make_learner("ppo", env, cfg, 0, teacher)
+for _ in range(20):
+    metrics, episodes = learner.iterate()
+    teacher.update(episodes)
+print(teacher.cfg.name, bool(teacher.successes > 0))
+"""
+
+
+def test_an_env_from_python(tmp_path):
+    play(ROOT / "docs" / "running.md", tmp_path)
+    from baselines.policy_header import read
+
+    header, _ = read(tmp_path / "policy.safetensors")
+    assert header.kind == "mlp"
+
+
+def test_every_python_block_is_run_above():
+    pages = {page.name for page in PAGES if blocks(page)}
+    assert pages == {"robustness.md", "curricula.md", "running.md"}
+
+
+def test_commands_have_one_form():
+    for page in PAGES:
+        assert "uv run" not in page.read_text(encoding="utf-8"), page.name
+
+
+def test_yaml_blocks_hold_settings():
+    for page in PAGES:
+        for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+            import yaml
+
+            keys = set(yaml.safe_load(block))
+            assert keys <= set(config.RunConfig.__dataclass_fields__)
+
+
+def test_python_one_liners_run(tmp_path):
+    """`python -c "..."`, over one line or several."""
+    found = [
+        m
+        for page in PAGES
+        for m in re.findall(r'^    python -c "(.*?)"$', page.read_text(encoding="utf-8"), re.M | re.S)
+    ]
+    assert len(found) == 2
+    for code in found:
+        lines = code.replace("/tmp", str(tmp_path)).splitlines()
+        run(ROOT, "-c", "\n".join([lines[0], *(line.removeprefix("    ") for line in lines[1:])]))
