@@ -18,7 +18,7 @@ import baselines
 import tasks
 from suite import config as configs
 from suite import devices, policies
-from suite.cli import Parser
+from suite.cli import Parser, as_path
 from suite.errors import UserError, exit_code, one_of
 from suite.lease import Claimant
 from suite.matrix import concrete_engine, folder
@@ -38,7 +38,7 @@ def parser() -> Parser:
         description="Make a run directory of a policy that other code trained, and evaluate it by the protocol.",
         epilog="The policy is a file as baselines.policy.save_policy writes it. Such runs are for the open division.",
     )
-    p.add_argument("policy", type=Path, metavar="POLICY", help="a safetensors file of kind mlp or discrete")
+    p.add_argument("policy", type=as_path, metavar="POLICY", help="a safetensors file of kind mlp or discrete")
     p.add_argument("--task", required=True, metavar="NAME", help="the task that it acts in")
     p.add_argument("--name", required=True, help="what the algorithm is called on the leaderboard")
     p.add_argument("--env-steps", type=int, required=True, metavar="N", help="env steps that it was trained with")
@@ -46,7 +46,7 @@ def parser() -> Parser:
     p.add_argument("--budget", default="full", help=f"the protocol's size: {', '.join(configs.BUDGETS)} (full)")
     p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(ENGINES)} (physx)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
-    p.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where the runs go (runs)")
+    p.add_argument("--out", type=as_path, default=Path("runs"), metavar="DIR", help="where the runs go (runs)")
     return p
 
 

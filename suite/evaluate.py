@@ -16,7 +16,7 @@ import tasks
 from suite import config as configs
 from suite import devices, evaluation, policies, process
 from suite import protocol as protocols
-from suite.cli import Parser
+from suite.cli import Parser, as_path
 from suite.errors import UserError, exit_code, first_line, one_of
 from suite.matrix import concrete_engine
 from suite.preflight import check_writable
@@ -33,12 +33,12 @@ def parser() -> Parser:
         epilog="On another engine than the run's, the episodes go to RUN/evaluations/ENGINE, where the leaderboard"
         " finds them. On the same one they are compared with the recorded ones, and written only with --out.",
     )
-    p.add_argument("run", type=Path, metavar="RUN", help="a run directory: .../seedK")
+    p.add_argument("run", type=as_path, metavar="RUN", help="a run directory: .../seedK")
     p.add_argument("--physics", metavar="ENGINE", help=f"{', '.join(ENGINES)} (the run's own)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
     p.add_argument("--protocol", metavar="NAME", help=f"{', '.join(protocols.EPISODES)} (the run's own)")
     p.add_argument("--episodes", type=int, metavar="N", help="episodes of each nominal cell (as in the protocol)")
-    p.add_argument("--out", type=Path, metavar="DIR", help="where episodes.parquet and evaluation.json go")
+    p.add_argument("--out", type=as_path, metavar="DIR", help="where episodes.parquet and evaluation.json go")
     return p
 
 

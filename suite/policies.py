@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import baselines
 from baselines.policy_header import PolicyError, check_fits, read
 from suite import config as configs
+from suite.cli import as_path
 from suite.errors import UserError, first_line
 from suite.rundir import RunDir
 from tasks.spec import TaskSpec
@@ -21,7 +23,10 @@ def file_of(policy: str, spec: TaskSpec) -> Path | None:
     """The file of a policy, None for a reference policy. Raises `UserError` for anything else."""
     if policy in baselines.reference_names():
         return None
-    path = Path(policy)
+    try:
+        path = as_path(policy)
+    except ArgumentTypeError as error:
+        raise UserError(f"--policy: {error}") from None
     if path.is_dir():
         run = RunDir(path)
         if (task := configs.load(run).task) != spec.name:

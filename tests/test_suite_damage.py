@@ -10,7 +10,7 @@ import curricula
 import tasks
 from baselines import config as agents
 from baselines import warm_start
-from suite import cli, config, reproduce, run, single, status, values
+from suite import cli, config, policies, reproduce, run, single, status, values
 from suite.errors import UserError, exit_code, shown
 from suite.matrix import plan
 from suite.rundir import RESULT_KEYS, RunDir
@@ -139,3 +139,8 @@ def test_a_damaged_policy_to_start_from_is_one_line(tmp_path, content):
     cfg = agents.load("ppo", "toy-reach", "smoke")
     with pytest.raises(warm_start.WarmStartError, match=r"\A[^\n]*policy\.safetensors[^\n]*\Z"):
         warm_start.check(file, tasks.get("toy-reach"), "ppo", cfg)
+
+
+def test_a_policy_whose_name_no_file_system_takes_is_one_line():
+    with pytest.raises(UserError, match="--policy: File name too long"):
+        policies.file_of("x" * 400, tasks.get("toy-reach"))
