@@ -277,8 +277,9 @@ def typed(content: Mapping[str, Any]) -> DictConfig:
             of range.
     """
     config = OmegaConf.merge(OmegaConf.structured(RunConfig), values.literal(content))
-    if not isinstance(content.get("curriculum"), Mapping):
-        raise UserError("curriculum has to be a mapping")
+    for key in ("curriculum", "agent"):
+        if not isinstance(content.get(key), Mapping):
+            raise UserError(f"{key} has to be a mapping")
     config.curriculum = OmegaConf.merge(curricula.config.load(content["curriculum"].get("name")), config.curriculum)
     if config.algo in baselines.names():
         config.agent = OmegaConf.merge(agents.schema(config.algo), config.agent)

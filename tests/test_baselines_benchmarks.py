@@ -15,7 +15,7 @@ from benchmarks import train_throughput as benchmark
 @pytest.mark.parametrize("name", benchmark.NAMES)
 @pytest.mark.parametrize("obs_norm", [False, True])
 def test_a_learner_is_measured(name, obs_norm):
-    args = argparse.Namespace(env="trivial", engine=None, num_envs=4, horizon=4, iterations=2, warmup=1)
+    args = argparse.Namespace(env="trivial", engine="physx", num_envs=4, horizon=4, iterations=2, warmup=1)
     args.device, args.threads, args.obs_norm, args.profile = "cpu", 1, obs_norm, name == "ours"
     args.recorded = False
     result = benchmark.measure(name, args)

@@ -281,7 +281,7 @@ def test_a_checkpoint_needs_no_pickle(tmp_path):
 
 def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     checkpoint.save(tmp_path / "last", {}, {"value": 1})
-    monkeypatch.setattr(checkpoint.os, "replace", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("os.replace", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save(tmp_path / "last", {}, {"value": 2})
     assert checkpoint.load(tmp_path / "last", {}, torch.device("cpu"))[1] == {"value": 1}
