@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from tasks.env import Step, TensorEnv
 from tasks.grades import Grades
 from tasks.recorded import Recorded
 from tasks.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from tasks.newton_model import Changes
 
 Condition = Callable[["GradedEnv"], torch.Tensor]
 """A function of the env's momentary state: [N] bool."""
@@ -254,9 +257,15 @@ class LabEnv(TensorEnv):
         self.engine, self.rewrite_episodes = engine, engines.rewrite_episodes(engine, device)
         self.after_reset: list[Callable[[], None]] = []  # what effects do last of all at a reset
         self._shared: dict[tuple[type, int], Any] = {}
+        self._action = torch.zeros(num_envs, spec.action_dim, device=self.device)
         self._stack = ExitStack()
         self._stack.enter_context(engines.launch(cfg, device, engine))
         self._env = GradedEnv(cfg, self, success, safety or {})
+        self._changes: Changes | None = None  # of Newton's model
+        if engine == "newton_mjwarp":
+            from tasks.newton_model import Changes
+
+            self._changes = Changes(num_envs, device)
         self._overflow = overflow.watch(engine, self._env.sim.physics_manager)
         self._stack.callback(self._env.close)
         self._check_declaration()
@@ -315,14 +324,19 @@ class LabEnv(TensorEnv):
         super()._start(env_ids)
         for write in self.after_reset:
             write()
-        if self.engine == "newton_mjwarp":
-            physics.notify_once(self.physics_manager)
+        if not self._changes:
+            return
+        if self._effects:
+            self._changes.bring(len(env_ids))
+        else:
+            self._changes.gather()
 
     def _set_age(self, age: torch.Tensor) -> None:
         self._env.episode_length_buf.copy_(age)
 
     def _step(self, action: torch.Tensor) -> Step:
-        groups, reward, terminated, truncated, extras = self._env.step(action)
+        self._action.copy_(action)  # the same tensor in every step: else no graph could hold what is done with it
+        groups, reward, terminated, truncated, extras = self._env.step(self._action)
         self._overflow.note()
         obs = self._obs(groups)
         final = extras.get("final_obs")

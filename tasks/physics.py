@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
-from operator import or_
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,15 +31,6 @@ def make(env: GradedEnv, engine: str) -> StepByStep | Held:
         for collection in env.scene.rigid_object_collections.values():
             _lay_out(collection)
     return Held(env) if engine == "ovphysx" and _holds(env) else StepByStep(env)
-
-
-def notify_once(manager: Any) -> None:
-    """Tell Newton's solver of all changes of its model together: of each it would work out the same constants again."""
-    changes = manager._model_changes
-    if len(changes) > 1:
-        together = reduce(or_, changes)
-        changes.clear()
-        changes.add(together)
 
 
 def _terms(env: GradedEnv) -> list[Any]:
