@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from tianshou.algorithm import Algorithm
 
-    from tasks.env import TensorEnv
+    from tasks.core.env import TensorEnv
 
 __all__ = ["BufferTooLargeError", "NonFiniteError", "make_agent", "names", "reference_names"]
 
@@ -30,6 +30,6 @@ def reference_names() -> list[str]:
 
 def make_agent(name: str, env: TensorEnv, cfg: DictConfig) -> Algorithm:
     """Build the Tianshou `Algorithm` called `name` on the env's device. Raises `ValueError` for another name."""
-    from baselines.agents import make_agent
+    from baselines.tianshou.agents import make_agent
 
     return make_agent(name, env, cfg)

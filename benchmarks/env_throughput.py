@@ -13,7 +13,7 @@ gone. Prints a Markdown table; the file gets a JSON line per measurement as soon
 by side, and once all have taken their first steps they measure one by one, while the others are stopped. "Start" is
 left out then, as it would be that of K processes at once. Without it, nothing else runs beside a process.
 
-`--unrecorded` does without the CUDA graphs of what a step does besides the physics (`tasks/recorded.py`).
+`--unrecorded` does without the CUDA graphs of what a step does besides the physics (`tasks/cuda/record.py`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import torch
 
 import tasks
 from benchmarks import turns
-from tasks import engines
+from tasks.isaaclab import engines
 
 WARM_UP_STEPS = 32  # the first episodes end in them, too: what runs at a reset is loaded at its first use
 ENGINES = ("ovphysx", "newton_mjwarp")

@@ -24,7 +24,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from suite import devices, plans
+from suite.execute import devices
+from suite.plan import plans
 
 
 def run(out: Path, seeds: int, gpus: int, per_gpu: int, words: list[str]) -> tuple[float, str]:

@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 from scipy import stats
 
-from leaderboard import intervals, statistics
+from leaderboard.stats import intervals, statistics
 
 EPISODES = 64
 SEEDS = (2, 3, 5, 10, 20)

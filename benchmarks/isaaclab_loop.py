@@ -10,7 +10,7 @@ from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
 from isaaclab.managers import CommandTerm, EventTermCfg, SceneEntityCfg
 from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
 
-from tasks import lab_env, terms
+from tasks.isaaclab import lab_env, terms
 from tasks.spec import TaskSpec
 
 

@@ -31,12 +31,12 @@ from tianshou.utils.torch_utils import policy_within_training_step
 import baselines
 import tasks
 from baselines import config
-from baselines.agents import action_table
-from baselines.learner import make_learner
-from baselines.policy import Policy, load_policy
-from tasks.env import TensorEnv
+from baselines.learner.learners import make_learner
+from baselines.policy_file import Policy, load_policy
+from baselines.tianshou.agents import action_table
+from tasks.core.env import TensorEnv
 from tasks.spec import difficulty_of
-from tests.stock import StockVecEnv, make_stock_agent
+from tests.helpers.stock import StockVecEnv, make_stock_agent
 
 SPEC = tasks.get("toy-reach")
 GRADE = difficulty_of("g2")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.synthetic_runs import write_run
+from tests.helpers.synthetic_runs import write_run
 
 PAGES = ("index.html", "tasks.html", "grades.html", "cost.html", "tasks/*.html", "runs/*.html")
 TWO_FRAMES = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()));"

@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 
 import curricula
-from suite import cli, plans
-from suite import config as configs
-from suite.matrix import plan
-from suite.rundir import RESULT_KEYS
+from suite.cli import arguments
+from suite.plan import config as configs
+from suite.plan import plans
+from suite.plan.matrix import plan
+from suite.runs.rundir import RESULT_KEYS
 from tasks.spec import GRADES
 
 
@@ -30,7 +31,7 @@ def command(out: Path, seeds: int) -> list[str]:
 
 def fill(out: Path, seeds: int) -> int:
     """Make the run directories; returns how many."""
-    request, _, _ = cli.parse(command(out, seeds))
+    request, _, _ = arguments.parse(command(out, seeds))
     jobs = plan(request)
     plans.save(jobs, request)
     for k, job in enumerate(jobs):
@@ -73,7 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         out = args.keep or Path(scratch) / "runs"
-        request, _, _ = cli.parse(command(out, 1))
+        request, _, _ = arguments.parse(command(out, 1))
         per_seed = len(plan(request))
         seeds = -(-args.runs // per_seed)
         if not out.exists():

@@ -8,7 +8,7 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
-from tasks.env import TensorEnv
+from tasks.core.env import TensorEnv
 
 
 class RslEnv(VecEnv):

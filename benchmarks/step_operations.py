@@ -37,7 +37,7 @@ import curricula
 import tasks
 
 if TYPE_CHECKING:
-    from tasks.lab_env import LabEnv
+    from tasks.isaaclab.lab_env import LabEnv
 
 ENVS, WARM_UP, STEPS = 64, 30, 64
 KINDS = ("torch", "warp", "engine", "waits")

@@ -21,7 +21,8 @@ from omegaconf import OmegaConf
 
 import curricula
 import tasks
-from curricula.teacher import Episodes, Teacher
+from curricula.episodes import Episodes
+from curricula.teacher import Teacher
 
 SPEC = tasks.get("toy-reach")
 

@@ -27,9 +27,9 @@ from statistics import median_high
 import numpy as np
 import pyarrow.parquet as pq
 
-from leaderboard import runs as runs_module
-from leaderboard.curve_metrics import to_threshold
-from leaderboard.schema import GRADES
+from leaderboard.data import runs as runs_module
+from leaderboard.data.schema import GRADES
+from leaderboard.stats.curve_metrics import to_threshold
 
 EPISODES = 5  # in the easiest tenth of difficulty between two rows of curriculum.parquet
 

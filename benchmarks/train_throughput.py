@@ -7,7 +7,7 @@
 | learner | agent | env |
 |---|---|---|
 | `ours` | ours | ours |
-| `unrecorded` | ours | ours, but no part of a step is a CUDA graph (`tasks/recorded.py`) |
+| `unrecorded` | ours | ours, but no part of a step is a CUDA graph (`tasks/cuda/record.py`) |
 | `stock` | stock Tianshou | ours |
 | `rsl_rl` | rsl_rl | ours |
 | `isaaclab` | rsl_rl | the same scene, physics and MDP in Isaac Lab's own loop, see `benchmarks.isaaclab_loop` |
@@ -47,8 +47,8 @@ from omegaconf import DictConfig, OmegaConf
 import tasks
 from baselines import config
 from benchmarks import trivial_env, turns
-from tasks import engines
-from tasks.env import TensorEnv
+from tasks.core.env import TensorEnv
+from tasks.isaaclab import engines
 
 if TYPE_CHECKING:
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
@@ -126,7 +126,7 @@ def watch_env(env: TensorEnv, watch: Stopwatch) -> None:
 
 
 def ours(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
-    from baselines.learner import make_learner
+    from baselines.learner.learners import make_learner
 
     learner = make_learner("ppo", env, cfg, seed=0, teacher=None)
     watch_env(env, watch)
@@ -140,7 +140,7 @@ def stock(env: TensorEnv, cfg: DictConfig, watch: Stopwatch) -> Iteration:
     from tianshou.env import VectorEnvNormObs
     from tianshou.utils.torch_utils import policy_within_training_step
 
-    from tests.stock import StockVecEnv, make_stock_agent
+    from tests.helpers.stock import StockVecEnv, make_stock_agent
 
     algorithm = make_stock_agent("ppo", env, cfg)
     steps = cfg.num_envs * cfg.horizon

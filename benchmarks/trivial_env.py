@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tasks.env import TensorEnv
+from tasks.core.env import TensorEnv
 from tasks.spec import GradeParam, TaskSpec, Term
 
 SPEC = TaskSpec(

@@ -26,42 +26,42 @@ class About:
 
 
 _TEACHERS = {
-    "none": About("every episode at one grade", "", "curricula.fixed:FixedGrade"),
+    "none": About("every episode at one grade", "", "curricula.teachers.fixed:FixedGrade"),
     "uniform": About(
         "uniform over the whole range",
         "domain randomisation, Tobin et al. 2017, arXiv:1703.06907",
-        "curricula.fixed:Uniform",
+        "curricula.teachers.fixed:Uniform",
     ),
     "staged": About(
         "each env climbs and falls by its own success",
         "game-inspired curriculum, Rudin et al. 2022, arXiv:2109.11978",
-        "curricula.staged:Staged",
+        "curricula.teachers.staged:Staged",
     ),
     "reverse": About(
         "outward from the easiest start, along what is sometimes solved",
         "reverse curriculum generation, Florensa et al. 2017, arXiv:1707.05300",
-        "curricula.reverse:Reverse",
+        "curricula.teachers.reverse:Reverse",
     ),
     "adr": About(
         "ranges that grow and shrink with success at their boundary",
         "automatic domain randomisation, OpenAI et al. 2019, arXiv:1910.07113",
-        "curricula.adr:AutomaticRandomization",
+        "curricula.teachers.adr:AutomaticRandomization",
     ),
     "plr": About(
         "replays the levels from which most can be learned",
         "prioritised level replay, Jiang et al. 2021, arXiv:2010.03934; scored by learnability, Rutherford et al. 2024,"
         " arXiv:2408.15099, or by advantage",
-        "curricula.plr:LevelReplay",
+        "curricula.teachers.plr:LevelReplay",
     ),
     "alp_gmm": About(
         "a Gaussian mixture over where success changes",
         "absolute learning progress, Portelas et al. 2019, arXiv:1910.07224",
-        "curricula.alp_gmm:LearningProgress",
+        "curricula.teachers.alp_gmm:LearningProgress",
     ),
     "spdl": About(
         "a Gaussian that widens to the target while success holds",
         "self-paced learning, Klink et al. 2021, arXiv:2102.13176",
-        "curricula.spdl:SelfPaced",
+        "curricula.teachers.spdl:SelfPaced",
     ),
 }
 

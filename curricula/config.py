@@ -41,7 +41,7 @@ class TeacherConfig(CurriculumConfig):
 
 @dataclass
 class StagedConfig(TeacherConfig):
-    """See `curricula.staged`."""
+    """See `curricula.teachers.staged`."""
 
     promote: float = 0.8  # success from which an env climbs
     demote: float = 0.4  # success up to which it falls
@@ -51,7 +51,7 @@ class StagedConfig(TeacherConfig):
 
 @dataclass
 class ReverseConfig(TeacherConfig):
-    """See `curricula.reverse`; the first three are the paper's (section 5)."""
+    """See `curricula.teachers.reverse`; the first three are the paper's (section 5)."""
 
     promote: float = 0.9  # success above which a start has been mastered
     demote: float = 0.1  # success below which it is too hard still
@@ -63,7 +63,7 @@ class ReverseConfig(TeacherConfig):
 
 @dataclass
 class AdrConfig(TeacherConfig):
-    """See `curricula.adr`; probability and window are the paper's (appendix B)."""
+    """See `curricula.teachers.adr`; probability and window are the paper's (appendix B)."""
 
     promote: float = 0.8  # success at a boundary from which it moves outward
     demote: float = 0.4  # success up to which it moves inward
@@ -74,7 +74,7 @@ class AdrConfig(TeacherConfig):
 
 @dataclass
 class PlrConfig(TeacherConfig):
-    """See `curricula.plr`; the staleness is the paper's (section 4)."""
+    """See `curricula.teachers.plr`; the staleness is the paper's (section 4)."""
 
     score: str = "learnability"  # what can be learned from a level, one of SCORES
     levels: int = 512  # points that are trained on
@@ -85,7 +85,7 @@ class PlrConfig(TeacherConfig):
 
 @dataclass
 class AlpGmmConfig(TeacherConfig):
-    """See `curricula.alp_gmm`; the random share and the components are the paper's (section 4)."""
+    """See `curricula.teachers.alp_gmm`; the random share and the components are the paper's (section 4)."""
 
     random: float = 0.2  # share of episodes that are uniform
     window: int = 4096  # latest episodes that are compared, the newer half with the older
@@ -97,7 +97,7 @@ class AlpGmmConfig(TeacherConfig):
 
 @dataclass
 class SpdlConfig(TeacherConfig):
-    """See `curricula.spdl`."""
+    """See `curricula.teachers.spdl`."""
 
     success: float = 0.5  # that the distribution has to keep
     divergence: float = 0.05  # from the distribution before, at most, per fit [nats]

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from curricula.teacher import Episodes, Teacher
-from tasks.joint import DESCRIPTION
+from curricula.episodes import Episodes
+from curricula.teacher import Teacher
+from tasks.core.multitask import DESCRIPTION
 
 NEW, OLD = 256, 1024
 """Episodes of a task over which its newer and its older success are averaged."""

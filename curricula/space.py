@@ -11,7 +11,7 @@ from curricula.config import LEVEL
 from tasks.spec import Factor, TaskSpec, difficulty_of
 
 if TYPE_CHECKING:
-    from curricula.teacher import Episodes
+    from curricula.episodes import Episodes
 
 
 class Space:

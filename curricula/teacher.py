@@ -1,45 +1,21 @@
-"""The interface of a teacher, and what it learns from."""
+"""The interface of a teacher."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from omegaconf import DictConfig
 
+from curricula.episodes import Episodes
 from curricula.space import Space
 
 BINS = 10
 """Equal bins of difficulty in which what a teacher hands out is counted."""
 
 _STREAM = 1
-
-
-@dataclass(frozen=True)
-class Episodes:
-    """Finished episodes, one row each, in the order of time; tensors [k] on the env's device.
-
-    `factors` is [k, F], columns in the order of `TaskSpec.factors`. `success_once` and `success_at_end` are bool:
-    success at any step, and at the last one. `env_steps` counts the env steps of the training when the rows were
-    handed over. `advantage` is the mean absolute advantage over an episode's steps, for teachers that ask for it.
-    """
-
-    env_ids: torch.Tensor
-    difficulty: torch.Tensor
-    factors: torch.Tensor
-    returns: torch.Tensor
-    lengths: torch.Tensor
-    success_once: torch.Tensor
-    success_at_end: torch.Tensor
-    env_steps: int
-    advantage: torch.Tensor | None = None
-
-    def success(self, when: str) -> torch.Tensor:
-        """Success [k] by a task's rule, `TaskSpec.success_when`."""
-        return self.success_at_end if when == "end" else self.success_once
 
 
 class Teacher(ABC):

@@ -9,11 +9,11 @@ import re
 import sys
 from pathlib import Path
 
-from leaderboard import table
-from leaderboard.board import Board, load
+from leaderboard.board.board import Board, load
+from leaderboard.site import table
 from suite.errors import UserError, exit_code, printable
 from suite.untrusted import Unusable, load_json
-from tasks.files import temporary_beside
+from tasks.core.files import temporary_beside
 
 PAGES = "pages.json"  # the pages of runs and tasks that a build wrote, and the next one may delete
 PAGE = re.compile(r"(runs|tasks)/[^/\0]{1,255}\.html")
@@ -48,7 +48,7 @@ def write(board: Board, runs: Path, out: Path, submissions: str = "") -> Path:
 
 def _write_all(board: Board, runs: Path, out: Path, submissions: str) -> tuple[Path, Board, list[str]]:
     """Also returns the board that was shown, and what is missing on its pages."""
-    from leaderboard import page  # seaborn takes seconds to import: not before the input is known to be good
+    from leaderboard.site import page  # seaborn takes seconds to import: not before the input is known to be good
 
     if not board.runs:
         raise UserError(_no_runs(board, runs))
@@ -69,7 +69,7 @@ def _write_all(board: Board, runs: Path, out: Path, submissions: str) -> tuple[P
 
 
 def _write(board: Board, pages: dict[str, str], out: Path, submissions: str, problems: list[str]) -> Path:
-    from leaderboard import page
+    from leaderboard.site import page
 
     before = _pages_of(out)
     own = sorted({*pages, *(f"tasks/{task}.html" for task in board.tasks)})

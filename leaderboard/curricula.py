@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from leaderboard import curve_metrics
-from leaderboard import runs as runs_module
-from leaderboard.curves import GradeCurve
-from leaderboard.runs import Run
-from leaderboard.schema import GRADES
+from leaderboard.data import runs as runs_module
+from leaderboard.data.curves import GradeCurve
+from leaderboard.data.runs import Run
+from leaderboard.data.schema import GRADES
+from leaderboard.stats import curve_metrics
 from suite.errors import UserError, exit_code
-from suite.rundir import atomic
+from suite.runs.rundir import atomic
 
 REFERENCES = ("none", "uniform")
 """Curricula that all others are compared with."""

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from leaderboard import bundle, checks, plain, runs
-from leaderboard.runs import Run, Skipped
-from leaderboard.schema import Unusable
-from suite import rundir
+from leaderboard.data import plain, runs
+from leaderboard.data.runs import Run, Skipped
+from leaderboard.data.schema import Unusable
+from leaderboard.submissions import bundle, checks
 from suite.errors import UserError, exit_code, printable
+from suite.runs import rundir
 
 POLICY = rundir.FILES["policy"].path
 NEEDED = tuple(name for name in bundle.RUN_FILES if name != POLICY)

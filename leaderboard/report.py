@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leaderboard import build
-from leaderboard.board import Board, TaskRow
-from leaderboard.runs import Entry
-from leaderboard.schema import GRADES
+from leaderboard.board.board import Board, TaskRow
+from leaderboard.data.runs import Entry
+from leaderboard.data.schema import GRADES
 from suite.errors import UserError, exit_code, first_line
-from suite.rundir import atomic
-from suite.tracking import login
+from suite.runs.rundir import atomic
+from suite.tracking.tracker import login
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report

@@ -17,13 +17,13 @@ from textwrap import fill
 
 import numpy as np
 
-from leaderboard import perturbed
-from leaderboard.board import Board, TaskRow
+from leaderboard.board import perturbed
+from leaderboard.board.board import Board, TaskRow
 from leaderboard.build import read
-from leaderboard.render import render
-from leaderboard.schema import GRADES
+from leaderboard.data.schema import GRADES
+from leaderboard.site.render import render
 from suite.errors import UserError, exit_code
-from suite.rundir import atomic
+from suite.runs.rundir import atomic
 
 PLACE = re.compile(r" --(?:no-wait|(?:out|wandb|retries|workers|jobs-per-gpu)[ =]\S+)")
 """Options of suite.run that say where runs go and how many at a time, and make no other run."""
@@ -55,7 +55,7 @@ def _by_budget(board: Board) -> list[TaskRow]:
 
 
 def _text(board: Board, runs: Path, out: Path, budgets: list[tuple[str, list[TaskRow]]]) -> str:
-    from leaderboard import drawings  # seaborn takes seconds to import
+    from leaderboard.site import drawings  # seaborn takes seconds to import
 
     entries = [list(dict.fromkeys(row.entry for row in rows)) for _, rows in budgets]
     robust = perturbed.robust_rows(board.results, board.engines)
@@ -77,7 +77,7 @@ def picture(rows: list[TaskRow], path: Path) -> None:
     import seaborn as sns
     from matplotlib.figure import Figure
 
-    from leaderboard.drawings import SHOWN, entry_labels
+    from leaderboard.site.drawings import SHOWN, entry_labels
 
     every = [(entry, list(found)) for entry, found in groupby(rows, lambda row: row.entry)]
     most = max(len(found) for _, found in every)

@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from leaderboard import bundle, checks, tables
-from leaderboard.schema import LINKS, Unusable, check_result, read_json
+from leaderboard.data.schema import LINKS, Unusable, check_result, read_json
+from leaderboard.submissions import bundle, checks, tables
 from suite.errors import UserError, exit_code
-from suite.rundir import RunDir
+from suite.runs.rundir import RunDir
 
 
 def pack(runs: Sequence[Path], out: Path, division: str, texts: dict[str, str]) -> tuple[str, int]:

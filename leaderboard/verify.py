@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import suite
-from leaderboard import bundle, checks, rerun, tables
-from leaderboard.checks import Submitted
-from leaderboard.isolation import MEMORY, limited_memory
-from leaderboard.schema import LINKS, Unusable
-from suite import compare, devices, process
+from leaderboard.data.schema import LINKS, Unusable
+from leaderboard.submissions import bundle, checks, reevaluation, tables
+from leaderboard.submissions.checks import Submitted
+from leaderboard.submissions.isolation import MEMORY, limited_memory
 from suite.errors import UserError, exit_code, first_line, printable
-from suite.preflight import check_writable
-from suite.provenance import machine
-from suite.rundir import now, write_json
+from suite.execute import devices, process
+from suite.plan.preflight import check_writable
+from suite.report import compare
+from suite.runs.provenance import machine
+from suite.runs.rundir import now, write_json
 
 SCHEMA = 1
 CELLS = 10
@@ -41,7 +42,7 @@ def verify(
     device: str = "cpu",
     entropy: str | None = None,
     submitter: str | None = None,
-    limit_s: float = rerun.LIMIT_S,
+    limit_s: float = reevaluation.LIMIT_S,
 ) -> dict[str, Any]:
     """The verdict on a bundle: `decision` (accepted, refused or undecided), `reason`, and the evidence.
 
@@ -74,7 +75,7 @@ def verify(
         )
     except Unusable as error:
         return verdict | {"decision": "refused", "reason": str(error)}
-    except rerun.Undecided as error:
+    except reevaluation.Undecided as error:
         return verdict | {"decision": "undecided", "reason": str(error)}
     except Exception as error:  # of this machine, or of this code
         traceback.print_exc()
@@ -123,16 +124,16 @@ def _rerun(
     work: Path,
     limit_s: float,
 ) -> dict[str, Any]:
-    every = rerun.units(submitted)
-    drawn = rerun.draw(every, len(every) if count is None else count, digest, entropy)
+    every = reevaluation.units(submitted)
+    drawn = reevaluation.draw(every, len(every) if count is None else count, digest, entropy)
     by_name = {s.name: s for s in submitted}
     # Cells share a simulation, so the whole evaluation that a drawn one is of is repeated, and all of it compared.
     pairs = sorted({(unit.run, unit.engine) for unit in drawn})
     repeated, end = [], time.monotonic() + limit_s
     for name, engine in pairs:
         if (left := end - time.monotonic()) <= 0:
-            raise rerun.Undecided(f"its evaluations take more than {limit_s / 3600:.2g} h together")
-        repeated.append(rerun.repeat(by_name[name], engine, device, here, work, left))
+            raise reevaluation.Undecided(f"its evaluations take more than {limit_s / 3600:.2g} h together")
+        repeated.append(reevaluation.repeat(by_name[name], engine, device, here, work, left))
     compared = [
         replace(cell, name=f"{r.run} {r.engine} {cell.name}") for r in repeated if r.why_not for cell in r.cells
     ]
@@ -151,7 +152,7 @@ def _rerun(
     }
 
 
-def _decide(repeated: Sequence[rerun.Repeated], tests: Sequence[compare.Test]) -> dict[str, str]:
+def _decide(repeated: Sequence[reevaluation.Repeated], tests: Sequence[compare.Test]) -> dict[str, str]:
     for r in repeated:
         if r.difference:
             stack = "" if r.why_not else " on the same stack"
@@ -198,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="the verdict (BUNDLE.verdict.json)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
     parser.add_argument("--entropy", metavar="HEX", help="draw the cells that an earlier verdict's entropy gave")
-    hours = rerun.LIMIT_S / 3600
+    hours = reevaluation.LIMIT_S / 3600
     parser.add_argument("--hours", type=float, default=hours, help=f"for all evaluations together ({hours:g})")
     parser.add_argument("--submitter", metavar="NAME", help="refuse a bundle that names another one")
     parser.add_argument("--unpack", type=Path, metavar="DIR", help="put the runs here if they are accepted")

@@ -16,17 +16,18 @@ from rich.console import Console
 
 import baselines
 import tasks
-from suite import config as configs
-from suite import devices, policies
-from suite.cli import Parser, as_path
+from suite.cli.arguments import Parser, as_path
 from suite.errors import UserError, exit_code, one_of
-from suite.lease import Claimant
-from suite.matrix import concrete_engine, folder
-from suite.preflight import check_writable
-from suite.report import by_grade
-from suite.rundir import RunDir, atomic
-from suite.single import RunFailed, work
-from tasks.engines import ENGINES
+from suite.execute import devices
+from suite.execute.lease import Claimant
+from suite.execute.run_one import RunFailed, work
+from suite.plan import config as configs
+from suite.plan.matrix import concrete_engine, folder
+from suite.plan.preflight import check_writable
+from suite.report.summary import by_grade
+from suite.runs import policies
+from suite.runs.rundir import RunDir, atomic
+from tasks.isaaclab.engines import ENGINES
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 
@@ -36,7 +37,8 @@ def parser() -> Parser:
     p = Parser(
         prog="python -m suite.adopt",
         description="Make a run directory of a policy that other code trained, and evaluate it by the protocol.",
-        epilog="The policy is a file as baselines.policy.save_policy writes it. Such runs are for the open division.",
+        epilog="The policy is a file as baselines.policy_file.save_policy writes it."
+        " Such runs are for the open division.",
     )
     p.add_argument("policy", type=as_path, metavar="POLICY", help="a safetensors file of kind mlp or discrete")
     p.add_argument("--task", required=True, metavar="NAME", help="the task that it acts in")

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import suite
-from suite import devices, tracking
-from suite.cli import Parser
+from suite.cli.arguments import Parser
 from suite.errors import exit_code
-from suite.provenance import packages
+from suite.execute import devices
+from suite.runs.provenance import packages
+from suite.tracking import tracker
 
 VARIABLES = {"assets": "GRADUS_CACHE", "kernels": "WARP_CACHE_PATH"}  # that name other folders
 DISK_NEEDED_GB = 2.0  # [GB] what runs, kernels and converted robots take at most in a first session
@@ -37,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def examine() -> dict[str, Any]:
     """Everything, as plain data."""
-    from tasks import caches
-    from tasks.engines import SYSTEM_LIBRARIES, available, missing_libraries
+    from tasks.core import caches
+    from tasks.isaaclab.engines import SYSTEM_LIBRARIES, available, missing_libraries
 
     missing = missing_libraries()
     return {
@@ -53,7 +54,7 @@ def examine() -> dict[str, Any]:
         },
         "disk": {"path": str(Path.cwd()), "free_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1)},
         "caches": {"assets": _folder(caches.wanted("gradus")), "kernels": _folder(caches.wanted("warp"))},
-        "wandb": {"logged_in": tracking.login() is not None, "key_from": tracking.login()},
+        "wandb": {"logged_in": tracker.login() is not None, "key_from": tracker.login()},
     }
 
 
@@ -77,7 +78,7 @@ def _torch() -> dict[str, Any]:
 
 
 def _folder(path: Path) -> dict[str, Any]:
-    from tasks import caches
+    from tasks.core import caches
 
     size = 0
     for folder, _, names in os.walk(path):  # what cannot be read counts nothing

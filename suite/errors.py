@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
-from suite import interrupt, output
+from suite.cli import interrupt, output
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 

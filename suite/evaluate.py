@@ -13,16 +13,17 @@ from typing import Any
 from rich.console import Console
 
 import tasks
-from suite import config as configs
-from suite import devices, evaluation, policies, process
 from suite import protocol as protocols
-from suite.cli import Parser, as_path
+from suite.cli.arguments import Parser, as_path
 from suite.errors import UserError, exit_code, first_line, one_of
-from suite.matrix import concrete_engine
-from suite.preflight import check_writable
-from suite.report import by_grade
-from suite.rundir import RunDir, sha256
-from tasks.engines import ENGINES
+from suite.execute import devices, process
+from suite.plan import config as configs
+from suite.plan.matrix import concrete_engine
+from suite.plan.preflight import check_writable
+from suite.report.summary import by_grade
+from suite.runs import evaluation, policies
+from suite.runs.rundir import RunDir, sha256
+from tasks.isaaclab.engines import ENGINES
 
 
 def parser() -> Parser:

@@ -12,14 +12,14 @@ import baselines
 import curricula
 import suite
 import tasks
-from suite.cli import Parser, as_path
-from suite.config import BUDGETS
+from suite.cli.arguments import Parser, as_path
 from suite.errors import UserError, exit_code
-from suite.matrix import algorithms, levels
-from suite.preflight import check_writable
-from suite.rundir import atomic
-from suite.tasks_page import markdown
-from tasks import engines
+from suite.plan.config import BUDGETS
+from suite.plan.matrix import algorithms, levels
+from suite.plan.preflight import check_writable
+from suite.report.tasks_page import markdown
+from suite.runs.rundir import atomic
+from tasks.isaaclab import engines
 from tasks.spec import GRADES, TaskSpec
 
 

@@ -102,11 +102,22 @@ def identity(spec: TaskSpec, protocol: Protocol) -> dict[str, Any]:
         "version": VERSION,
         **numbers,
         "cells": [asdict(cell) for cell in cells(spec, protocol.protocol)],
-        "factors": [[f.name, f.nominal, *f.evaluation, f.effect, f.on] for f in spec.factors],
+        "factors": [[f.name, f.nominal, *f.evaluation, _hashed(f.effect), f.on] for f in spec.factors],
         "grades": {name: param.values for name, param in spec.grades.items()},
     }
     digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
     return {"name": protocol.protocol, "version": VERSION, "sha256": digest}
+
+
+_MODULES_OF_0_1 = {"physics": "tasks.effects", "signal": "tasks.signals"}
+
+
+def _hashed(effect: str) -> str:
+    """What the hash of suite version 0.1.0 has for an effect: the module and class that it had then."""
+    group, dot, name = effect.partition(".")
+    if not dot or group not in _MODULES_OF_0_1:
+        return effect
+    return f"{_MODULES_OF_0_1[group]}:{name.title().replace('_', '')}"
 
 
 def rows(spec: TaskSpec, protocol: Protocol) -> Rows:

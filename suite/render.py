@@ -10,22 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tasks
-from suite import devices, policies
-from suite.cli import Parser, as_path
+from suite.cli.arguments import Parser, as_path
 from suite.errors import UserError, exit_code, one_of, shown
-from suite.matrix import concrete_engine
-from suite.preflight import check_writable
-from suite.process import leave, limit_threads
-from suite.rundir import atomic
-from suite.values import SEEDS, check_between
-from tasks.engines import ENGINES
+from suite.execute import devices
+from suite.execute.process import leave, limit_threads
+from suite.plan.matrix import concrete_engine
+from suite.plan.preflight import check_writable
+from suite.plan.values import SEEDS, check_between
+from suite.runs import policies
+from suite.runs.rundir import atomic
+from tasks.isaaclab.engines import ENGINES
 from tasks.spec import GRADES, TaskSpec, difficulty_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from baselines.policy import Policy
-    from tasks.env import TensorEnv
+    from baselines.policy_file import Policy
+    from tasks.core.env import TensorEnv
 
 FRAME_RATE = 30.0  # [Hz] of a film, at most
 SMALLEST, LARGEST = 64, 4096  # [px]

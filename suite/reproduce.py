@@ -18,14 +18,17 @@ from scipy.stats import t as student
 
 import suite
 import tasks
-from suite import compare, devices, results, values
-from suite import config as configs
-from suite.cli import Parser, as_path
+from suite.cli.arguments import Parser, as_path
 from suite.errors import UserError, exit_code, first_line, one_of, shown
-from suite.matrix import check_level, concrete_engine, folder
-from suite.preflight import check_writable
-from suite.rundir import RunDir, read_json, write_json
-from suite.single import RunFailed, work
+from suite.execute import devices
+from suite.execute.run_one import RunFailed, work
+from suite.plan import config as configs
+from suite.plan import values
+from suite.plan.matrix import check_level, concrete_engine, folder
+from suite.plan.preflight import check_writable
+from suite.report import compare
+from suite.runs import results
+from suite.runs.rundir import RunDir, read_json, write_json
 
 LEVEL = 0.99  # of the interval that a further seed is expected in
 MAX_COMMAND = 10_000  # characters

@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from suite import cli, display, estimate, plans, preflight, report, scheduler
+from suite.cli import arguments
 from suite.errors import EXIT_INTERRUPTED, exit_code
-from suite.matrix import plan
+from suite.execute import scheduler
+from suite.plan import estimate, plans, preflight
+from suite.plan.matrix import plan
+from suite.report import display, summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 if every run is complete, 1 if one is not, 130 after Ctrl-C; `UserError` for bad input."""
-    request, execution, notes = cli.parse(argv)
+    request, execution, notes = arguments.parse(argv)
     jobs = plan(request)
     damaged = [job.damage for job in jobs if job.damage]
     jobs = [job for job in jobs if not job.damage]
@@ -30,13 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     where = f"{len(execution.devices)} at a time on {execution.devices[0].partition(':')[0]}"
     print(f"{len(jobs)} runs ({complete} already complete) in {request.out}, {where}", flush=True)
     plans.save(jobs, request)
-    launcher = cli.launcher_of(execution, request.out)
+    launcher = arguments.launcher_of(execution, request.out)
     try:
         tracked = scheduler.execute(jobs, launcher, display.choose(), execution.retries, execution.wait)
     except KeyboardInterrupt:
         print("\nstopped; the same command continues from the last checkpoints", file=sys.stderr)
         return EXIT_INTERRUPTED
-    code = report.show(tracked, request.out)
+    code = summary.show(tracked, request.out)
     return 1 if damaged else code
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from suite import lease, plans
-from suite.cli import Parser, as_path
-from suite.display import ACTIVE, Board, describe, overall
+from suite.cli.arguments import Parser, as_path
 from suite.errors import UserError, exit_code, shown
-from suite.preflight import check_versions
-from suite.rundir import RunDir, read_json
+from suite.execute import lease
+from suite.plan import plans
+from suite.plan.preflight import check_versions
+from suite.report.display import ACTIVE, Board, describe, overall
+from suite.runs.rundir import RunDir, read_json
 
 EVERY_S = 2.0  # [s] between two looks with --follow
 MOST = 1e15  # of a number in a status

@@ -9,11 +9,11 @@ from importlib import import_module
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
-from tasks import caches
-from tasks import engines as engine_names
+from tasks.core import caches
+from tasks.isaaclab import engines as engine_names
 
 if TYPE_CHECKING:
-    from tasks.env import TensorEnv
+    from tasks.core.env import TensorEnv
 
 GRADES = ("g1", "g2", "g3", "g4", "g5")
 RANDOMIZATION_LEVELS = ("r0", "r1", "r2", "r3")
@@ -50,7 +50,7 @@ class Factor:
     """One randomisable quantity, constant in an episode.
 
     `ranges` holds (low, high) for each training level that moves it; a factor with none is held out: it is seen in
-    evaluations only. `effect` names what carries it out, as `module:class` (see `tasks.effects`), and `on` the part
+    evaluations only. `effect` names what carries it out (see `tasks.factors.registry`), and `on` the part
     that it acts on, in the effect's own terms. Raises `ValueError` for ranges that make no sense.
     """
 
@@ -117,7 +117,7 @@ class View:
     eye: tuple[float, float, float]
     target: tuple[float, float, float]
     follow: bool = False  # whether both move with the robot's base
-    marks: str = ""  # `module:function` with what to draw into them besides, see `tasks.camera.Mark`
+    marks: str = ""  # `module:function` with what to draw into them besides, see `tasks.isaaclab.camera.Mark`
     size: tuple[int, int] | None = None  # width and height [px] of an env that takes pictures; see `TaskSpec.pictured`
 
 
@@ -222,7 +222,7 @@ class TaskSpec:
         Args:
             num_envs: N.
             device: `cpu` or `cuda:K`.
-            engine: any of `tasks.engines.ENGINES`, `physx` included; `torch` for a task without a simulator.
+            engine: any of `tasks.isaaclab.engines.ENGINES`, `physx` included; `torch` for a task without a simulator.
             recorded: on CUDA, parts of a step become graphs (`TensorEnv.record`).
             difficulty: of all episodes, in [0, 1], until a sampler is set: 0 is g1, 1 is g5 (`difficulty_of`).
 
@@ -234,7 +234,7 @@ class TaskSpec:
             caches.prepare()
         recorded = recorded and device.startswith("cuda")
         if recorded:
-            import_module("tasks.recorded").prepare()
+            import_module("tasks.cuda.record").prepare()
         env = getattr(import_module(module), function)(self, num_envs=num_envs, device=device, engine=engine)
         if recorded:
             env.record()

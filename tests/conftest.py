@@ -9,14 +9,16 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests that run beside others have a core each; before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Generated inputs of each fuzz test: few in CI, many with `pytest -k fuzz --hypothesis-profile nightly`. What CI draws is
-# the same every time, so that a change is not blamed for an old fault; a nightly run draws anew.
+# Generated inputs of each fuzz test: few in CI, many with `pytest -k fuzz --hypothesis-profile nightly`. CI draws the
+# same ones every time, so that a change is not blamed for an old fault; a nightly run draws anew.
 _NO_DATABASE = {"database": None, "deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
 hypothesis.settings.register_profile("ci", max_examples=250, derandomize=True, **_NO_DATABASE)
 hypothesis.settings.register_profile("nightly", max_examples=10_000, **_NO_DATABASE)
 hypothesis.settings.load_profile("ci")
 
-os.environ["GRADUS_TEST_TASKS"] = "1"  # submissions may be of tasks without physics, see `leaderboard.checks`
+os.environ["GRADUS_TEST_TASKS"] = (
+    "1"  # submissions may be of tasks without physics, see `leaderboard.submissions.checks`
+)
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),

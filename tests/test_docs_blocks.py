@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from suite import cli, config
+from suite.cli import arguments
 from suite.errors import UserError
-from suite.matrix import plan
+from suite.plan import config
+from suite.plan.matrix import plan
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -132,9 +133,9 @@ def test_a_command_is_one_that_its_program_takes(monkeypatch, tmp_path, page, li
     ):
         while option in argv:
             del argv[argv.index(option) : argv.index(option) + 2]
-    monkeypatch.setattr("suite.matrix.concrete_engine", lambda engine, spec: engine)
-    monkeypatch.setattr(cli, "check_memory", lambda *args: None)
-    request, *_ = cli.parse([*argv, "--device", "cpu", "--wandb", "disabled", "--out", str(tmp_path)])
+    monkeypatch.setattr("suite.plan.matrix.concrete_engine", lambda engine, spec: engine)
+    monkeypatch.setattr(arguments, "check_memory", lambda *args: None)
+    request, *_ = arguments.parse([*argv, "--device", "cpu", "--wandb", "disabled", "--out", str(tmp_path)])
     assert plan(request)
 
 
@@ -207,7 +208,7 @@ def test_the_recipe_of_a_teacher(tmp_path):
 TRAINING = """
 import curricula, tasks
 from baselines import config
-from baselines.learner import make_learner
+from baselines.learner.learners import make_learner
 from omegaconf import OmegaConf
 spec = tasks.get("toy-reach")
 cfg = OmegaConf.merge(config.load("ppo", "toy-reach", "smoke"), {"num_envs": 16})

@@ -22,11 +22,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard import bundle, checks, schema
-from leaderboard.isolation import environment
-from suite.rundir import sha256
+from leaderboard.data import schema
+from leaderboard.submissions import bundle, checks
+from leaderboard.submissions.isolation import environment
+from suite.runs.rundir import sha256
 from suite.untrusted import Unusable, load_json, load_yaml
-from tests.made_runs import make_run, pack, place
+from tests.helpers.made_runs import make_run, pack, place
 
 LONGEST_S = 10  # [s] of CPU for one input
 
@@ -402,8 +403,8 @@ def test_fuzz_hostile_tables(run, files, file, changes):
 READER = """
 import os, sys
 from pathlib import Path
-from leaderboard.isolation import limited_memory
-from leaderboard.tables import read_table
+from leaderboard.submissions.isolation import limited_memory
+from leaderboard.submissions.tables import read_table
 from suite.untrusted import Unusable
 for line in sys.stdin:
     if (child := os.fork()) == 0:

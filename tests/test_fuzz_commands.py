@@ -17,11 +17,15 @@ from hypothesis import strategies as st
 
 import suite
 import tasks
-from baselines.policy import export_reference
+from baselines.policy_file import export_reference
 from leaderboard import submit
-from suite import cli, config, evaluate, evaluation, reproduce, run, single, status
+from suite import evaluate, reproduce, run, status
+from suite.cli import arguments
 from suite.errors import exit_code
-from suite.matrix import plan
+from suite.execute import run_one
+from suite.plan import config
+from suite.plan.matrix import plan
+from suite.runs import evaluation
 from tasks.spec import GRADES
 
 TOY = ["--task", "toy-reach", "--algo", "zero", "--budget", "smoke", "--device", "cpu", "--wandb", "disabled"]
@@ -33,14 +37,14 @@ def nothing_starts():
         raise AssertionError("a worker was started")
 
     def ends(*args, **options):
-        raise single.RunFailed("nothing is started here")
+        raise run_one.RunFailed("nothing is started here")
 
     def no_simulation(*args, **options):
         raise evaluation.EvaluationError("nothing is started here")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("suite.scheduler.execute", refuse)
-        patch.setattr("suite.process.start", refuse)
+        patch.setattr("suite.execute.scheduler.execute", refuse)
+        patch.setattr("suite.execute.process.start", refuse)
         patch.setattr(reproduce, "work", ends)
         patch.setattr(evaluation, "evaluate", no_simulation)
         yield
@@ -154,7 +158,7 @@ def zero_policy():
 
 def complete_run(out):
     """A run directory that looks complete, without a training or an evaluation; and a plan that names it."""
-    request, _, _ = cli.parse([*TOY, "--out", str(out)])
+    request, _, _ = arguments.parse([*TOY, "--out", str(out)])
     (job,) = plan(request)
     folder = job.run.path
     folder.mkdir(parents=True)

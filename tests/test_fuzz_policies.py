@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 import tasks
-from baselines.policy import PolicyError, load_policy
-from leaderboard import policy_file
-from leaderboard.schema import Unusable
+from baselines.policy_file import PolicyError, load_policy
+from leaderboard.data.schema import Unusable
+from leaderboard.submissions import policy_file
 
 SPEC = tasks.get("toy-reach")
 ACTOR = {

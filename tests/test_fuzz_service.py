@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from leaderboard import board, build, page, runs
+from leaderboard import build
+from leaderboard.board import board
+from leaderboard.data import runs
 from leaderboard.service.app import make_app
 from leaderboard.service.folders import Folders
 from leaderboard.service.queue import Queue, Settings
 from leaderboard.service.store import STATES, Store
 from leaderboard.service.uploads import Limits
-from tests.synthetic_runs import rehash, write_run
+from leaderboard.site import page
+from tests.helpers.synthetic_runs import rehash, write_run
 
 CHARACTERS = st.one_of(st.sampled_from("/.%\\?&=#<>'\"\0\n\x1b\x7f\u202e\ud800é0aZ["), st.characters())
 TEXT = st.text(CHARACTERS, max_size=40)

@@ -18,9 +18,12 @@ import torch
 import baselines
 import curricula
 import tasks
-from suite import cli, config, devices, protocol
+from suite import protocol
+from suite.cli import arguments
 from suite.errors import UserError
-from suite.matrix import plan
+from suite.execute import devices
+from suite.plan import config
+from suite.plan.matrix import plan
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -51,13 +54,13 @@ def test_protocols_are_the_ones_that_published_evaluations_name():
 @pytest.mark.parametrize("budget", ["smoke", "quick", "full"])
 def test_paths_and_fingerprints_of_runs_stay(budget, tmp_path, monkeypatch):
     """Of every task, algorithm and teacher at two levels: a command finds the runs that it once made."""
-    monkeypatch.setattr("suite.matrix.concrete_engine", lambda physics, spec: "newton_mjwarp")
+    monkeypatch.setattr("suite.plan.matrix.concrete_engine", lambda physics, spec: "newton_mjwarp")
     shared = ["--task", "all", "--budget", budget, "--device", "cpu", "--wandb", "disabled", "--out", str(tmp_path)]
     found = {}
     for algo, teacher in [(a, "none") for a in baselines.names()] + [("ppo", t) for t in curricula.names()]:
         argv = [*shared, "--algo", algo, "--curriculum", teacher, "--randomization", "r0,r2"]
         try:
-            jobs = plan(cli.parse(argv)[0])
+            jobs = plan(arguments.parse(argv)[0])
         except UserError:  # no task of the suite has discrete actions
             found[f"{algo} {teacher}"] = "refused"
             continue
@@ -70,7 +73,7 @@ def test_paths_and_fingerprints_with_changed_settings_stay(tmp_path):
     argv = ["--task", "toy-reach,toy-line", "--algo", "ppo", "--budget", "smoke", "--device", "cpu", "--seeds", "2"]
     argv += ["--wandb", "disabled", "--out", str(tmp_path), "train.num_envs=32", "agent.gamma=0.9", "eval.seed=7"]
     argv += ["--curriculum", "none"]
-    jobs = plan(cli.parse([*argv, "curriculum.grade=g2"])[0])
+    jobs = plan(arguments.parse([*argv, "curriculum.grade=g2"])[0])
     agree(
         "changed-settings",
         {job.run.path.relative_to(tmp_path).as_posix(): config.fingerprint(job.content("cpu")) for job in jobs},
@@ -79,7 +82,7 @@ def test_paths_and_fingerprints_with_changed_settings_stay(tmp_path):
 
 def test_evaluated_episodes_stay():
     """A spring on the toy env: which episodes there are, and what happened in them."""
-    from toy_runs import spring_run
+    from tests.helpers.toy_runs import spring_run
 
     table = pq.read_table(spring_run() / "episodes.parquet")
     columns = {}
@@ -91,7 +94,7 @@ def test_evaluated_episodes_stay():
 
 def test_trainings_stay_the_same_in_every_bit(one_thread, tmp_path):
     """A few iterations of each algorithm on the toy env, by the kind of CPU: other kinds round differently."""
-    from baselines.learner import make_learner
+    from baselines.learner.learners import make_learner
 
     found = {}
     for algo in baselines.names():
@@ -110,7 +113,8 @@ def test_trainings_stay_the_same_in_every_bit(one_thread, tmp_path):
             file = tmp_path / f"{algo}-{teacher}.safetensors"
             learner.export(file)
             found[f"{algo} {teacher}"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    kind = f"{devices.cpu_name()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, {platform.machine()}"
+    cpu = f"{devices.cpu_name()}, {torch.backends.cpu.get_cpu_capability()}"
+    kind = f"{cpu}, torch {torch.__version__}, {platform.machine()}"
     file = FOLDER / "trainings.json"
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if os.environ.get("GRADUS_GOLDEN") == "write":

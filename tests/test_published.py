@@ -6,7 +6,7 @@ import pytest
 
 from leaderboard import build, results
 from suite import reproduce
-from suite.rundir import read_json
+from suite.runs.rundir import read_json
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "python -m leaderboard.results leaderboard/published --out docs/results.md"

@@ -18,12 +18,12 @@ from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 import suite
-from leaderboard.render import NAV, render, source
 from leaderboard.service.folders import Folders
 from leaderboard.service.queue import Queue
 from leaderboard.service.store import STATES, Away, Store
 from leaderboard.service.uploads import Limits, Rejected, Uploads
-from suite.rundir import read_json
+from leaderboard.site.render import NAV, render, source
+from suite.runs.rundir import read_json
 
 PAGE = 50
 PUBLIC_ACTIONS = ("submitted", "verification started", "queued again", *STATES)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import suite
 from suite.errors import UserError
-from suite.rundir import read_json, write_json
+from suite.runs.rundir import read_json, write_json
 
 if TYPE_CHECKING:
     from leaderboard.service.store import Store

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leaderboard.isolation import environment
 from leaderboard.service.folders import Folders
 from leaderboard.service.store import Store
-from suite import process
+from leaderboard.submissions.isolation import environment
 from suite.errors import printable
-from suite.rundir import read_json
+from suite.execute import process
+from suite.runs.rundir import read_json
 
 TICK_S = 0.25
 TRIES = 3

@@ -1,0 +1,1 @@
+"""Collecting and storing steps on the device."""

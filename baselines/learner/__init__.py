@@ -1,0 +1,1 @@
+"""The training loop of one agent, its checkpoints, and starting from another policy."""

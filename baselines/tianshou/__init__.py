@@ -1,0 +1,1 @@
+"""Tianshou's algorithms, policies and networks on tensors of a device."""

@@ -1,0 +1,1 @@
+"""The eight teachers, one module each."""

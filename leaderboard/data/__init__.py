@@ -1,0 +1,1 @@
+"""Reading runs: schemas, episodes, curves."""

@@ -1,0 +1,1 @@
+"""Bundles of strangers: packing, checking, evaluating again."""

@@ -1,0 +1,1 @@
+"""Where runs are executed: scheduler, launchers, leases, processes, devices."""

@@ -1,0 +1,284 @@
+"""The job matrix: tasks × algorithms × curricula × levels × engines × seeds as a list of runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+import baselines
+import suite
+import tasks
+from baselines import config as agents
+from baselines.learner import warm_start
+from suite.errors import UserError, first_line, shown, unknown
+from suite.plan import config as configs
+from suite.plan import values
+from suite.runs.rundir import RunDir, sha256
+from tasks.core.multitask import JointSpec
+from tasks.isaaclab import engines
+from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
+
+MOST_RUNS = 100_000  # of one command
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, every name checked. `algos_named` is False where `all` stood for them."""
+
+    tasks: tuple[str, ...]
+    algos: tuple[str, ...]
+    algos_named: bool
+    curricula: tuple[str, ...]
+    levels: tuple[str, ...]
+    physics: tuple[str, ...]
+    seeds: int
+    budget: str
+    overrides: tuple[str, ...]
+    out: Path
+    wandb: str
+    command: str
+    init: Path | None = None  # a run whose policy the trainings start from
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the matrix. `setting`, its resolved configuration without seed and device, is shared by its seeds."""
+
+    setting: dict[str, Any]
+    overrides: dict[str, Any]
+    seed: int
+    run: RunDir
+    damage: str = ""  # why what lies in the run directory cannot be read, in one line
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.setting["task"]
+
+    @property
+    def algo(self) -> str:
+        """Name of the algorithm."""
+        return self.setting["algo"]
+
+    @property
+    def env_steps(self) -> int:
+        """Env steps of the training; 0 for a reference policy."""
+        return self.setting["train"]["env_steps"]
+
+    @property
+    def variant(self) -> str:
+        """Curriculum, level, engine, budget and overrides, as the run directory has them."""
+        return self.run.path.parent.name
+
+    @cached_property
+    def complete(self) -> bool:
+        """True if the run had been finished when this was first asked."""
+        return self.run.read_result() is not None
+
+    def config(self, device: str) -> DictConfig:
+        """The whole configuration of the run on `device`."""
+        return OmegaConf.merge(OmegaConf.structured(configs.RunConfig), values.literal(self.content(device)))
+
+    def content(self, device: str) -> dict[str, Any]:
+        """The same as plain dicts and lists."""
+        return self.setting | {"seed": self.seed, "device": device}
+
+
+def plan(request: Request) -> list[Job]:
+    """The runs, one seed of everything before the next seed.
+
+    Raises:
+        UserError: for an override that nothing has, an engine that is missing, an algorithm, level or teacher that a
+            task cannot use, a policy to start from that does not fit, or a run directory that holds another run.
+    """
+    init = {} if request.init is None else {"train.init": initial_policy(request.init)}
+    # In two parts, the teacher's and the rest: thousands of configurations take too long to compose as a whole.
+    of_teacher = [item for item in request.overrides if item.startswith("curriculum.")]
+    of_rest = [item for item in request.overrides if item not in of_teacher]
+    keys_of_teacher = {item.partition("=")[0] for item in of_teacher}
+    some = tasks.get(request.tasks[0]), baselines.names()[0], request.budget
+    teachers = {name: _compose(configs.defaults(*some, name), of_teacher) for name in request.curricula}
+    untaught = {n: _compose(configs.defaults(*some, n), []) for n in request.curricula} if of_teacher else teachers
+    unused = {item.partition("=")[0] for item in request.overrides}
+    composed = []
+    settings = []
+    for name in request.tasks:
+        spec = tasks.get(name)
+        engine_of = {physics: concrete_engine(physics, spec) for physics in request.physics}
+        for level, teacher in itertools.product(request.levels, teachers.values()):
+            check_level(spec, level)
+            configs.check_curriculum(teacher.config, spec, level)
+        for algo in request.algos:
+            if algo not in algorithms(spec):
+                if request.algos_named:
+                    raise UserError(_why_not(spec, algo))
+                continue
+            trained = algo not in baselines.reference_names()
+            own = _compose(configs.defaults(spec, algo, request.budget), of_rest)
+            if trained and request.init is not None:
+                _check_init(request.init, spec, algo, own.config)
+            started = init if trained else {}
+            composed += [own, *(teachers.values() if trained else ())]
+            for curriculum in request.curricula:
+                if trained:
+                    _check_score(algo, own.config, teachers[curriculum].config)
+                teacher = (teachers if trained else untaught)[curriculum]
+                unused &= own.unused | (teacher.unused if trained else keys_of_teacher)
+                base = own.content | {"curriculum": teacher.content["curriculum"]}
+                if started:
+                    base |= {"init": str(request.init), "train": base["train"] | {"init": init["train.init"]}}
+                for physics, level in itertools.product(request.physics, request.levels):
+                    where = {
+                        "physics": physics,
+                        "engine": engine_of[physics],
+                        "randomization": level,
+                        "wandb": request.wandb,
+                        "command": request.command,
+                    }
+                    settings.append((base | where, own.changes | teacher.changes | started))
+    if unused:
+        known = sorted({key for part in composed for key in configs.settable(part.config)})
+        raise unknown("config key", sorted(unused)[0], known, list_all=False)
+    return _jobs(settings, request)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A configuration with overrides: typed and plain, what they changed, and which of them found no key."""
+
+    config: DictConfig
+    content: dict[str, Any]
+    changes: dict[str, Any]
+    unused: set[str]
+
+
+def _compose(default: DictConfig, items: Sequence[str]) -> _Part:
+    if not items:
+        return _Part(default, OmegaConf.to_container(default, resolve=True), {}, set())
+    config, unused = configs.override(default, items)
+    return _Part(config, OmegaConf.to_container(config, resolve=True), configs.changes(default, config), unused)
+
+
+def algorithms(spec: TaskSpec) -> list[str]:
+    """Names of the algorithms and reference policies that can act in a task."""
+    references = [] if isinstance(spec, JointSpec) else baselines.reference_names()
+    return [name for name in (*baselines.names(), *references) if name != "dqn" or spec.discrete_actions]
+
+
+def _why_not(spec: TaskSpec, algo: str) -> str:
+    if algo in baselines.reference_names():
+        return f"{algo} is not trained, so it needs no set of tasks ({spec.name}); name them by comma"
+    return f"task {spec.name} declares no discrete actions, which {algo} needs"
+
+
+def levels(spec: TaskSpec) -> list[str]:
+    """Randomisation levels at which something in the task, or in one of several, moves, and r0."""
+    moved = {level for part in configs.parts_of(spec) for factor in part.factors for level in factor.ranges}
+    return [level for level in RANDOMIZATION_LEVELS if level == "r0" or level in moved]
+
+
+def initial_policy(init: Path) -> str:
+    """SHA-256 of the policy of the run `init`. Raises `UserError` unless the run is complete and the policy is its."""
+    run = RunDir(init)
+    if (result := run.read_result()) is None:
+        raise UserError(f"--init {init} is no complete run (no valid result.json); name a run directory: .../seedK")
+    try:
+        digest = sha256(run.policy)
+    except OSError as error:
+        raise UserError(f"--init {init}: {run.policy} cannot be read: {error.strerror}") from None
+    if digest != result["policy_sha256"]:
+        raise UserError(f"--init {init}: {run.policy} is not the policy that result.json names by policy_sha256")
+    return digest
+
+
+def _check_init(init: Path, spec: TaskSpec, algo: str, config: DictConfig) -> None:
+    try:
+        warm_start.check(RunDir(init).policy, spec, algo, config.agent)
+    except warm_start.WarmStartError as error:
+        raise UserError(f"--init {init}: {first_line(error)}") from None
+
+
+def _check_score(algo: str, own: DictConfig, teacher: DictConfig) -> None:
+    if teacher.curriculum.get("score") == "advantage" and not agents.on_policy(own.agent):
+        raise UserError(
+            f"curriculum.score=advantage: {algo} computes no advantages; use an on-policy algorithm or learnability"
+        )
+
+
+def check_level(spec: TaskSpec, level: str) -> None:
+    """Raise `UserError` if nothing in the task moves at a randomisation level."""
+    if level not in levels(spec):
+        raise UserError(f"task {spec.name} randomises nothing at level {level}; use {' or '.join(levels(spec))}")
+
+
+def concrete_engine(physics: str, spec: TaskSpec) -> str:
+    """The engine that steps a task where `physics` was asked for. Raises `UserError` if it is not installed."""
+    try:
+        return engines.check(physics, spec)
+    except engines.EngineError as error:
+        raise UserError(first_line(error)) from None
+
+
+def _jobs(settings: Sequence[tuple[dict[str, Any], dict[str, Any]]], request: Request) -> list[Job]:
+    if len(settings) * request.seeds > MOST_RUNS:
+        raise UserError(f"--seeds {request.seeds}: these are more than {MOST_RUNS} runs; use several commands")
+    folders = [folder(setting, overrides, request.out) for setting, overrides in settings]
+    shared = [configs.settings_hash(setting) for setting, _ in settings]
+    jobs = []
+    for seed in range(request.seeds):
+        for (setting, overrides), parent, digest in zip(settings, folders, shared, strict=True):
+            job = Job(setting, overrides, seed, RunDir(parent / f"seed{seed}"))
+            if configs.saved_fingerprint(job.run) != configs.fingerprint_of(digest, seed):
+                job = replace(job, damage=_check_same(job))
+            jobs.append(job)
+    return jobs
+
+
+def folder(setting: Mapping[str, Any], overrides: Mapping[str, Any], out: Path) -> Path:
+    """Where the runs of a setting go, a folder per seed; `overrides` as `config.changes` has them."""
+    variant = "-".join(
+        [setting["curriculum"]["name"], *(setting[key] for key in ("randomization", "engine", "budget"))]
+    )
+    if overrides:
+        variant += f"-{configs.digest(overrides)}"
+    return out / suite.__version__ / setting["task"] / setting["algo"] / variant
+
+
+def _check_same(job: Job) -> str:
+    """Refuse a directory whose configuration is another than the one planned: the defaults were edited, say.
+
+    Returns why its configuration cannot be read; '' if it can, or there is none.
+    """
+    try:
+        found = configs.read(job.run)
+    except UserError as error:
+        return f"{first_line(error)}; remove it, or the folder"
+    if found is None:
+        return ""
+    if found.get("suite_version") != suite.__version__:
+        version = shown(found.get("suite_version"))
+        raise UserError(f"{job.run.path} is of suite version {version}, this is {suite.__version__}")
+    found, planned = configs.identity(found), configs.identity(job.content("any"))
+    if found != planned:
+        keys = [key for key in planned if planned[key] != found.get(key)] or sorted(set(found) - set(planned))
+        raise UserError(
+            f"{job.run.path} holds a run with other settings ({shown(', '.join(keys))}); use another --out or remove it"
+        )
+    return ""
+
+
+def names_of(kind: str, text: str, valid: Sequence[str], every: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Names in a comma-separated list, without repetitions; `all` stands for `every`. Raises `UserError`."""
+    names = [name.strip() for name in text.split(",")]
+    if every is not None and names == ["all"]:
+        return tuple(every)
+    for name in names:
+        if name not in valid:
+            raise unknown(kind, name, valid if every is None else [*valid, "all"])
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,1 @@
+"""What the user sees: live table, summary, the page of the tasks."""

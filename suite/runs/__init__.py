@@ -1,0 +1,1 @@
+"""One run: its directory, training, evaluation and provenance."""

@@ -1,0 +1,1 @@
+"""CUDA graphs of parts of a step, and mathematics that a graph can hold."""

@@ -1,0 +1,1 @@
+"""What can be randomised: the catalogue of factors, and what each does to signals and physics."""

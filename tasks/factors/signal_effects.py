@@ -1,0 +1,267 @@
+"""Effects of factors on what a policy sees and does: delays, noise, dropout. Torch alone, for every engine.
+
+An effect carries out one factor. It never waits for the device, and draws from the env's own generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import torch
+
+from tasks.factors import registry
+
+if TYPE_CHECKING:
+    from tasks.core.env import TensorEnv
+    from tasks.spec import Factor
+
+
+class Effect:
+    """What one factor does to an env.
+
+    Attributes:
+        slow: PhysX on CUDA takes it over the host; see `TensorEnv.rewrite_episodes`.
+    """
+
+    slow = False
+
+    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+        """The factor is nominal everywhere."""
+        self.env, self.factor = env, factor
+        self._column = env.spec.factors.index(factor)
+
+    @property
+    def value(self) -> torch.Tensor:
+        """The factor in the episodes now running [N]."""
+        return self.env.factors[:, self._column]
+
+    @property
+    def former(self) -> torch.Tensor:
+        """The factor in the episodes that the last step belongs to [N], for final observations."""
+        return self.env.former[:, self._column]
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """New episodes begin in rows `env_ids` [k] with `value` [k]."""
+
+    def act(self, action: torch.Tensor) -> torch.Tensor:
+        """What the robot does of `action` [N, action_dim], once a control step."""
+        return action
+
+    def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
+        """What the policy sees of `obs` [N, policy_dim]; rows in `fresh` [N] bool are at an episode's start."""
+        return obs
+
+    def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
+        """What the policy saw of the last `obs` [N, policy_dim] of an episode. Called before `measure`."""
+        return obs
+
+
+def build(env: TensorEnv, moving: Collection[str] | None = None) -> list[tuple[int, Effect]]:
+    """The effects of the factors named by `moving` (all of the task's by default), each with its column.
+
+    Factors without an effect are read by the task itself.
+    """
+    built = []
+    for column, factor in enumerate(env.spec.factors):
+        if factor.effect and (moving is None or factor.name in moving):
+            built.append((column, registry.load(factor.effect)(env, factor)))
+    return built
+
+
+def _columns(env: TensorEnv, name: str) -> torch.Tensor:
+    """1 in the columns of the observation that belong to the term `name`, 0 elsewhere [policy_dim]."""
+    return torch.cat(
+        [torch.full((term.dim,), float(term.name == name), device=env.device) for term in env.spec.observations]
+    )
+
+
+def _sigma(env: TensorEnv) -> torch.Tensor:
+    """Standard deviation of a usual sensor's noise in each column [policy_dim]."""
+    return torch.cat([torch.full((term.dim,), term.sigma, device=env.device) for term in env.spec.observations])
+
+
+class _Delay:
+    """The last `longest` + 1 rows of a signal [N, D], and reading them some steps [N] back, see `whole`."""
+
+    def __init__(self, longest: float, num_envs: int, dim: int, device: torch.device) -> None:
+        self._past = torch.zeros(round(longest) + 1, num_envs, dim, device=device)
+        self._rows = torch.arange(num_envs, device=device)
+
+    def clear(self, env_ids: torch.Tensor) -> None:
+        """Let rows `env_ids` [k] have had zeros for ever."""
+        self._past.index_fill_(1, env_ids, 0.0)
+
+    def fill(self, rows: torch.Tensor, signal: torch.Tensor) -> None:
+        """Let rows [N] bool have had `signal` for ever."""
+        self._past = torch.where(rows[:, None], signal, self._past)
+
+    def push(self, signal: torch.Tensor) -> None:
+        self._past = self._with(signal)
+
+    def whole(self, steps: torch.Tensor) -> torch.Tensor:
+        """`steps` [N] as whole numbers within the line's length."""
+        return steps.round().clamp(0.0, len(self._past) - 1.0).long()
+
+    def read(self, steps: torch.Tensor) -> torch.Tensor:
+        return self._past[steps, self._rows]
+
+    def peek(self, signal: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        """What `read` would give after `push`."""
+        return self._with(signal)[steps, self._rows]
+
+    def _with(self, signal: torch.Tensor) -> torch.Tensor:
+        return torch.cat((signal[None], self._past[:-1]))
+
+
+class ActionDelay(Effect):
+    """Actions arrive `value` control steps late; zeros come before the first."""
+
+    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+        """See `Effect`."""
+        super().__init__(env, factor)
+        self._line = _Delay(factor.evaluation[1], env.num_envs, env.spec.action_dim, env.device)
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        self._line.clear(env_ids)
+
+    def act(self, action: torch.Tensor) -> torch.Tensor:
+        """See `Effect.act`."""
+        self._line.push(action)
+        return self._line.read(self._line.whole(self.value))
+
+
+class ActionScale(Effect):
+    """Actions have `value` times their effect: a weaker or stronger motor, where actions are forces or torques."""
+
+    def act(self, action: torch.Tensor) -> torch.Tensor:
+        """See `Effect.act`."""
+        return action * self.value[:, None]
+
+
+class ActionStep(Effect):
+    """From a random time of the episode on, a constant of random direction is added to the action.
+
+    `value` is its size along each axis, in units of the action; where actions are torques, that is a torque step.
+    """
+
+    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+        """See `Effect`."""
+        super().__init__(env, factor)
+        self._step = torch.zeros(env.num_envs, env.spec.action_dim, device=env.device)
+        self._countdown = torch.zeros(env.num_envs, device=env.device)
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        sign = self.env.uniform(len(env_ids), self._step.shape[1]).sign()
+        self._step[env_ids] = value[:, None] * sign
+        self._countdown[env_ids] = (self.env.uniform(len(env_ids)) + 1.0) / 2.0 * self.env.spec.max_episode_steps
+
+    def act(self, action: torch.Tensor) -> torch.Tensor:
+        """See `Effect.act`."""
+        self._countdown -= 1.0
+        return action + self._step * (self._countdown < 0.0)[:, None]
+
+
+class SensorNoise(Effect):
+    """White Gaussian noise in every observation of the policy, with `value` times the `sigma` of its term."""
+
+    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+        """See `Effect`."""
+        super().__init__(env, factor)
+        self._sigma = _sigma(env)
+        self._scale = factor.nominal * self._sigma  # in the last measurement
+
+    def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
+        """See `Effect.measure`."""
+        self._scale = self.value[:, None] * self._sigma
+        return self.measure_final(obs)
+
+    def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
+        """See `Effect.measure_final`."""
+        return torch.addcmul(obs, self._scale, self.env.normal(*obs.shape))
+
+
+class SensorBias(Effect):
+    """A constant Gaussian error of every observation of the policy, with `value` times the `sigma` of its term."""
+
+    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+        """See `Effect`."""
+        super().__init__(env, factor)
+        self._scale = _sigma(env)
+        self._now, self._before = torch.zeros(2, env.num_envs, env.spec.policy_dim, device=env.device)
+
+    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
+        """See `Effect.start`."""
+        drawn = self._draw(len(env_ids), len(self._scale))
+        self._before = self._now
+        self._now = self._now.index_copy(0, env_ids, value[:, None] * self._scale * drawn)
+
+    def _draw(self, *shape: int) -> torch.Tensor:
+        return self.env.normal(*shape)
+
+    def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
+        """See `Effect.measure`."""
+        return obs + self._now
+
+    def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
+        """See `Effect.measure_final`."""
+        return obs + self._before
+
+
+class Calibration(SensorBias):
+    """Each element of the observation `on` is off by a constant, uniform up to `value`: joint zeros, say."""
+
+    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+        """See `Effect`."""
+        super().__init__(env, factor)
+        self._scale = _columns(env, factor.on)
+        if not self._scale.any():
+            raise ValueError(f"{env.spec.name}: factor {factor.name} is on {factor.on!r}, which is no observation")
+
+    def _draw(self, *shape: int) -> torch.Tensor:
+        return self.env.uniform(*shape)
+
+
+class SensorDelay(Effect):
+    """Observations of the policy arrive `value` control steps late."""
+
+    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+        """See `Effect`."""
+        super().__init__(env, factor)
+        self._line = _Delay(factor.evaluation[1], env.num_envs, env.spec.policy_dim, env.device)
+        self._steps = self._line.whole(self.value)  # in the last measurement
+
+    def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
+        """See `Effect.measure`."""
+        self._line.fill(fresh, obs)
+        self._line.push(obs)
+        self._steps = self._line.whole(self.value)
+        return self._line.read(self._steps)
+
+    def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
+        """See `Effect.measure_final`."""
+        return self._line.peek(obs, self._steps)
+
+
+class SensorDropout(Effect):
+    """Each observation of the policy is missed with probability `value`; the one before it stands in."""
+
+    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+        """See `Effect`."""
+        super().__init__(env, factor)
+        self._last = torch.zeros(env.num_envs, env.spec.policy_dim, device=env.device)
+
+    def _kept(self, obs: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        missed = (self.env.uniform(len(value)) + 1.0) / 2.0 < value
+        return torch.where(missed[:, None], self._last, obs)
+
+    def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
+        """See `Effect.measure`."""
+        self._last = torch.where(fresh[:, None], obs, self._kept(obs, self.value))
+        return self._last
+
+    def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
+        """See `Effect.measure_final`."""
+        return self._kept(obs, self.former)

@@ -1,0 +1,1 @@
+"""Isaac Lab behind the env contract: scenes, managers, engines, assets."""

@@ -1,0 +1,375 @@
+"""`LabEnv`: Isaac Lab's `ManagerBasedRLEnv` behind the `TensorEnv` contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from isaaclab.assets import AssetBaseCfg
+from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
+from isaaclab.envs.common import VecEnvStepReturn
+from isaaclab.managers import ActionManager, CommandManager, CurriculumManager, RecorderManager
+from isaaclab.scene import InteractiveSceneCfg
+
+from tasks.core.env import Step, TensorEnv
+from tasks.core.grades import Grades
+from tasks.cuda.record import Recorded
+from tasks.isaaclab import camera, divergence, engines, managers, overflow
+from tasks.isaaclab.ovphysx import stepping
+from tasks.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from tasks.isaaclab.newton.model import Changes
+
+Condition = Callable[["GradedEnv"], torch.Tensor]
+"""A function of the env's momentary state: [N] bool."""
+
+SOON = 1e-6
+"""Time [s] before an event at intervals at which it is due, as in Isaac Lab."""
+
+
+class GradedEnv(ManagerBasedRLEnv):
+    """What a task's terms get as `env`: Isaac Lab's env, plus the difficulty of each row."""
+
+    def __init__(
+        self, cfg: ManagerBasedRLEnvCfg, owner: LabEnv, success: Condition, safety: dict[str, Condition]
+    ) -> None:
+        """Build the scene; see `LabEnv` for `success` and `safety`."""
+        self.owner, self.success_condition, self.safety_conditions = owner, success, safety
+        self.success = torch.zeros(owner.num_envs, dtype=torch.bool, device=owner.device)
+        self.violations: dict[str, torch.Tensor] = {}
+        self._grades = Grades(owner.spec, owner.device)
+        self._params = self._grades.at(owner.difficulty)
+        self._grade = self._set_params
+        self.recording = False
+        self._now: dict[tuple[Any, ...], Any] = {}
+        self._kept: dict[tuple[Any, ...], Any] = {}
+        self.divergence: divergence.Watch | None = None
+        super().__init__(cfg)
+        self._physics = stepping.make(self, owner.engine)
+        self._act, self._judge = self.action_manager.process_action, self._outcome
+        self._see_last = self._see = self.observation_manager.compute
+        if owner.engine == "newton_mjwarp":
+            self.divergence = divergence.Watch(self.scene, owner.num_envs, owner.device)
+
+    def param(self, name: str, env_ids: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+        """Value of the declared grade parameter at the difficulty of rows `env_ids`: [k]."""
+        column = self._params[:, self._grades.names.index(name)]
+        return column[env_ids] if isinstance(env_ids, slice) else column.index_select(0, env_ids)
+
+    def now(self, quantity: Callable[..., Any], *args: Any) -> Any:
+        """`quantity(self, *args)`, computed once for all who ask for it in one state of the simulation."""
+        key = quantity, *args
+        if key not in self._now:
+            self._now[key] = quantity(self, *args)
+        return self._now[key]
+
+    def once(self, constant: Callable[..., Any], *args: Any) -> Any:
+        """`constant(self, *args)`, computed at its first use and kept for good."""
+        key = constant, *args
+        if key not in self._kept:
+            self._kept[key] = constant(self, *args)
+        return self._kept[key]
+
+    def constant(self, numbers: tuple[Any, ...]) -> torch.Tensor:
+        """The numbers on the device: copied once, since a copy from the host waits for the device."""
+        return self.once(_constant, numbers)
+
+    def rows(self, env_ids: torch.Tensor) -> torch.Tensor:
+        """See `TensorEnv.rows`."""
+        return self.owner.rows(env_ids)
+
+    def joint_ids(self, pattern: str) -> torch.Tensor | slice:
+        """What selects the joints that match `pattern`, on the device: a list would be copied there each step."""
+        return self.once(_joint_ids, pattern)
+
+    def load_managers(self) -> None:
+        """Isaac Lab's managers in its order, those that work in every step from `tasks.isaaclab.managers`."""
+        cfg = self.cfg
+        self.command_manager = CommandManager(cfg.commands, self)
+        self.recorder_manager = RecorderManager(cfg.recorders, self)
+        self.action_manager = ActionManager(cfg.actions, self)
+        self.observation_manager = managers.Observations(cfg.observations, self)
+        self.termination_manager = managers.Terminations(cfg.terminations, self)
+        self.reward_manager = managers.Rewards(cfg.rewards, self)
+        self.curriculum_manager = CurriculumManager(cfg.curriculum, self)
+        if "startup" in self.event_manager.available_modes:
+            self.event_manager.apply(mode="startup")
+        at_intervals = self.event_manager._mode_term_cfgs.get("interval", ())
+        self._intervals = list(zip(at_intervals, self.event_manager._interval_term_time_left, strict=True))
+
+    def step(self, action: torch.Tensor) -> VecEnvStepReturn:
+        """One control step, in the order of Isaac Lab's own and without its recorders, logs and user interface.
+
+        `extras["final_obs"]` is there where a row ended.
+        """
+        self._act(action)
+        self._physics.advance()
+        if self.sim.is_rendering:
+            self.sim.render()
+        self._now.clear()
+        self.episode_length_buf += 1
+        self.common_step_counter += 1
+        due, reward = self._judge()
+        terminated, truncated = self.termination_manager.terminated, self.termination_manager.time_outs
+        extras = {}
+        env_ids, *pushed = self._rows_of(due)
+        if len(env_ids):
+            final = extras["final_obs"] = self._see_last()
+            if self.divergence:
+                for obs in final.values():
+                    obs.masked_fill_(self.divergence.rows[:, None], 0.0)
+            self._reset_idx(env_ids)
+        self.command_manager.compute(dt=self.step_dt)
+        for (term, left), rows in zip(self._intervals, pushed, strict=True):
+            left -= self.step_dt
+            if len(rows):
+                low, high = term.interval_range_s
+                left.index_copy_(0, self.rows(rows), torch.rand(len(rows), device=self.device) * (high - low) + low)
+                term.func(self, rows, **term.params)
+                self._now.clear()
+        return self._see(), reward, terminated, truncated, extras
+
+    def _rows_of(self, due: torch.Tensor) -> list[torch.Tensor]:
+        """Ids of the rows [k] int32 in which each bit of `due` [N] is set. The one time that a step waits."""
+        bits = due.cpu().numpy()
+        ids = (np.flatnonzero(bits & 1 << bit).astype(np.int32) for bit in range(1 + len(self._intervals)))
+        return [torch.from_numpy(rows).to(self.device) for rows in ids]
+
+    def _outcome(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the physics has led to: what is due in each row [N] uint8, and the reward [N].
+
+        Of what is due, bit 0 is that the row ends, the others are events at intervals, which a row that ends has later.
+        """
+        ended = self.termination_manager.compute()
+        reward = self.reward_manager.compute(dt=self.step_dt)
+        if self.divergence:
+            reward = reward.masked_fill(self.divergence.rows, 0.0)
+        for name in self.command_manager.active_terms:
+            self.command_manager.get_term(name).note()
+        due = ended.to(torch.uint8)
+        for bit, (_, left) in enumerate(self._intervals, start=1):
+            due += ((left - self.step_dt < SOON) & ~ended).to(torch.uint8) << bit
+        return due, reward
+
+    def record(self) -> None:
+        """See `TensorEnv.record`."""
+        self._act, self._judge = Recorded(self, self._act), Recorded(self, self._judge)
+        self._see_last, self._see = Recorded(self, self._see_last), Recorded(self, self._see)
+        self._grade = Recorded(self, self._grade)
+        self.recording = True  # as `RowWise` needs to know
+
+    def _assign(self, env_ids: torch.Tensor | slice) -> torch.Tensor:
+        """Difficulty and factors of the episodes that start in `env_ids`; returns them as ids."""
+        if isinstance(env_ids, slice):  # where Isaac Lab means all; terms get ids always
+            env_ids = self.owner._all[env_ids]
+        self.owner._assign(env_ids)
+        self._grade(self.owner.difficulty)
+        return env_ids
+
+    def _set_params(self, difficulty: torch.Tensor) -> None:
+        self._params.copy_(self._grades.at(difficulty))  # of all rows, of which those stay that stay
+
+    def _reset_idx(self, env_ids: torch.Tensor | slice) -> None:
+        env_ids = self._assign(env_ids)
+        self._physics.reset(env_ids)
+        for term in self.event_manager._mode_term_cfgs.get("reset", ()):
+            self._now.clear()
+            term.func(self, env_ids, **term.params)
+        rows = self.rows(env_ids)
+        for manager in (
+            self.action_manager,
+            self.reward_manager,
+            self.command_manager,
+            self.event_manager,
+            self.termination_manager,
+        ):
+            manager.reset(rows)
+        self.episode_length_buf.index_fill_(0, rows, 0)
+        self.owner._start(env_ids)
+        self._now.clear()
+
+
+def _set_scenery(scene: InteractiveSceneCfg, engine: str, pictured: bool) -> None:
+    """Keep what an env has for pictures only out of the physics: on CUDA OVPhysX clones nothing that has none.
+
+    Without a camera it is dropped. With one, the renderer's context alone copies it to all envs; on Newton that is the
+    context of the physics, too.
+    """
+    for name, entity in vars(scene).items():
+        if type(entity) is AssetBaseCfg and "ENV_REGEX_NS" in entity.prim_path:
+            if not pictured:
+                setattr(scene, name, None)
+            elif engine == "ovphysx":
+                entity.cloning_contexts = ()
+
+
+def _constant(env: GradedEnv, numbers: tuple[Any, ...]) -> torch.Tensor:
+    return torch.tensor(numbers, device=env.device)
+
+
+def _joint_ids(env: GradedEnv, pattern: str) -> torch.Tensor | slice:
+    robot = env.scene["robot"]
+    ids = robot.find_joints(pattern)[0]
+    return slice(None) if ids == list(range(robot.num_joints)) else torch.tensor(ids, device=env.device)
+
+
+class LabEnv(TensorEnv):
+    """A task on one of Isaac Lab's engines. One per process.
+
+    Args:
+        spec: the task's declaration; timing and spaces come from it.
+        cfg: scene, observations (group `policy`, and `critic` where declared), actions, events, rewards, terminations.
+        success: the momentary success condition.
+        safety: the condition "crossed now" of every safety limit that the task declares.
+        num_envs: N.
+        device: `cpu` or `cuda:K`.
+        engine: a concrete engine, see `tasks.isaaclab.engines.check`.
+        newton: solver settings of the task for `newton_mjwarp`.
+    """
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        cfg: ManagerBasedRLEnvCfg,
+        success: Condition,
+        *,
+        safety: dict[str, Condition] | None = None,
+        num_envs: int,
+        device: str,
+        engine: str,
+        newton: dict[str, Any],
+    ) -> None:
+        """Launch the engine and build the scene."""
+        super().__init__(spec, num_envs, device)
+        self._all = torch.arange(num_envs, dtype=torch.int32, device=self.device)  # what Isaac Lab's kernels take
+        cfg.scene.num_envs = num_envs
+        cfg.decimation, cfg.episode_length_s, cfg.compute_final_obs = spec.decimation, spec.episode_length_s, True
+        cfg.sim.dt, cfg.sim.render_interval, cfg.sim.device = spec.physics_dt, spec.decimation, device
+        cfg.sim.physics = engines.physics_cfg(engine, newton)
+        cfg.sim.use_newton_actuators = False  # its CUDA graph would compile every registered kernel first
+        if spec.view.size:
+            cfg.scene.camera = camera.sensor(spec.view)
+        _set_scenery(cfg.scene, engine, pictured=bool(spec.view.size))
+        cfg.seed = 0  # what is drawn while building; episodes are seeded by `reset`
+        self.engine, self.rewrite_episodes = engine, engines.rewrite_episodes(engine, device)
+        self.after_reset: list[Callable[[], None]] = []  # what effects do last of all at a reset
+        self._shared: dict[tuple[type, int], Any] = {}
+        self._action = torch.zeros(num_envs, spec.action_dim, device=self.device)
+        self._stack = ExitStack()
+        self._stack.enter_context(engines.launch(cfg, device, engine))
+        self._env = GradedEnv(cfg, self, success, safety or {})
+        self._changes: Changes | None = None  # of Newton's model
+        if engine == "newton_mjwarp":
+            from tasks.isaaclab.newton.model import Changes
+
+            self._changes = Changes(num_envs, device)
+        self._overflow = overflow.watch(engine, self._env.sim.physics_manager)
+        self._stack.callback(self._env.close)
+        self._check_declaration()
+
+    def _check_declaration(self) -> None:
+        observed, acted = self._env.observation_manager, self._env.action_manager
+        groups = {
+            group: [(name, shape[0]) for name, shape in zip(names, observed.group_obs_term_dim[group], strict=True)]
+            for group, names in observed.active_terms.items()
+        }
+        actions = []
+        for name in acted.active_terms:
+            term = acted.get_term(name)
+            actions += getattr(term, "declared", [(name, term.action_dim)])
+        self.spec.agree("observations", groups["policy"])
+        self.spec.agree("critic_observations", groups.get("critic", []))
+        self.spec.agree("actions", actions)
+        if set(self._env.safety_conditions) != set(self.spec.safety):
+            raise RuntimeError(f"{self.spec.name}: safety limits built and declared differ")
+
+    @property
+    def scene(self) -> Any:
+        """Isaac Lab's scene."""
+        return self._env.scene
+
+    @property
+    def physics_manager(self) -> Any:
+        """Isaac Lab's handle of the engine."""
+        return self._env.sim.physics_manager
+
+    def shared(self, kind: type, asset: Any) -> Any:
+        """The one `kind(env, asset)`, which several effects use."""
+        key = kind, id(asset)
+        if key not in self._shared:
+            self._shared[key] = kind(self, asset)
+        return self._shared[key]
+
+    def forces(self, asset: Any, bodies: Sequence[int]) -> torch.Tensor:
+        """What acts on all bodies of `asset` in the coming control step [N, bodies, 3] [N], to be added to.
+
+        At their centres of mass, in the world's frame. `bodies` are those that the caller will push.
+        """
+        return self._env._physics.forces(asset, bodies)
+
+    def force_joints(self, asset: Any) -> None:
+        """The joints of `asset` will be given forces: they are handed to the engine before every physics step."""
+        self._env._physics.forced.add(asset)
+
+    def _obs(self, groups: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.cat((groups["policy"], groups["critic"]), dim=-1) if "critic" in groups else groups["policy"]
+
+    def _reset(self, seed: int | None) -> torch.Tensor:
+        return self._obs(self._env.reset(seed=seed)[0])  # Isaac Lab draws from the global generators: it seeds those
+
+    def _start(self, env_ids: torch.Tensor) -> None:
+        super()._start(env_ids)
+        for write in self.after_reset:
+            write()
+        if not self._changes:
+            return
+        if self._effects:
+            self._changes.bring(len(env_ids))
+        else:
+            self._changes.gather()
+
+    def _set_age(self, age: torch.Tensor) -> None:
+        self._env.episode_length_buf.copy_(age)
+
+    def _step(self, action: torch.Tensor) -> Step:
+        self._action.copy_(action)  # the same tensor in every step: else no graph could hold what is done with it
+        groups, reward, terminated, truncated, extras = self._env.step(self._action)
+        self._overflow.note()
+        obs = self._obs(groups)
+        final = extras.get("final_obs")
+        return (
+            obs,
+            reward,
+            terminated,
+            truncated,
+            {
+                "final_obs": obs if final is None else self._obs(final),
+                "success": self._env.success,
+                "terminations": self._env.termination_manager.fired,
+                "violations": self._env.violations,
+            },
+        )
+
+    def record(self) -> None:
+        """See `TensorEnv.record`."""
+        self._env.record()
+
+    def overflows(self) -> int:
+        """See `TensorEnv.overflows`."""
+        return self._overflow.steps()
+
+    def diverged(self) -> int:
+        """See `TensorEnv.diverged`."""
+        return self._env.divergence.count() if self._env.divergence else 0
+
+    def picture(self) -> np.ndarray:
+        """What the camera of row 0 sees now: [height, width, 3] uint8. Only of a `TaskSpec.pictured` task."""
+        return camera.picture(self._env, self.spec.view)
+
+    def close(self) -> None:
+        """See `TensorEnv.close`."""
+        self._stack.close()

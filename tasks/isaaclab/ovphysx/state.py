@@ -1,0 +1,109 @@
+"""Handing the state of some rows of a robot to the engine, as a reset or a push does in nearly every step.
+
+Isaac Lab's setters on OVPhysX are a kernel launch and a slow way to the engine each, and one reads the accelerations of
+all bodies. Here the rows are copied by torch into the data's own buffers, which go to the engine as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tasks.isaaclab.ovphysx.dlpack import described
+
+if TYPE_CHECKING:
+    from tasks.isaaclab.lab_env import GradedEnv
+
+
+def put_root(env: GradedEnv, env_ids: torch.Tensor, velocity: torch.Tensor, pose: torch.Tensor | None = None) -> None:
+    """Set the robot's root in rows `env_ids` [k] int32.
+
+    Args:
+        env: the env.
+        env_ids: the rows.
+        velocity: linear and angular, of the centre of mass, in the world's frame [k, 6] [m/s], [rad/s].
+        pose: of the link, in the world's frame [k, 7] (position [m], quaternion x, y, z, w); as it is if None.
+    """
+    robot = env.scene["robot"]
+    if not env.once(_direct):
+        if pose is not None:
+            robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
+        robot.write_root_velocity_to_sim_index(root_velocity=velocity, env_ids=env_ids)
+        return
+    from isaaclab_ov import tensor_types
+
+    data, rows = robot.data, env.rows(env_ids)
+    if pose is not None:
+        poses = data.root_link_pose_w.torch.index_copy_(0, rows, pose)
+        data._reset_pose()
+        env.once(_Writer).write(tensor_types.ROOT_POSE, poses, env_ids)
+        _moved()
+    velocities = data.root_com_vel_w.torch.index_copy_(0, rows, velocity)
+    data._reset_velocity()
+    env.once(_Writer).write(tensor_types.ROOT_VELOCITY, velocities, env_ids)
+
+
+def put_joints(
+    env: GradedEnv, env_ids: torch.Tensor, joints: torch.Tensor, position: torch.Tensor, rest: torch.Tensor
+) -> None:
+    """Set `joints` [J] of the robot to `position` [k, J] [rad] ([m]) in rows `env_ids` [k] int32, at rest.
+
+    `rest` are zeros [k, J]: the caller keeps them.
+    """
+    robot = env.scene["robot"]
+    if not env.once(_direct):
+        robot.write_joint_position_to_sim_index(position=position, joint_ids=joints, env_ids=env_ids)
+        robot.write_joint_velocity_to_sim_index(velocity=rest, joint_ids=joints, env_ids=env_ids)
+        return
+    from isaaclab_ov import tensor_types
+
+    data, at = robot.data, (env.rows(env_ids)[:, None], joints)
+    positions, velocities = data.joint_pos.torch, data.joint_vel.torch
+    positions[at] = position
+    for values in (velocities, *env.once(_differences)):
+        values[at] = rest
+    data._joint_acc.timestamp = data._sim_timestamp
+    data._reset_pose()
+    data._reset_velocity()
+    env.once(_Writer).write(tensor_types.DOF_POSITION, positions, env_ids)
+    env.once(_Writer).write(tensor_types.DOF_VELOCITY, velocities, env_ids)
+    _moved()
+
+
+def _direct(env: GradedEnv) -> bool:
+    """The robot's buffers are those that OVPhysX takes: its joints have its order."""
+    return env.owner.engine == "ovphysx" and not env.scene["robot"].data.has_joint_ordering
+
+
+def _differences(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
+    """What accelerations of the joints are computed from, and they themselves."""
+    import warp
+
+    data = env.scene["robot"].data
+    return warp.to_torch(data._previous_joint_vel), warp.to_torch(data._joint_acc.data)
+
+
+class _Writer:
+    """Hands buffers of the robot's state over for some rows, which several writes in turn have in common."""
+
+    def __init__(self, env: GradedEnv) -> None:
+        self._view = env.scene["robot"]._root_view
+        self._buffers: dict[tuple[Any, int], Any] = {}
+        self._ids: tuple[torch.Tensor | None, Any] = (None, None)  # those of the last write
+
+    def write(self, kind: Any, values: torch.Tensor, env_ids: torch.Tensor) -> None:
+        key = kind, values.data_ptr()
+        if key not in self._buffers:
+            self._buffers[key] = described(values)
+        if self._ids[0] is not env_ids:
+            self._ids = env_ids, described(env_ids)
+        self._view.binding_for(kind).write(self._buffers[key], indices=self._ids[1])
+
+
+def _moved() -> None:
+    """Links are elsewhere, as all who ask for them have to know."""
+    from isaaclab_ov.physics import OvPhysxManager
+
+    OvPhysxManager.kinematics_dirty = True
+    OvPhysxManager._scene_data_backend.transforms_timestamp += 1

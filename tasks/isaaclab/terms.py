@@ -1,0 +1,223 @@
+"""Terms and builders that several tasks share. Isaac Lab's own terms come first; these fill the gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING
+from typing import TYPE_CHECKING, Any
+
+import isaaclab.envs.mdp as mdp
+import isaaclab.sim as sim_utils
+import torch
+from isaaclab.assets import AssetBaseCfg
+from isaaclab.envs import ManagerBasedRLEnvCfg
+from isaaclab.managers import CommandTerm, CommandTermCfg, ObservationGroupCfg
+from isaaclab.scene import InteractiveSceneCfg
+from isaaclab.utils import configclass
+from isaaclab.utils.math import sample_uniform
+from isaaclab_newton.sim.schemas import NewtonArticulationCfg
+from isaaclab_physx.sim.schemas import PhysxArticulationCfg
+
+from tasks.cuda.record import RowWise
+from tasks.isaaclab.ovphysx import state
+
+if TYPE_CHECKING:
+    from tasks.isaaclab.lab_env import GradedEnv
+
+NO_SPEED_LIMIT = 100.0
+"""Joint speed [rad/s] at which PhysX stops a joint. MuJoCo stops none, so it is set out of reach, and speeds over a
+drive's rating are counted as crossings of a safety limit instead."""
+
+
+def scene(env_spacing: float, **entities: Any) -> InteractiveSceneCfg:
+    """A scene with a light and the given entities; `env_spacing` [m] is the distance between two envs' origins."""
+    cfg = InteractiveSceneCfg(num_envs=1, env_spacing=env_spacing)
+    cfg.light = AssetBaseCfg(prim_path="/World/light", spawn=sim_utils.DomeLightCfg(intensity=2500.0))
+    for name, entity in entities.items():
+        setattr(cfg, name, entity)
+    return cfg
+
+
+def no_self_collisions(position_iterations: int = 4) -> list[Any]:
+    """Articulation properties for every engine: links of one robot pass through each other."""
+    return [
+        PhysxArticulationCfg(
+            enabled_self_collisions=False,
+            solver_position_iteration_count=position_iterations,
+            solver_velocity_iteration_count=1,
+        ),
+        NewtonArticulationCfg(self_collision_enabled=False),
+    ]
+
+
+def ground(height: float = 0.0) -> AssetBaseCfg:
+    """A flat floor at z = `height` [m]: a cuboid, since Isaac Lab's ground plane is fetched from a server.
+
+    Large enough for 16,384 envs 1 m apart and for 100 m to each side of them.
+    """
+    return AssetBaseCfg(
+        prim_path="/World/ground",
+        spawn=sim_utils.CuboidCfg(
+            size=(400.0, 400.0, 1.0),
+            collision_props=sim_utils.UsdPhysicsCollisionCfg(),
+            visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=(0.42, 0.46, 0.5)),
+        ),
+        init_state=AssetBaseCfg.InitialStateCfg(pos=(0.0, 0.0, height - 0.5)),
+    )
+
+
+def observation_group(**terms: Any) -> ObservationGroupCfg:
+    """One vector from the terms, in their order, without noise."""
+    group = ObservationGroupCfg(concatenate_terms=True, enable_corruption=False)
+    for name, term in terms.items():
+        setattr(group, name, term)
+    return group
+
+
+@configclass
+class _Terms:
+    """Terms of one manager, by name."""
+
+
+def env_cfg(scene: InteractiveSceneCfg, **managers: dict[str, Any]) -> ManagerBasedRLEnvCfg:
+    """Isaac Lab's env config from its scene and the terms of each manager, in their order.
+
+    Timing, size and engine are filled in by `LabEnv`.
+    """
+    cfg = ManagerBasedRLEnvCfg()
+    cfg.scene = scene
+    for manager, by_name in managers.items():
+        terms = _Terms()  # not a dict: the action manager writes attributes to its config
+        for name, term in by_name.items():
+            setattr(terms, name, term)
+        setattr(cfg, manager, terms)
+    return cfg
+
+
+def stand(env: GradedEnv, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
+    """Put robots that are upright by default where they start, at rest, facing up to `yaw` [rad] either way.
+
+    As many draws as Isaac Lab's `reset_root_state_uniform` makes, so that a seed keeps its episodes.
+    """
+    k = len(env_ids)
+    draw, _ = torch.rand(k, 6, device=env.device), torch.rand(k, 6, device=env.device)
+    state.put_root(env, env_ids, env.once(rest)[:k], env.once(_poses, yaw)(env.rows(env_ids), draw[:, 5]))
+
+
+def _poses(env: GradedEnv, yaw: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Where robots stand in rows [k], from draws [k] in [0, 1)."""
+
+    def turned(draw: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        return torch.cat((start[:, :3], _turned(draw * (2.0 * yaw) - yaw)), dim=-1)
+
+    start = env.scene["robot"].data.default_root_pose.torch.clone()
+    start[:, :3] += env.scene.env_origins
+    return RowWise(env, turned, start) if yaw else lambda rows, draw: start.index_select(0, rows)
+
+
+def _turned(yaw: torch.Tensor) -> torch.Tensor:
+    """Upright and turned by `yaw` [k] [rad]: [k, 4] (x, y, z, w), to the last bit what Isaac Lab's `quat_mul` gives."""
+    half = 0.5 * yaw
+    cos, sin = half.cos(), half.sin()
+    total, difference = cos + sin, cos - sin
+    w = 0.5 * (total + difference)
+    return torch.stack((cos - w, (w - total) + sin, w - difference, w), dim=-1)
+
+
+def rest(env: GradedEnv) -> torch.Tensor:
+    """Velocities [N, 6] of robots at rest, for `GradedEnv.once`."""
+    return torch.zeros(env.num_envs, 6, device=env.device)
+
+
+def bend(env: GradedEnv, env_ids: torch.Tensor, joints: tuple[str, ...], offset: float) -> None:
+    """Put `joints` at rest where they are by default, up to `offset` [rad] either way, within their limits.
+
+    As many draws as Isaac Lab's `reset_joints_by_offset` makes, so that a seed keeps its episodes.
+    """
+    ids, default, (low, high), rest = env.once(joint_start, joints)
+    shape = (len(env_ids), len(joints))
+    draw, _ = sample_uniform(-offset, offset, shape, env.device), torch.rand(shape, device=env.device)
+    position = (default + draw).clamp(low, high)
+    state.put_joints(env, env_ids, ids, position, rest[: len(env_ids)])
+
+
+def joint_start(env: GradedEnv, joints: tuple[str, ...]) -> tuple[torch.Tensor, ...]:
+    """Ids [J] and default positions [J] of `joints`, their limits (lowest [J], highest [J]), and zeros [N, J]."""
+    data = env.scene["robot"].data
+    ids = torch.tensor(env.scene["robot"].find_joints(list(joints), preserve_order=True)[0], device=env.device)
+    limits = data.soft_joint_pos_limits.torch[0, ids].unbind(dim=-1)
+    return ids, data.default_joint_pos.torch[0, ids], limits, torch.zeros(env.num_envs, len(ids), device=env.device)
+
+
+class EpisodeCommand(CommandTerm):
+    """A command that is drawn at the start of an episode, and later on only by itself; no timer, no logs."""
+
+    def reset(self, env_ids: torch.Tensor | None = None) -> dict[str, float]:
+        """Draw the command of rows `env_ids` [k]."""
+        self._resample(env_ids)
+        return {}
+
+    def _resample(self, env_ids: torch.Tensor) -> None:
+        torch.rand(len(env_ids), device=self.device)  # Isaac Lab draws a time here: so a seed keeps its episodes
+        self._resample_command(env_ids)
+
+    def note(self) -> None:
+        """Once a control step, before the resets; on CUDA within a graph, see `tasks.cuda.record`."""
+
+    def compute(self, dt: float) -> None:
+        """Once a control step, after the resets."""
+        self._update_command()
+
+    def _update_metrics(self) -> None:
+        """Isaac Lab's, for its own `compute`."""
+
+
+@configclass
+class EpisodeCommandCfg(CommandTermCfg):
+    """See `EpisodeCommand`."""
+
+    resampling_time_range: tuple[float, float] = (1e6, 1e6)  # [s]
+
+
+class GradedEffortAction(mdp.JointEffortAction):
+    """Joint efforts whose full scale is a grade parameter, so that it may differ from env to env."""
+
+    cfg: GradedEffortActionCfg
+
+    def process_actions(self, actions: torch.Tensor) -> None:
+        """Scale actions [N, joints] in [-1, 1] to [N] or [N·m]."""
+        super().process_actions(actions)
+        self._processed_actions = self._processed_actions * self._env.param(self.cfg.limit)[:, None]
+
+
+@configclass
+class GradedEffortActionCfg(mdp.JointEffortActionCfg):
+    """See `GradedEffortAction`; `limit` names the grade parameter."""
+
+    class_type: type = GradedEffortAction
+    limit: str = MISSING
+
+
+def joint_velocity_over(env: GradedEnv, limit: float, joints: str = ".*") -> torch.Tensor:
+    """Some joint matching `joints` is faster than `limit` [rad/s] ([m/s] for prismatic ones): [N] bool."""
+    velocity = env.scene["robot"].data.joint_vel.torch[:, env.joint_ids(joints)]
+    return (velocity.abs() > limit).any(dim=-1)
+
+
+def joint_position_outside(env: GradedEnv, margin: float, joints: str = ".*") -> torch.Tensor:
+    """Some joint matching `joints` is nearer than `margin` [rad] to a position limit, or beyond it: [N] bool."""
+    low, high = env.once(_joint_bounds, margin, joints)
+    position = env.scene["robot"].data.joint_pos.torch[:, env.joint_ids(joints)]
+    return ((position < low) | (position > high)).any(dim=-1)
+
+
+def _joint_bounds(env: GradedEnv, margin: float, joints: str) -> tuple[torch.Tensor, torch.Tensor]:
+    low, high = env.scene["robot"].data.joint_pos_limits.torch[:, env.joint_ids(joints)].unbind(dim=-1)
+    return low + margin, high - margin
+
+
+def joint_torque_over(env: GradedEnv, share: float, joints: str = ".*") -> torch.Tensor:
+    """The drive of some joint matching `joints` is asked for more than `share` of its torque limit: [N] bool."""
+    robot, ids = env.scene["robot"], env.joint_ids(joints)
+    limit = share * robot.data.joint_effort_limits.torch[:, ids]
+    return (robot.actuators.computed_effort.torch[:, ids].abs() > limit).any(dim=-1)

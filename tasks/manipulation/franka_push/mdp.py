@@ -1,0 +1,128 @@
+"""Scene and MDP of `franka-push`."""
+
+from __future__ import annotations
+
+import isaaclab.envs.mdp as mdp
+import torch
+from isaaclab.envs import ManagerBasedRLEnvCfg
+from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
+from isaaclab.utils.math import sample_uniform
+
+from tasks.isaaclab import camera, terms
+from tasks.isaaclab.camera import Mark
+from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.manipulation import franka, objects
+from tasks.spec import TaskSpec
+
+EDGES = (0.05, 0.07, 0.035)  # [m] of the cubes
+NEAREST = 0.08  # [m] of the goal: further than any tolerance
+MIDDLE = (0.5, 0.0)  # [m] of the ways, on average
+ARENA = ((0.2, -0.45), (0.85, 0.45))  # [m] corners of what the cube must not leave
+
+
+def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
+    """Build the env on `engine`."""
+    newton = {"njmax": 120, "nconmax": 40, "cone": "pyramidal", "impratio": 1}
+    return LabEnv(
+        spec,
+        env_cfg(),
+        success,
+        safety=franka.HANDLING_SAFETY,
+        num_envs=num_envs,
+        device=device,
+        engine=engine,
+        newton=newton,
+    )
+
+
+def env_cfg() -> ManagerBasedRLEnvCfg:
+    """Scene and MDP."""
+    cubes = {f"cube{k}": objects.cube(edge) for k, edge in enumerate(EDGES)}
+    robot = franka.handling_panda()
+    robot.init_state.joint_pos = franka.OVER_TABLE | {franka.FINGERS: 0.0}  # nothing opens them
+    return terms.env_cfg(
+        scene=franka.handling_scene(robot, objects=objects.collection(**cubes)),
+        observations={
+            "policy": terms.observation_group(
+                **franka.arm_state(),
+                tcp_position=ObservationTermCfg(func=franka.tcp_position),
+                cube_position=ObservationTermCfg(func=franka.object_from_tcp),
+                cube_axes=ObservationTermCfg(func=objects.axes),
+                cube_velocity=ObservationTermCfg(func=objects.velocity),
+                goal_position=ObservationTermCfg(func=way),
+                last_action=ObservationTermCfg(func=mdp.last_action),
+            )
+        },
+        actions={"hand": franka.HandActionCfg(yaw=False, gripper=False)},
+        events={
+            "home": franka.near_start(0.05),
+            "start": EventTermCfg(func=reset_to_grade, mode="reset"),
+        },
+        rewards={
+            "behind": RewardTermCfg(func=behind, weight=1.0),
+            "distance": RewardTermCfg(func=closeness, weight=4.0, params={"scale": 0.15}),
+            "distance_fine": RewardTermCfg(func=closeness, weight=2.0, params={"scale": 0.03}),
+            "at_goal": RewardTermCfg(func=success, weight=2.0),
+            "action_rate": RewardTermCfg(func=mdp.action_rate_l2, weight=-0.01),
+        },
+        terminations={
+            "time_out": TerminationTermCfg(func=mdp.time_out, time_out=True),
+            "out_of_reach": TerminationTermCfg(func=objects.left, params={"arena": ARENA}),
+        },
+    )
+
+
+def goal(env: GradedEnv) -> torch.Tensor:
+    """Goal of each env on the table [N, 2] [m]."""
+    if not hasattr(env, "goal_position"):  # the observation manager asks before the first reset
+        env.goal_position = torch.tensor(MIDDLE, device=env.device).repeat(env.num_envs, 1)
+    return env.goal_position
+
+
+def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+    """Draw a cube, and a straight way for it: its ends are the start and the goal."""
+    k = len(env_ids)
+    cube = objects.draw(env, "cube_sizes", env_ids)
+    length = sample_uniform(NEAREST, env.param("distance", env_ids), (k,), env.device)
+    angle = env.param("direction", env_ids) * sample_uniform(-1.0, 1.0, (k,), env.device)
+    half = 0.5 * length[:, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
+    aside = env.param("spread", env_ids)[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
+    middle = env.constant(MIDDLE) + aside
+    goal(env)[env_ids] = middle + half
+    position = torch.cat((middle - half, objects.rest_height(env, cube)[:, None]), dim=-1)
+    objects.place(env, env_ids, cube[:, None], position[:, None], objects.upright(env, "yaw", env_ids)[:, None])
+
+
+def way(env: GradedEnv) -> torch.Tensor:
+    """From the cube to the goal, on the table [N, 2] [m]."""
+    return goal(env) - objects.position(env)[:, :2]
+
+
+def distance(env: GradedEnv) -> torch.Tensor:
+    """Of the cube from the goal [N] [m]."""
+    return way(env).norm(dim=-1)
+
+
+def behind(env: GradedEnv) -> torch.Tensor:
+    """1 with the TCP where it can push: behind the cube as seen from the goal, at half its height [N]."""
+    height = objects.chosen_height(env)[:, None]
+    direction = torch.nn.functional.normalize(way(env), dim=-1)
+    place = objects.position(env)[:, :2] - (height + 0.02) * direction
+    distance = (torch.cat((place, height.clamp(min=0.02)), dim=-1) - franka.tcp_position(env)).norm(dim=-1)
+    return 1.0 - (distance / 0.1).tanh()
+
+
+def closeness(env: GradedEnv, scale: float) -> torch.Tensor:
+    """1 with the cube at the goal, 0.5 about half of `scale` [m] from it [N]."""
+    return 1.0 - (env.now(distance) / scale).tanh()
+
+
+def success(env: GradedEnv) -> torch.Tensor:
+    """Cube within the tolerance of the goal [N] bool."""
+    return env.now(distance) < env.param("tolerance")
+
+
+def marks(env: GradedEnv) -> list[Mark]:
+    """The goal and its tolerance."""
+    on_table = torch.cat((goal(env), torch.zeros_like(goal(env)[:, :1])), dim=-1)
+    return [("lime", camera.ring(on_table, env.param("tolerance")))]

@@ -1,0 +1,1 @@
+"""Test tasks in torch alone, without a simulator."""

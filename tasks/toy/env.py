@@ -1,0 +1,85 @@
+"""The batched torch implementation of `toy-reach` and `toy-line`."""
+
+from __future__ import annotations
+
+import torch
+
+from tasks.core.env import Step, TensorEnv
+from tasks.spec import TaskSpec
+
+ARENA = 2.0  # [m] half width
+ACCELERATION = 4.0  # [m/s²] at full action
+
+
+def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> ToyReach:
+    """Build the toy env; `engine` can only be `torch`."""
+    return ToyReach(spec, num_envs, device)
+
+
+class ToyReach(TensorEnv):
+    """State per row: position [m], velocity [m/s], goal [m], along the axes that the actions push along."""
+
+    def __init__(self, spec: TaskSpec, num_envs: int, device: str | torch.device) -> None:
+        """Build `num_envs` rows on `device`."""
+        super().__init__(spec, num_envs, device)
+        self._position, self._velocity, self._goal = torch.zeros(
+            3, num_envs, spec.action_dim, device=self.device
+        ).unbind()
+        self._steps = torch.zeros(num_envs, dtype=torch.long, device=self.device)
+        self._east = torch.eye(spec.action_dim, device=self.device)[0]
+
+    def _obs(self) -> torch.Tensor:
+        return torch.cat((self._position, self._velocity, self._goal - self._position), dim=-1)
+
+    def _reset_rows(self, env_ids: torch.Tensor) -> None:
+        self._assign(env_ids)
+        k = len(env_ids)
+        self._position[env_ids] = 0.1 * self.uniform(k, self.spec.action_dim)
+        self._velocity[env_ids] = 0.0
+        angle = torch.pi * self.uniform(k)
+        # At least 60 % of the largest distance: the goal is outside the start's neighbourhood at every grade.
+        radius = self.spec.grades["distance"].at(self.difficulty[env_ids]) * (0.8 + 0.2 * self.uniform(k))
+        if self.spec.action_dim == 1:
+            self._goal[env_ids] = (radius * angle.sign())[:, None]
+        else:
+            self._goal[env_ids] = radius[:, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
+        self._steps[env_ids] = 0
+        self._start(env_ids)
+
+    def _reset(self, seed: int | None) -> torch.Tensor:
+        self._reset_rows(torch.arange(self.num_envs, device=self.device))
+        return self._obs()
+
+    def _set_age(self, age: torch.Tensor) -> None:
+        self._steps.copy_(age)
+
+    def _step(self, action: torch.Tensor) -> Step:
+        dt = self.spec.control_dt
+        force = ACCELERATION * action.clamp(-1.0, 1.0) - self.factor("drag")[:, None] * self._velocity
+        force = force + self.factor("wind")[:, None] * self._east
+        self._velocity = self._velocity + force / self.factor("mass")[:, None] * dt
+        self._position = self._position + self._velocity * dt
+        self._steps += 1
+        distance = (self._goal - self._position).norm(dim=-1)
+        speed = self._velocity.norm(dim=-1)
+        reward = torch.exp(-4.0 * distance) - 0.1 * distance - 0.02 * speed
+        success = self._hold(distance < self.spec.grades["tolerance"].at(self.difficulty))
+        terminated = self._position.abs().amax(dim=-1) > ARENA
+        truncated = (self._steps >= self.spec.max_episode_steps) & ~terminated
+        extras = {
+            "final_obs": self._obs(),
+            "success": success,
+            "terminations": {"time_out": truncated, "left_arena": terminated},
+            "violations": {},
+        }
+        ended = (terminated | truncated).nonzero().squeeze(-1)
+        if len(ended):
+            # New tensors, so that what was returned above is not changed by the reset.
+            self._position, self._velocity, self._goal = (
+                x.clone() for x in (self._position, self._velocity, self._goal)
+            )
+            self._reset_rows(ended)
+        return self._obs(), reward, terminated, truncated, extras
+
+    def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,48 @@
+"""Run a piece of a test in a process of its own: a process can hold one simulation only."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tasks.isaaclab.engines import PHYSX_THREADS
+
+PARTS = ("_act", "_judge", "_see_last", "_see", "_grade")
+"""Attributes of a `GradedEnv` that are recorded."""
+
+PHYSX = {} if torch.cuda.is_available() else {PHYSX_THREADS: "0"}
+"""Two tests at a time share two cores, and eight threads each that look for work would too."""
+
+TIMEOUT_S = 550.0  # a little less than a test has, so that what the process said is shown
+PROLOGUE = """
+import json, torch
+import tasks
+torch.set_num_threads(1)
+def report(**values): print("REPORT " + json.dumps(values), flush=True)
+def build(task, engine, num_envs, difficulty):
+    env = tasks.get(task).build(num_envs, "cpu", engine)
+    levels = torch.as_tensor(difficulty).expand(num_envs)
+    env.set_sampler(lambda env_ids: levels[env_ids.long()])
+    return env
+"""
+
+
+def run(script: str) -> dict[str, Any]:
+    """Run `script` after `PROLOGUE` and return what it passed to `report(...)`."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROLOGUE + script],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"OMNI_KIT_ACCEPT_EULA": "YES", "OMP_NUM_THREADS": "1"} | PHYSX,
+    )
+    reports = [line.removeprefix("REPORT ") for line in done.stdout.splitlines() if line.startswith("REPORT ")]
+    assert reports, f"no report (exit {done.returncode}):\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return {key: value for line in reports for key, value in json.loads(line).items()}
