@@ -1,4 +1,4 @@
-"""Constants of MuJoCo-Warp's model for the worlds in `changed`, see `tasks.isaaclab.newton.model`: kernels of Warp's."""
+"""Kernels that compute constants of MuJoCo-Warp's model for the worlds in `changed`; see `tasks.isaaclab.newton.model`."""
 
 import mujoco
 import warp as wp
