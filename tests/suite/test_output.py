@@ -103,4 +103,5 @@ def test_ctrl_c_while_a_command_imports(module, after_s, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
-    assert process.returncode in (130, 2)  # 2: it had ended
+    # 2: it had ended. Killed by the signal, as a process is that is about to end, is 130 to a shell, too.
+    assert process.returncode in (130, 2, -signal.SIGINT)
