@@ -20,6 +20,14 @@ os.environ["GRADUS_TEST_TASKS"] = (
     "1"  # submissions may be of tasks without physics, see `leaderboard.submissions.checks`
 )
 
+
+def pytest_collection_modifyitems(items):
+    """Mark what lives in a module of fuzz tests."""
+    for item in items:
+        if item.path.name.startswith("test_fuzz_"):
+            item.add_marker("fuzz")
+
+
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--window-size=1280,900"),
