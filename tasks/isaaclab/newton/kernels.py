@@ -1,4 +1,4 @@
-"""Kernels that compute constants of MuJoCo-Warp's model for the worlds in `changed`; see `tasks.isaaclab.newton.model`."""
+"""Kernels that compute constants of MuJoCo-Warp's model for the worlds in `changed`; see `model.py` beside this."""
 
 import mujoco
 import warp as wp
