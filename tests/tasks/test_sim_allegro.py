@@ -12,7 +12,7 @@ def test_cube_rests_in_the_palm_and_goals_follow_one_another(engine):
     """A hand that is held still neither drops nor turns the cube; what it is turned to otherwise counts as declared."""
     found = run(f"""
 from isaaclab.utils.math import quat_error_magnitude
-from tasks.dexterity import allegro_reorient as task
+from tasks.dexterity.allegro_reorient import mdp as task
 from tasks.manipulation import objects
 env = build("allegro-reorient", {engine!r}, 16, torch.arange(16) % 5 / 4)
 env.reset(seed=1)

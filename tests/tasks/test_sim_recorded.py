@@ -19,7 +19,7 @@ ENGINES = ("ovphysx", "newton_mjwarp")
 def test_recorded_parts_give_what_the_parts_give(task, engine):
     found = run(f"""
 import tasks.cuda.record
-from tests import fake_graphs
+from tests.helpers import fake_graphs
 from torch.utils._pytree import tree_leaves
 
 device, envs, steps = ("cuda:0", 256, 150) if {CUDA} else ("cpu", 8, 30)

@@ -54,7 +54,7 @@ for _ in range(spec.max_episode_steps):
 report(zero=zero_success.float().mean().item())
 
 import tasks.cuda.record
-from tests import fake_graphs
+from tests.helpers import fake_graphs
 fake_graphs.use()
 tasks.cuda.record.LOOKS = 60
 env.record()
