@@ -26,6 +26,7 @@ from leaderboard.stats import intervals, statistics
 from leaderboard.stats.intervals import Difference, Spread
 from leaderboard.stats.statistics import Strata
 from suite.errors import first_line, printable
+from suite.report.compare import holm
 
 SEEDS_TO_RANK = 5
 BUDGETS = ("full", "quick", "smoke")  # in the order of the page; any others follow
@@ -323,7 +324,7 @@ def _numbered(rows: Sequence[RankRow]) -> list[RankRow]:
     values = [row.score.value for row in rows]
     pairs = list(pairwise(rows))
     differences = [intervals.difference(a.score.value, b.score.value, a.spread, b.spread) for a, b in pairs]
-    adjusted = intervals.holm([d.p for d in differences])
+    adjusted = holm([d.p for d in differences])
     versus = [_versus(a, b, replace(d, p=p)) for (a, b), d, p in zip(pairs, differences, adjusted, strict=True)]
     return [
         replace(row, rank=values.index(row.score.value) + 1, versus=v)

@@ -212,14 +212,3 @@ def difference(x: float, y: float, spread_x: Spread, spread_y: Spread) -> Differ
     tail = stdtr(df, -abs(value) / error) if np.isfinite(df) else ndtr(-abs(value) / error)
     half = float(both.quantile) * error
     return Difference(value, value - half, value + half, float(2 * tail))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values that allow for having made all these tests (Holm, Scand. J. Statistics 6, 1979), in the same order."""
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty(len(p))
-    worst = 0.0
-    for place, i in enumerate(order):
-        worst = max(worst, min(1.0, (len(p) - place) * p[i]))
-        adjusted[i] = worst
-    return adjusted.tolist()

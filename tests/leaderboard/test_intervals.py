@@ -107,12 +107,6 @@ def test_a_row_does_not_differ_from_itself():
     assert intervals.difference(0.5, 0.5, spread, spread).p == pytest.approx(1)
 
 
-def test_holm_steps_down_and_stays_monotone():
-    p = [0.01, 0.04, 0.03, 0.2]
-    assert intervals.holm(p) == pytest.approx([0.04, 0.09, 0.09, 0.2])
-    assert intervals.holm([]) == []
-
-
 def test_improvement_interval_holds_the_estimate():
     scores = [[k / n for k, n in (counts(generator=rng(s + t)) for t in range(3))] for s in (0, 50)]
     value = statistics.probability_of_improvement(*scores)

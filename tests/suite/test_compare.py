@@ -24,6 +24,7 @@ def test_sign_test_is_scipys():
 
 def test_holm():
     assert compare.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert compare.holm([0.01, 0.04, 0.03, 0.2]) == pytest.approx([0.04, 0.09, 0.09, 0.2])  # steps down, monotone
     assert compare.holm([]) == []
 
 
