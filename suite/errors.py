@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 from suite.cli import interrupt, output
+from tasks.core.registry import RegistryError
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
@@ -81,7 +82,7 @@ def exit_code(program: str, main: Callable[[], int]) -> int:
             code = main()
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
-        except UserError as error:
+        except (UserError, RegistryError) as error:
             print(f"{program}: {shown(first_line(error), MOST)}", file=sys.stderr)
             return EXIT_BAD_INPUT
         if reason := lost():

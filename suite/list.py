@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def catalogue() -> dict[str, Any]:
     """All names that the command line takes, and what each task declares."""
-    specs = [tasks.get(name) for name in tasks.names()]
+    specs = [tasks.get(name) for name in (*tasks.names(), *tasks.added())]
     used = {level for spec in specs for level in levels(spec)}
     return {
         "suite_version": suite.__version__,
@@ -62,6 +62,7 @@ def catalogue() -> dict[str, Any]:
 def _task(spec: TaskSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
+        "package": str(tasks.REGISTRY.origin(spec.name) or "") or None,  # that brings it; None: Gradus
         "summary": spec.summary,
         "robot": spec.robot,
         "success": spec.success,
@@ -108,6 +109,8 @@ def _show(found: dict[str, Any]) -> None:
         console.print(f"engines: {', '.join(runs) or 'none'}", highlight=False, soft_wrap=True)
         for name, reason in missing.items():
             console.print(f"not on {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        if task["package"]:
+            console.print(f"from {task['package']}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"env steps: {steps}\n", highlight=False, soft_wrap=True)
     table = Table(title="curricula: what assigns difficulty and factors in training", title_justify="left", box=None)
     for name in ("name", "what it does", "after"):

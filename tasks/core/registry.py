@@ -10,11 +10,15 @@ Nothing of a package is imported before its object is asked for by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What a name looks like: names are parts of paths."""
 
 UNPACKAGED = "unpackaged"
 """Stands for the distribution of what `Registry.register` added, which no installed package names."""
@@ -71,7 +75,7 @@ class Registry[T]:
     def names(self) -> list[str]:
         """All names: Gradus's own, then those registered, then those of packages by alphabet.
 
-        Raises `RegistryError` for a name that is taken twice.
+        Raises `RegistryError` for a name of a package that is taken, or that cannot be a name.
         """
         return [*self._builtin, *self._registered, *sorted(self._entries)]
 
@@ -98,8 +102,10 @@ class Registry[T]:
     def register(self, name: str, value: T) -> None:
         """Add an object for this process alone; processes that it starts know those of installed packages only.
 
-        Raises `RegistryError` for a name that is taken, or an object that cannot be used.
+        Raises `RegistryError` for a name that is taken or cannot be one, or an object that cannot be used.
         """
+        if not NAME.fullmatch(name):
+            raise RegistryError(f"{self._noun} {name!r} has no name that can be part of a path")
         if name in self:
             raise RegistryError(f"{self._noun} {name!r} is there already, from {self.origin(name) or 'Gradus'}")
         if reason := self._wrong(name, value):
@@ -120,6 +126,10 @@ class Registry[T]:
     def _entries(self) -> dict[str, EntryPoint]:
         found: dict[str, EntryPoint] = {}
         for entry in entry_points(group=self._group):
+            if not NAME.fullmatch(entry.name):
+                raise RegistryError(
+                    f"{self._noun} {entry.name!r} of {_origin(entry)} has no name that can be part of a path"
+                )
             taken = found.get(entry.name)
             if entry.name in self._builtin or taken:
                 other = _origin(taken) if taken else "Gradus"

@@ -1,9 +1,15 @@
-"""Effects of factors by name. The names are hashed into protocols and written to files, so a name never changes."""
+"""Effects of factors by name. The names are hashed into protocols and written to files, so a name never changes.
+
+A package adds an effect by an entry point of the group `gradus.factors`: a subclass of
+`tasks.factors.signal_effects.Effect`, or of `tasks.factors.physics_effects.LabEffect` for what needs a simulator.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
+
+from tasks.core.registry import Registry
 
 _EFFECTS = {
     "physics.mass": "tasks.factors.physics_effects:Mass",
@@ -31,9 +37,31 @@ _EFFECTS = {
 }
 
 
+_BASE = "tasks.factors.signal_effects", "Effect"  # by name: effects need torch, and to look up a name does not
+
+
+def _wrong(name: str, found: Any) -> str | None:
+    kinds = [(kind.__module__, kind.__name__) for kind in getattr(found, "__mro__", ())]
+    return None if _BASE in kinds else "is no subclass of tasks.factors.signal_effects.Effect"
+
+
+REGISTRY = Registry[Any]("gradus.factors", "effect", _EFFECTS, _wrong)
+"""All effects, as classes."""
+
+
 def names() -> list[str]:
     """Names that `Factor.effect` may have, beside the `module:class` of an effect of one's own."""
-    return list(_EFFECTS)
+    return REGISTRY.names()
+
+
+def register(name: str) -> Any:
+    """A decorator that adds a class of effects for this process alone."""
+
+    def add(effect: type) -> type:
+        REGISTRY.register(name, effect)
+        return effect
+
+    return add
 
 
 def load(effect: str) -> Any:
@@ -41,8 +69,9 @@ def load(effect: str) -> Any:
 
     Raises `ValueError` for another name.
     """
-    path = _EFFECTS.get(effect, effect)
-    module, colon, name = path.partition(":")
-    if not colon:
-        raise ValueError(f"unknown effect {effect!r}; valid: module:class, {', '.join(_EFFECTS)}")
-    return getattr(import_module(module), name)
+    module, colon, name = effect.partition(":")
+    if colon:
+        return getattr(import_module(module), name)
+    if effect not in REGISTRY:
+        raise ValueError(f"unknown effect {effect!r}; valid: module:class, {', '.join(names())}")
+    return REGISTRY.get(effect)

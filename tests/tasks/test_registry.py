@@ -114,3 +114,11 @@ def test_register_refuses_what_is_taken_or_of_another_type(install):
     numbers.register("three", 3)
     numbers.unregister("three")
     assert numbers.names() == ["seven", "eins"]
+
+
+def test_a_name_has_to_be_fit_for_a_path(install):
+    with pytest.raises(RegistryError, match=r"^number '\.\./up' has no name that can be part of a path"):
+        registry().register("../up", 3)
+    install("outside", "1.2", **{"a+b": "VALUE = 1"})
+    with pytest.raises(RegistryError, match=r"^number 'a\+b' of outside 1\.2 has no name"):
+        registry().names()
