@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from omegaconf.errors import OmegaConfBaseException
 
 import suite
 import tasks
@@ -21,11 +22,12 @@ from baselines.policy_file import export_reference
 from leaderboard import submit
 from suite import evaluate, reproduce, run, status
 from suite.cli import arguments
-from suite.errors import exit_code
+from suite.errors import UserError, exit_code
 from suite.execute import run_one
 from suite.plan import config
 from suite.plan.matrix import plan
 from suite.runs import evaluation
+from suite.runs.rundir import RunDir
 from tasks.spec import GRADES
 
 TOY = ["--task", "toy-reach", "--algo", "zero", "--budget", "smoke", "--device", "cpu", "--wandb", "disabled"]
@@ -301,3 +303,22 @@ def test_fuzz_damaged_runs(whole, data):
         assert [entry.name for entry in (root / "runs").iterdir()] == [suite.__version__]
     finally:
         shutil.rmtree(root)
+
+
+@given(algo=st.sampled_from(["zero", "ppo", "another"]), agent=st.dictionaries(st.text(max_size=5), JSON, max_size=3))
+@example(algo="zero", agent={"": None})
+@example(algo="another", agent={"": None})
+@example(algo="another", agent={"gamma": 0.9})
+@example(algo="ppo", agent={"": None})
+@example(algo="ppo", agent={})
+@example(algo="zero", agent={})
+def test_fuzz_settings_of_an_agent(whole, algo, agent):
+    """The agent of a run has the settings of its algorithm and no other: a reference, and what others trained, none."""
+    run = RunDir(whole[0] / whole[1])
+    content = config.read(run) | {"algo": algo, "agent": agent}
+    try:
+        read = config.typed(content)
+    except (UserError, OmegaConfBaseException, TypeError, ValueError):  # what `config.load` says in one line
+        assert algo == "ppo" or agent
+    else:
+        assert (algo == "ppo", read.agent) == (False, {})

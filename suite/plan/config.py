@@ -284,6 +284,8 @@ def typed(content: Mapping[str, Any]) -> DictConfig:
     config.curriculum = OmegaConf.merge(curricula.config.load(content["curriculum"].get("name")), config.curriculum)
     if config.algo in baselines.names():
         config.agent = OmegaConf.merge(agents.schema(config.algo), config.agent)
+    elif config.agent:  # a reference has no settings, and those of other code are not known here
+        raise UserError(f"agent has to be {{}}: {config.algo} is no learner of the suite")
     if config.multi is not None:
         config.multi = OmegaConf.merge(OmegaConf.structured(curricula.config.MixConfig), config.multi)
     if missing := sorted(OmegaConf.missing_keys(config)):
