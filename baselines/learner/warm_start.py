@@ -44,14 +44,14 @@ def load(learner: Learner, path: Path, observations: int) -> None:
     from safetensors.torch import load_file
     from torch import nn
 
+    from baselines.tianshou import private
     from baselines.tianshou.agents import actor_layers
 
     tensors = load_file(path, device=str(learner.env.device))
     layers, _ = actor_layers(learner.algorithm)
     net = {key.removeprefix("net."): value for key, value in tensors.items() if key.startswith("net.")}
     nn.Sequential(*layers).load_state_dict(net)
-    if hasattr(learner.algorithm, "_lagged_networks"):
-        learner.algorithm._lagged_networks.full_parameter_update()
+    private.update_targets(learner.algorithm)
     if learner.norm is not None:
         seen = len(tensors["obs_mean"])
         learner.norm.mean[:seen] = tensors["obs_mean"]

@@ -15,7 +15,7 @@ from tianshou.algorithm.modelfree.sac import AutoAlpha
 from tianshou.algorithm.optim import OptimizerFactory, TorchOptimizerFactory
 from torch import nn
 
-from baselines.tianshou import networks
+from baselines.tianshou import networks, private
 from baselines.tianshou.off_policy import TensorDDPG, TensorDQN, TensorREDQ, TensorSAC, TensorTD3
 from baselines.tianshou.on_policy import TensorA2C, TensorNPG, TensorPPO, TensorTRPO
 from baselines.tianshou.policies import (
@@ -161,6 +161,7 @@ def make_agent(name: str, env: TensorEnv, cfg: DictConfig) -> Algorithm:
     """See `baselines.make_agent`."""
     if name not in _BUILDERS:
         raise ValueError(f"unknown learner {name!r}; valid: {', '.join(_BUILDERS)}")
+    private.HOME.demand()
     return _BUILDERS[name](env, cfg).to(env.device)
 
 
@@ -175,7 +176,7 @@ def actor_layers(algorithm: Algorithm) -> tuple[list[nn.Module], bool]:
     if isinstance(algorithm, TensorDQN):
         return list(policy.model.model.model), False
     head = policy.actor.last if isinstance(policy, TensorDeterministicPolicy) else policy.actor.mu
-    squash = not policy.actor._unbounded if isinstance(policy, TensorGaussianPolicy) else True
+    squash = private.squashes(policy.actor) if isinstance(policy, TensorGaussianPolicy) else True
     return [*policy.actor.preprocess.model.model, *head.model], squash
 
 
@@ -191,7 +192,7 @@ _COUNTERS = ("_cnt", "_last", "_iter", "critic_gradient_step", "_last_actor_loss
 
 def agent_state(algorithm: Algorithm) -> dict[str, Any]:
     """Networks, optimisers (the temperature's too), statistics and counters."""
-    optimiser = getattr(getattr(algorithm, "alpha", None), "_optim", None)  # a constant temperature has none
+    optimiser = private.temperature_optimiser(algorithm)
     return {
         "modules": algorithm.state_dict(),
         "alpha": None if optimiser is None else optimiser.state_dict(),
@@ -203,6 +204,6 @@ def load_agent_state(algorithm: Algorithm, state: dict[str, Any]) -> None:
     """Undo `agent_state`."""
     algorithm.load_state_dict(dict(state["modules"]))  # Tianshou removes a key from what it is given
     if state["alpha"] is not None:
-        algorithm.alpha._optim.load_state_dict(state["alpha"])
+        private.temperature_optimiser(algorithm).load_state_dict(state["alpha"])
     for name, value in state["counters"].items():
         setattr(algorithm, name, value)

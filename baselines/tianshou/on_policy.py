@@ -14,12 +14,13 @@ from tianshou.data import SequenceSummaryStats
 from baselines.data.normalizer import ObsNormalizer
 from baselines.data.returns import gae
 from baselines.data.rollout_buffer import RolloutBuffer
+from baselines.tianshou import private
 from baselines.tianshou.batch import AlwaysTraining, TensorBatch
-from baselines.tianshou.deferred_losses import noted
 from baselines.tianshou.graphs import Recording, on_a_side_stream, tensor_cores
+from tasks.core import fast
 
-_LOSSES = ("actor_loss", "vf_loss", "ent_loss", "loss")  # in the order in which Tianshou's PPO asks for their values
-_EPS = 1e-8  # Tianshou's, in the return scale
+_LOSSES = ("actor_loss", "vf_loss", "ent_loss", "loss")
+_EPS = 1e-8  # Tianshou's, in the scales of returns and advantages
 
 
 class TensorAdvantages(AlwaysTraining):
@@ -58,8 +59,12 @@ class TensorAdvantages(AlwaysTraining):
 
 
 class TensorPPO(TensorAdvantages, PPO):
-    """PPO whose learning rate can follow the KL divergence from one pass over the rollout to the next.
+    """PPO whose losses stay on the device until the end of an update.
 
+    Tianshou's own update reads four losses after every minibatch. At each of them the host waits for the GPU, and
+    cannot prepare the next minibatch meanwhile. The losses and the steps are the same, to the bit.
+
+    The learning rate can follow the KL divergence from one pass over the rollout to the next.
     Above twice `desired_kl` the rate is divided by 1.5, below half of it multiplied by 1.5. The rule is that of the
     adaptive penalty in Schulman et al. 2017 (arXiv:1707.06347, section 4), applied to the learning rate as in Rudin
     et al. 2022 (arXiv:2109.11978) and rsl_rl. The divergence is estimated from the rollout's actions by
@@ -89,7 +94,7 @@ class TensorPPO(TensorAdvantages, PPO):
 
     def _pass(self, batch: TensorBatch, batch_size: int | None) -> tuple[torch.Tensor, torch.Tensor]:
         """One pass over the rollout: its losses [minibatches, 4] as in `_LOSSES`, and the divergence after it []."""
-        if not batch.obs.is_cuda:
+        if not batch.obs.is_cuda or not fast.enabled():
             return self._learn_from(batch, batch_size)
         if self._rate is None:  # the first pass, which loads all that a recording needs
             self._rate = torch.zeros((), device=batch.obs.device)
@@ -101,15 +106,40 @@ class TensorPPO(TensorAdvantages, PPO):
         return self._recording(batch)
 
     def _learn_from(self, batch: TensorBatch, batch_size: int | None) -> tuple[torch.Tensor, torch.Tensor]:
-        with noted() as losses, tensor_cores():
-            super()._update_with_batch(batch, batch_size, 1)
-        values = torch.stack(losses).view(-1, len(_LOSSES))
+        with tensor_cores():
+            values = torch.stack([self._descend(part) for part in batch.split(batch_size or -1, merge_last=True)])
         return values, values.new_zeros(()) if self.desired_kl is None else self._kl(batch)
+
+    def _descend(self, minibatch: TensorBatch) -> torch.Tensor:
+        """One step of the optimiser: the losses before it [4], as in `_LOSSES`."""
+        dist = self.policy(minibatch).dist
+        ratio = (dist.log_prob(minibatch.act) - minibatch.logp_old).exp().float()
+        actor_loss = self._actor_loss(ratio, minibatch.adv)
+        vf_loss = self._value_loss(minibatch, self.critic(minibatch.obs).flatten())
+        entropy = dist.entropy().mean()
+        loss = actor_loss + self.vf_coef * vf_loss - self.ent_coef * entropy
+        self.optim.step(loss)
+        return torch.stack([x.detach() for x in (actor_loss, vf_loss, entropy, loss)])
+
+    def _actor_loss(self, ratio: torch.Tensor, advantage: torch.Tensor) -> torch.Tensor:
+        """The clipped objective of PPO, for ratios and advantages [n]."""
+        if self.advantage_normalization:
+            advantage = (advantage - advantage.mean()) / (advantage.std() + _EPS)
+        clipped = ratio.clamp(1.0 - self.eps_clip, 1.0 + self.eps_clip)
+        return -torch.min(ratio * advantage, clipped * advantage).mean()
+
+    def _value_loss(self, minibatch: TensorBatch, value: torch.Tensor) -> torch.Tensor:
+        """The squared error of values [n]; with `value_clip`, they count as moved by `eps_clip` at most."""
+        error = (minibatch.returns - value).pow(2)
+        if not self.value_clip:
+            return error.mean()
+        moved = (value - minibatch.v_s).clamp(-self.eps_clip, self.eps_clip)
+        return torch.max(error, (minibatch.returns - (minibatch.v_s + moved)).pow(2)).mean()
 
     @contextmanager
     def _rate_on_the_device(self) -> Iterator[None]:
         """Let the optimiser take the learning rate from where a recording finds what it is by then."""
-        groups = self.optim._optim.param_groups
+        groups = private.learning_rates(self)
         before = [(group["lr"], group["capturable"]) for group in groups]
         for group in groups:
             group.update(lr=self._rate, capturable=True)
@@ -131,7 +161,7 @@ class TensorPPO(TensorAdvantages, PPO):
 
     def _adapt_learning_rate(self, kl: float) -> None:
         low, high = self.learning_rate_range
-        for group in self.optim._optim.param_groups:
+        for group in private.learning_rates(self):
             if kl > 2 * self.desired_kl:
                 group["lr"] = max(low, group["lr"] / 1.5)
             elif kl < self.desired_kl / 2:
@@ -140,7 +170,7 @@ class TensorPPO(TensorAdvantages, PPO):
     @property
     def learning_rate(self) -> float:
         """The rate that the next update starts with."""
-        return self.optim._optim.param_groups[0]["lr"]
+        return private.learning_rates(self)[0]["lr"]
 
 
 class TensorA2C(TensorAdvantages, A2C):

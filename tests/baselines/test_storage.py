@@ -14,7 +14,6 @@ from baselines.data.returns import gae, nstep
 from baselines.errors import BufferTooLargeError
 from baselines.learner import exploration
 from baselines.tianshou.batch import tensor_batch
-from baselines.tianshou.deferred_losses import noted
 from tests.helpers.stock import fill, transitions
 
 CPU = torch.device("cpu")
@@ -253,12 +252,3 @@ def test_random_actions_cover_the_action_set():
     assert draws.shape == (500, 2)
     assert -1 <= draws.min() < -0.95
     assert 0.95 < draws.max() <= 1
-
-
-def test_losses_are_noted_instead_of_fetched():
-    weight = torch.tensor(3.0, requires_grad=True)
-    with noted() as losses:
-        assert [(weight * k).item() for k in range(1, 4)] == [0.0, 0.0, 0.0]
-        assert torch.tensor(5.0).item() == 5.0  # without a gradient: at once
-    assert torch.stack(losses).tolist() == [3.0, 6.0, 9.0]
-    assert (weight * 2).item() == 6.0
