@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.text import Text
 
+    from suite.runs.rundir import RunDir
+
 LINE_S = 15.0  # [s] between two lines on a running job where there is no terminal
 TOTAL_S = 60.0  # [s] between two lines on all of them
 ACTIVE = ("starting", "training", "evaluating")
@@ -32,13 +34,14 @@ _STYLES = {
 
 
 class Name(Protocol):
-    """Which run."""
+    """Which run. `run` is its directory."""
 
     task: str
     algo: str
     variant: str
     seed: int
     env_steps: int
+    run: RunDir
 
 
 class Shown(Protocol):

@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from suite.execute.scheduler import Tracked
+from suite.report.display import Shown
 
 
-def show(tracked: Sequence[Tracked], out: Path) -> int:
+def show(tracked: Sequence[Shown], out: Path) -> int:
     """Print what failed, and let the leaderboard print the table of all complete runs in `out` and build its page.
 
     Returns 0 if no run of this command failed or had to be left, and the page was built.
