@@ -31,7 +31,7 @@ import torch
 
 import tasks
 from benchmarks import turns
-from tasks.isaaclab import engines
+from tasks.core import engines
 
 WARM_UP_STEPS = 32  # the first episodes end in them, too: what runs at a reset is loaded at its first use
 ENGINES = ("ovphysx", "newton_mjwarp")
@@ -40,7 +40,7 @@ ENGINES = ("ovphysx", "newton_mjwarp")
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.env_throughput", description=__doc__.split("\n")[0])
     parser.add_argument("--task", nargs="+", default=tasks.names(), choices=tasks.names(), metavar="NAME")
-    parser.add_argument("--engine", nargs="+", default=list(ENGINES), choices=engines.CONCRETE, metavar="ENGINE")
+    parser.add_argument("--engine", nargs="+", default=list(ENGINES), choices=engines.concrete(), metavar="ENGINE")
     parser.add_argument("--num-envs", type=int, nargs="+", default=[64], metavar="N")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a measurement (5)")

@@ -25,7 +25,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
     import curricula
     import tasks
-    from tasks.isaaclab.engines import check
+    from tasks.core.engines import check
 
     torch.set_num_threads(1)
     spec = tasks.get(args.task)

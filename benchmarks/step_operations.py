@@ -37,7 +37,7 @@ import curricula
 import tasks
 
 if TYPE_CHECKING:
-    from tasks.isaaclab.lab_env import LabEnv
+    from tasks.isaaclab.lab_env import GradedEnv
 
 ENVS, WARM_UP, STEPS = 64, 30, 64
 KINDS = ("torch", "warp", "engine", "waits")
@@ -93,7 +93,7 @@ def source() -> str:
     return " > ".join(chain[:3]) or "step"
 
 
-def build(task: str, loop: str, level: str | None) -> tuple[LabEnv, Callable[[torch.Tensor], Any]]:
+def build(task: str, loop: str, level: str | None) -> tuple[GradedEnv, Callable[[torch.Tensor], Any]]:
     spec, where = tasks.get(task), (ENVS, "cpu", "ovphysx")
     if loop == "ours":
         env = spec.build(*where)
@@ -101,11 +101,12 @@ def build(task: str, loop: str, level: str | None) -> tuple[LabEnv, Callable[[to
             teacher = curricula.make(curricula.config.load("none"), spec, level, ENVS, env.device, 0)
             env.set_sampler(teacher.sample, [factor.name for factor in spec.factors if not factor.held_out])
         env.reset(0)
-        return env, env.step
+        env.check_at_once = False  # as a training has it
+        return env._env, env.step
     from benchmarks import isaaclab_loop
 
     wrapped = isaaclab_loop.build(spec, *where)
-    return wrapped.unwrapped.owner, wrapped.step
+    return wrapped.unwrapped, wrapped.step
 
 
 def measure(task: str, loop: str, level: str | None) -> Counter[tuple[str, str]]:
@@ -123,9 +124,8 @@ def measure(task: str, loop: str, level: str | None) -> Counter[tuple[str, str]]
             if name.startswith(("read", "write")):
                 count.wrap(owner, name, "engine")
     env, env_step = build(task, loop, level)
-    env.check_at_once = False  # as a training has it
-    env._env.episode_length_buf[:] = env.spec.max_episode_steps - WARM_UP - torch.arange(ENVS)
-    actions = torch.rand(WARM_UP + STEPS, ENVS, env.spec.action_dim) * 2 - 1
+    env.episode_length_buf[:] = env.task.max_episode_steps - WARM_UP - torch.arange(ENVS)
+    actions = torch.rand(WARM_UP + STEPS, ENVS, env.task.action_dim) * 2 - 1
     with count:
         for step, action in enumerate(actions):
             count.active = step >= WARM_UP

@@ -47,8 +47,8 @@ from omegaconf import DictConfig, OmegaConf
 import tasks
 from baselines import config
 from benchmarks import trivial_env, turns
+from tasks.core import engines
 from tasks.core.env import TensorEnv
-from tasks.isaaclab import engines
 
 if TYPE_CHECKING:
     from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper

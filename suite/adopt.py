@@ -27,7 +27,7 @@ from suite.plan.preflight import check_writable
 from suite.report.summary import by_grade
 from suite.runs import policies
 from suite.runs.rundir import RunDir, atomic
-from tasks.isaaclab.engines import ENGINES
+from tasks.core import engines
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 
@@ -46,7 +46,7 @@ def parser() -> Parser:
     p.add_argument("--env-steps", type=int, required=True, metavar="N", help="env steps that it was trained with")
     p.add_argument("--seed", type=int, default=0, metavar="K", help="which of the algorithm's trainings this is (0)")
     p.add_argument("--budget", default="full", help=f"the protocol's size: {', '.join(configs.BUDGETS)} (full)")
-    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(ENGINES)} (physx)")
+    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(engines.names())} (physx)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
     p.add_argument("--out", type=as_path, default=Path("runs"), metavar="DIR", help="where the runs go (runs)")
     return p
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     spec = tasks.get(one_of("task", args.task, tasks.known()))
     one_of("budget", args.budget, configs.BUDGETS)
-    one_of("engine", args.physics, ENGINES)
+    one_of("engine", args.physics, engines.names())
     if not NAME.fullmatch(args.name) or args.name in (*baselines.names(), *baselines.reference_names()):
         raise UserError(f"--name {args.name!r} has to be small letters, digits and _.+-, and none of the suite's names")
     for option, value, most in (("--env-steps", args.env_steps, 10**15), ("--seed", args.seed, 10**9 - 1)):

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def examine() -> dict[str, Any]:
     """Everything, as plain data."""
     from tasks.core import caches
-    from tasks.isaaclab.engines import SYSTEM_LIBRARIES, available, missing_libraries
+    from tasks.core.engines import SYSTEM_LIBRARIES, available, missing_libraries
 
     missing = missing_libraries()
     return {

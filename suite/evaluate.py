@@ -23,7 +23,7 @@ from suite.plan.preflight import check_writable
 from suite.report.summary import by_grade
 from suite.runs import evaluation, policies
 from suite.runs.rundir import RunDir, sha256
-from tasks.isaaclab.engines import ENGINES
+from tasks.core import engines
 
 
 def parser() -> Parser:
@@ -35,7 +35,7 @@ def parser() -> Parser:
         " finds them. On the same one they are compared with the recorded ones, and written only with --out.",
     )
     p.add_argument("run", type=as_path, metavar="RUN", help="a run directory: .../seedK")
-    p.add_argument("--physics", metavar="ENGINE", help=f"{', '.join(ENGINES)} (the run's own)")
+    p.add_argument("--physics", metavar="ENGINE", help=f"{', '.join(engines.names())} (the run's own)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
     p.add_argument("--protocol", metavar="NAME", help=f"{', '.join(protocols.EPISODES)} (the run's own)")
     p.add_argument("--episodes", type=int, metavar="N", help="episodes of each nominal cell (as in the protocol)")
@@ -60,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"{run.policy} is not the policy that result.json names by policy_sha256")
     policies.check(run.policy, tasks.get(config.task))
     # The run's own engine may be one without physics, which no option lists.
-    physics = config.engine if args.physics in (None, config.engine) else one_of("engine", args.physics, ENGINES)
+    physics = (
+        config.engine if args.physics in (None, config.engine) else one_of("engine", args.physics, engines.names())
+    )
     engine = concrete_engine(physics, tasks.get(config.task))
     numbers = dict(config.eval)
     if args.protocol is not None:

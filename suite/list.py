@@ -19,7 +19,7 @@ from suite.plan.matrix import algorithms, levels
 from suite.plan.preflight import check_writable
 from suite.report.tasks_page import markdown
 from suite.runs.rundir import atomic
-from tasks.isaaclab import engines
+from tasks.core import engines
 from tasks.spec import GRADES, TaskSpec
 
 
@@ -83,10 +83,13 @@ def _task(spec: TaskSpec) -> dict[str, Any]:
 def _engines_missing(spec: TaskSpec) -> dict[str, str]:
     """Engines on which the task does not run here, each with the reason."""
     here = engines.available()
+    ours = [name for name in engines.concrete() if not engines.REGISTRY.origin(name)]
+    names = dict.fromkeys((*ours, *(name for name in spec.engines if name not in (engines.TORCH, *ours))))
+    why = {name: here.get(name, "its package is not installed") for name in names}
     return {
-        name: spec.not_on.get(name, "the task does not support it") if name not in spec.engines else here[name]
-        for name in engines.CONCRETE
-        if name not in spec.engines or here[name]
+        name: spec.not_on.get(name, "the task does not support it") if name not in spec.engines else why[name]
+        for name in names
+        if name not in spec.engines or why[name]
     }
 
 

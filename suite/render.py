@@ -19,7 +19,7 @@ from suite.plan.preflight import check_writable
 from suite.plan.values import SEEDS, check_between
 from suite.runs import policies
 from suite.runs.rundir import atomic
-from tasks.isaaclab.engines import ENGINES
+from tasks.core import engines
 from tasks.spec import GRADES, TaskSpec, difficulty_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def parser() -> Parser:
     p.add_argument(
         "--policy", default="zero", metavar="POLICY", help="zero, random, a policy.safetensors or a run directory"
     )
-    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(ENGINES)} (physx)")
+    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(engines.names())} (physx)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
     p.add_argument("--out", type=as_path, metavar="FILE", help="a picture (.png) or a film (.mp4) (TASK-GRADE.png)")
     p.add_argument(
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     spec = tasks.get(one_of("task", args.task, tasks.names()))
     grade = one_of("grade", args.grade, GRADES)
-    engine = concrete_engine(one_of("engine", args.physics, ENGINES), spec)
+    engine = concrete_engine(one_of("engine", args.physics, engines.names()), spec)
     device = devices.slots(args.device)[0]
     out = args.out or Path(f"{spec.name}-{grade}.png")
     film = _is_film(out)

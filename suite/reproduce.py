@@ -19,7 +19,7 @@ from scipy.stats import t as student
 import suite
 import tasks
 from suite.cli.arguments import Parser, as_path
-from suite.errors import UserError, exit_code, first_line, one_of, shown
+from suite.errors import UserError, exit_code, first_line, shown, unknown
 from suite.execute import devices
 from suite.execute.run_one import RunFailed, work
 from suite.plan import config as configs
@@ -29,6 +29,7 @@ from suite.plan.preflight import check_writable
 from suite.report import compare
 from suite.runs import results
 from suite.runs.rundir import RunDir, read_json, write_json
+from tasks.core import engines
 
 LEVEL = 0.99  # of the interval that a further seed is expected in
 MAX_COMMAND = 10_000  # characters
@@ -76,9 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = _read(args.run)
     config = config_of(result)
     spec = tasks.get(config.task)
-    one_of("engine", config.engine, spec.engines)
-    if config.engine != "torch":
-        concrete_engine(config.engine, spec)  # is it here?
+    if not engines.serves(config.engine, spec):
+        raise unknown("engine", config.engine, spec.engines)
+    concrete_engine(config.engine, spec)  # is it here?
     if config.multi:
         raise UserError(f"the policy was trained for several tasks; do it with suite.run --task {config.multi.tasks}")
     if config.train.init:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.core import multitask
+from tasks.core.build import build
 from tasks.core.registry import Registry
 from tasks.spec import TaskSpec
+
+__all__ = ["REGISTRY", "TaskSpec", "added", "build", "get", "known", "names", "register"]
 
 _SUITE = {
     "cartpole-balance": "tasks.classic.cartpole_balance.spec:SPEC",

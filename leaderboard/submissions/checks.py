@@ -39,6 +39,7 @@ from suite.protocol import Protocol, identity
 from suite.reproduce import config_of
 from suite.runs.evaluation import summary
 from suite.untrusted import Unusable
+from tasks.core import engines
 
 TEST_TASKS = "GRADUS_TEST_TASKS"  # where this is set in the environment, tasks without physics are taken, for tests
 MAX_ITERATION = 0.25  # of the training's env steps: an iteration is never cut, and may run over the budget
@@ -113,7 +114,7 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
         _check_closed(config, run, spec, kind, policy, agent)
     episodes = {}
     for evaluation in (run.evaluation, *run.others):
-        if evaluation.engine not in spec.engines:
+        if not engines.serves(evaluation.engine, spec):
             raise Unusable(f"{run.task} has no engine {evaluation.engine}")
         where = folder if evaluation.engine == run.entry.engine else folder / "evaluations" / evaluation.engine
         protocol = _protocol(evaluation.record, config, run, evaluation.engine)

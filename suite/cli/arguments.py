@@ -24,8 +24,8 @@ from suite.plan.preflight import check_memory, check_versions
 from suite.plan.values import check_between
 from suite.runs.guard import WATCHDOG_S
 from suite.tracking import tracker
+from tasks.core import engines
 from tasks.core.multitask import SEPARATOR
-from tasks.isaaclab.engines import ENGINES
 from tasks.spec import RANDOMIZATION_LEVELS
 
 LAUNCHERS = ("local", "ray")
@@ -84,7 +84,7 @@ def parser() -> Parser:
     p.add_argument("--seeds", type=int, default=1, metavar="N", help="train with seeds 0 to N-1 (1)")
     p.add_argument("--curriculum", default="none", metavar="NAMES", help="teachers, by comma, or all (none)")
     p.add_argument("--randomization", default="r0", metavar="LEVEL", help="what varies in training (r0: nothing)")
-    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(ENGINES)} (physx)")
+    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(engines.names())} (physx)")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: every GPU, else the CPU)")
     p.add_argument("--budget", default="auto", help="auto, smoke, quick or full (auto: full with a GPU, else smoke)")
     p.add_argument("--init", type=as_path, metavar="RUN", help="start from the policy of a complete run: .../seedK")
@@ -135,7 +135,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
         algos_named=args.algo.strip() != "all",
         curricula=names_of("curriculum", args.curriculum, curricula.names(), curricula.names()),
         levels=names_of("randomization level", args.randomization, RANDOMIZATION_LEVELS),
-        physics=names_of("engine", args.physics, ENGINES),
+        physics=names_of("engine", args.physics, engines.names()),
         seeds=args.seeds,
         budget=one_of("budget", args.budget, ["auto", *config.BUDGETS]),
         overrides=tuple(rest),
@@ -150,7 +150,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
     budget, why_budget = choose_budget(request.budget, execution.devices)
     if execution.launcher == "local":
         specs = [tasks.get(name) for name in request.tasks]
-        simulators = [len(config.parts_of(spec)) for spec in specs if spec.engines != ("torch",)]
+        simulators = [len(config.parts_of(spec)) for spec in specs if not engines.without_simulator(spec)]
         check_memory(execution.devices, max(simulators, default=0))
     chosen = {"budget": budget, "wandb": wandb}
     return Request(**vars(request) | chosen), execution, [note for note in (why_budget, why_wandb) if note]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.cli import interrupt
-from tasks.isaaclab.engines import PHYSX_THREADS
+from tasks.core.engines import PHYSX_THREADS
 
 PARENT = "GRADUS_PARENT"
 THREADS = 1  # of torch on the CPU: fixed, because sums depend on how they are split; more made small networks slower

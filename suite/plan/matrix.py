@@ -20,8 +20,8 @@ from suite.errors import UserError, first_line, shown, unknown
 from suite.plan import config as configs
 from suite.plan import values
 from suite.runs.rundir import RunDir, sha256
+from tasks.core import engines
 from tasks.core.multitask import JointSpec
-from tasks.isaaclab import engines
 from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
 
 MOST_RUNS = 100_000  # of one command

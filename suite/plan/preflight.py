@@ -12,7 +12,7 @@ import suite
 from suite.errors import UserError, shown
 from suite.execute import devices
 from suite.runs.rundir import versions_in
-from tasks.core import caches
+from tasks.core import caches, engines
 
 LONGEST = 3500  # bytes of the path of a folder for runs: Linux takes 4095, and run directories lie deep
 
@@ -76,12 +76,12 @@ def _probe(folder: Path) -> str:
     return ""
 
 
-def check_caches(engines: Iterable[str]) -> None:
-    """Let simulators have a cache that can be written; one line says so where that is another one than usual.
+def check_caches(names: Iterable[str]) -> None:
+    """Let the simulators among engines have a cache that can be written; one line says so where it is an unusual one.
 
     Raises `UserError` where there is none.
     """
-    if any(engine != "torch" for engine in engines):
+    if any(engines.get(name).simulator for name in names):
         try:
             caches.prepare()
         except caches.CacheError as error:

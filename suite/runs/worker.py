@@ -32,7 +32,7 @@ from suite.runs.guard import WATCHDOG_S, Guard
 from suite.runs.provenance import collect
 from suite.runs.rundir import FILES, RESULT_SCHEMA, RunDir, now, read_json, sha256, sweep, write_json, write_status
 from suite.tracking.tracker import Tracker
-from tasks.isaaclab import engines
+from tasks.core import engines
 from tasks.isaaclab.assets import hashes
 from tasks.spec import TaskSpec
 
@@ -273,13 +273,12 @@ def _evaluate(protocol: Protocol, run: RunDir, report: Status) -> list[dict[str,
 
 def _on_the_other_engine(protocol: Protocol, run: RunDir, result: Mapping[str, Any], report: Status) -> None:
     """The nominal cells of a policy trained on PhysX on MuJoCo-Warp, and the reverse, where both are installed."""
-    spec = tasks.get(protocol.task)
-    other = "physx" if protocol.engine == "newton_mjwarp" else "newton_mjwarp"
+    spec, other = tasks.get(protocol.task), engines.get(protocol.engine).counterpart
+    if not other:
+        return
     try:
         engine = engines.check(other, spec)
     except engines.EngineError:
-        return
-    if engine == protocol.engine:  # a task without physics
         return
     protocol = replace(protocol, engine=engine, protocol="nominal")
     start = time.monotonic()

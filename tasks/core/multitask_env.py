@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 
 import torch
 
+from tasks.core import engines
+from tasks.core.build import build
 from tasks.core.env import Sampler, Step, TensorEnv
 from tasks.core.multitask import JointSpec
 from tasks.core.remote import RemoteEnv
@@ -155,11 +157,11 @@ def make_env(spec: JointSpec, num_envs: int, device: str, engine: str, largest: 
     """
     count = len(spec.parts)
     sizes = [math.ceil(largest * num_envs)] * count if largest * count > 1.0 else allot([1.0 / count] * count, num_envs)
-    build = zip(spec.parts, sizes, strict=True)
-    if engine == "torch":
-        envs = [part.build(size, device, engine) for part, size in build]
+    parts = zip(spec.parts, sizes, strict=True)
+    if not engines.get(engine).simulator:
+        envs = [build(part, size, device, engine) for part, size in parts]
     else:
-        envs = [RemoteEnv(part, size, device, engine) for part, size in build]
+        envs = [RemoteEnv(part, size, device, engine) for part, size in parts]
         for env in envs:
             env.wait()
     return JointEnv(spec, envs, num_envs, device)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import multiprocessing
 
+from tasks.core.build import build
 from tasks.core.env import Step, TensorEnv
 from tasks.spec import TaskSpec
 
@@ -167,7 +168,7 @@ def _serve(
     torch.set_num_threads(numerics[0])
     torch.use_deterministic_algorithms(numerics[1], warn_only=True)
     try:
-        _work(pipe, spec.build(num_envs, device, engine), shared)
+        _work(pipe, build(spec, num_envs, device, engine), shared)
     except EOFError:
         code = 0  # the parent is done
     except BaseException as error:

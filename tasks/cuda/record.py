@@ -9,17 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from tasks.core.env_state import EnvState
 from tasks.cuda.graph import Graph, attempt
-
-if TYPE_CHECKING:
-    from tasks.isaaclab.lab_env import GradedEnv
 
 LOOKS = 4
 """Calls that are looked at before a part is recorded; what it reads from the scene is found in the first."""
@@ -48,7 +46,7 @@ class Recorded:
         why_not: what a graph could not hold, once that is known; the part is called as it is from then on.
     """
 
-    def __init__(self, env: GradedEnv, part: Callable[..., Any]) -> None:
+    def __init__(self, env: EnvState, part: Callable[..., Any]) -> None:
         """Nothing has been looked at."""
         self._env, self._part = env, part
         self._asked: dict[tuple[int, str], tuple[Any, str]] = {}
@@ -105,7 +103,7 @@ class RowWise:
     `GradedEnv.record` on, all rows are computed as one graph, and those that begin are picked from them.
     """
 
-    def __init__(self, env: GradedEnv, function: Callable[..., torch.Tensor], *held: torch.Tensor) -> None:
+    def __init__(self, env: EnvState, function: Callable[..., torch.Tensor], *held: torch.Tensor) -> None:
         """`function(*drawn, *held)` of [k, ...] is [k, ...], row by row, and waits for nothing.
 
         `held` are tensors of all rows [N, ...], which stay where they are.
@@ -132,7 +130,7 @@ class RowWise:
 class _Graph:
     """A part, recorded."""
 
-    def __init__(self, env: GradedEnv, part: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> None:
+    def __init__(self, env: EnvState, part: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> None:
         """Record, which computes nothing."""
         self._env = env
         env._now = self._now = {}

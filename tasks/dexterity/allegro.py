@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING
-from typing import TYPE_CHECKING
 
 import isaaclab.envs.mdp as mdp
 import isaaclab.sim as sim_utils
@@ -16,11 +15,9 @@ from isaaclab.utils.math import quat_apply, quat_from_angle_axis, quat_mul
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 
+from tasks.core.env_state import EnvState
 from tasks.isaaclab import assets, terms
 from tasks.manipulation import objects
-
-if TYPE_CHECKING:
-    from tasks.isaaclab.lab_env import GradedEnv
 
 JOINTS = tuple(f"tn__joint_{k}0_.*" for k in range(16))
 """Index, middle and ring finger and thumb, each from the palm outwards; the converter spells `joint_3.0` like this."""
@@ -72,20 +69,20 @@ def hand(height: float) -> ArticulationCfg:
     )
 
 
-def tip_positions(env: GradedEnv) -> torch.Tensor:
+def tip_positions(env: EnvState) -> torch.Tensor:
     """Centres of the four finger tips in the frame of the env [N, 4, 3] [m]."""
     robot, (links, offset) = env.scene["robot"], env.once(_tips)
     position = robot.data.body_pos_w.torch[:, links] + quat_apply(robot.data.body_quat_w.torch[:, links], offset)
     return position - env.scene.env_origins[:, None]
 
 
-def _tips(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
+def _tips(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
     links = env.scene["robot"].find_bodies(list(TIPS), preserve_order=True)[0]
     offset = torch.tensor(TIP_OFFSETS, device=env.device).expand(env.num_envs, 4, 3)
     return torch.tensor(links, device=env.device), offset
 
 
-def joint_ids(env: GradedEnv) -> torch.Tensor:
+def joint_ids(env: EnvState) -> torch.Tensor:
     """Indices of `JOINTS` [16], on the device."""
     ids = env.scene["robot"].find_joints(list(JOINTS), preserve_order=True)[0]
     return torch.tensor(ids, device=env.device)
@@ -99,7 +96,7 @@ class TargetChange(mdp.JointPositionAction):
 
     cfg: TargetChangeCfg
 
-    def __init__(self, cfg: TargetChangeCfg, env: GradedEnv) -> None:
+    def __init__(self, cfg: TargetChangeCfg, env: EnvState) -> None:
         """Start with the hand held as it is."""
         super().__init__(cfg, env)
         self._low, self._high = self._asset.data.joint_pos_limits.torch[:, self._joint_ids].unbind(dim=-1)
@@ -137,7 +134,7 @@ class Orientations(terms.EpisodeCommand):
 
     cfg: OrientationsCfg
 
-    def __init__(self, cfg: OrientationsCfg, env: GradedEnv) -> None:
+    def __init__(self, cfg: OrientationsCfg, env: EnvState) -> None:
         """Start with no rotation anywhere."""
         super().__init__(cfg, env)
         self._goal = torch.zeros(self.num_envs, 4, device=self.device)
@@ -170,7 +167,7 @@ class Orientations(terms.EpisodeCommand):
     def _update_command(self) -> None:
         near = self.cfg.error(self._env) < self._env.param("tolerance")
         self._held.add_(1).mul_(near)
-        torch.ge(self._held, self._env.owner.spec.success_hold_steps, out=self.just_reached)
+        torch.ge(self._held, self._env.task.success_hold_steps, out=self.just_reached)
         self.reached += self.just_reached
         self._held.masked_fill_(self.just_reached, 0)
         turned = self._turned(self._all, self._goal)

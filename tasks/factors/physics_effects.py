@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from tasks.core.env_state import PhysicalEnv
 from tasks.factors import materials
 from tasks.factors.signal_effects import Effect
-
-if TYPE_CHECKING:
-    from tasks.isaaclab.lab_env import LabEnv
-    from tasks.spec import Factor
+from tasks.spec import Factor
 
 GRAVITY = 9.81  # [m/s²]
 PUSH_S = 0.2  # [s] that a push lasts
@@ -31,9 +29,9 @@ class LabEffect(Effect):
     `on` is `asset` or `asset:pattern`; the pattern chooses bodies or joints.
     """
 
-    env: LabEnv
+    env: PhysicalEnv
 
-    def __init__(self, env: LabEnv, factor: Factor) -> None:
+    def __init__(self, env: PhysicalEnv, factor: Factor) -> None:
         """Find the asset."""
         super().__init__(env, factor)
         name, _, self.pattern = factor.on.partition(":")
@@ -63,7 +61,7 @@ class Bodies:
         centres_set: whether `shift` was.
     """
 
-    def __init__(self, env: LabEnv, asset: Any) -> None:
+    def __init__(self, env: PhysicalEnv, asset: Any) -> None:
         """Read the bodies as built."""
         data, self._asset = asset.data, asset
         self._mass, self._inertia = data.body_mass.torch.clone(), data.body_inertia.torch.clone()
@@ -115,7 +113,7 @@ class BodyEffect(LabEffect):
 
     slow = True
 
-    def __init__(self, env: LabEnv, factor: Factor) -> None:
+    def __init__(self, env: PhysicalEnv, factor: Factor) -> None:
         """Find the bodies."""
         super().__init__(env, factor)
         self.body = torch.tensor(self.bodies(), device=env.device)
@@ -143,7 +141,7 @@ class Payload(BodyEffect):
 class Load(Payload):
     """A payload whose weight is felt by a robot that gravity does not pull: one that compensates its own weight."""
 
-    def __init__(self, env: LabEnv, factor: Factor) -> None:
+    def __init__(self, env: PhysicalEnv, factor: Factor) -> None:
         """Find the body."""
         super().__init__(env, factor)
         link = self.bodies()[0]
@@ -169,10 +167,10 @@ class Friction(LabEffect):
 
     slow = True
 
-    def __init__(self, env: LabEnv, factor: Factor) -> None:
+    def __init__(self, env: PhysicalEnv, factor: Factor) -> None:
         """Read the surfaces as built."""
         Effect.__init__(self, env, factor)
-        self._surfaces = [env.shared(materials.Surfaces, env.scene[name]) for name in factor.on.split(",")]
+        self._surfaces = [env.shared(materials.surfaces, env.scene[name]) for name in factor.on.split(",")]
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
         """See `Effect.start`."""
@@ -199,7 +197,7 @@ class JointProperty(LabEffect):
     write = ""  # of the asset's setters, and its argument
     argument = ""
 
-    def __init__(self, env: LabEnv, factor: Factor) -> None:
+    def __init__(self, env: PhysicalEnv, factor: Factor) -> None:
         """Keep the property as built."""
         super().__init__(env, factor)
         self._joints = self.joints()
@@ -251,7 +249,7 @@ class AddedDamping(Damping):
 class Gravity(LabEffect):
     """All bodies weigh `value` times as much; their mass is what it was. Per env, which no engine's gravity is."""
 
-    def __init__(self, env: LabEnv, factor: Factor) -> None:
+    def __init__(self, env: PhysicalEnv, factor: Factor) -> None:
         """Find the bodies."""
         super().__init__(env, factor)
         self._up = env.forces(self.asset, range(self.asset.num_bodies))[..., 2]
@@ -265,7 +263,7 @@ class Gravity(LabEffect):
 class Push(LabEffect):
     """Now and then a horizontal force of `value` [N] in a random direction pushes a body for 0.2 s."""
 
-    def __init__(self, env: LabEnv, factor: Factor) -> None:
+    def __init__(self, env: PhysicalEnv, factor: Factor) -> None:
         """Find the body."""
         super().__init__(env, factor)
         body = self.bodies()[0]
@@ -294,7 +292,7 @@ class Push(LabEffect):
 class TorqueStep(LabEffect):
     """From a random time of the episode on, each joint feels a torque of `value` [N·m], either way."""
 
-    def __init__(self, env: LabEnv, factor: Factor) -> None:
+    def __init__(self, env: PhysicalEnv, factor: Factor) -> None:
         """Find the joints."""
         super().__init__(env, factor)
         self._joints = self.joints()

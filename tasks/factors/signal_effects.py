@@ -6,15 +6,12 @@ An effect carries out one factor. It never waits for the device, and draws from 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import torch
 
+from tasks.core.env_state import FactoredEnv
 from tasks.factors import registry
-
-if TYPE_CHECKING:
-    from tasks.core.env import TensorEnv
-    from tasks.spec import Factor
+from tasks.spec import Factor
 
 
 class Effect:
@@ -26,7 +23,7 @@ class Effect:
 
     slow = False
 
-    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+    def __init__(self, env: FactoredEnv, factor: Factor) -> None:
         """The factor is nominal everywhere."""
         self.env, self.factor = env, factor
         self._column = env.spec.factors.index(factor)
@@ -57,7 +54,7 @@ class Effect:
         return obs
 
 
-def build(env: TensorEnv, moving: Collection[str] | None = None) -> list[tuple[int, Effect]]:
+def build(env: FactoredEnv, moving: Collection[str] | None = None) -> list[tuple[int, Effect]]:
     """The effects of the factors named by `moving` (all of the task's by default), each with its column.
 
     Factors without an effect are read by the task itself.
@@ -69,14 +66,14 @@ def build(env: TensorEnv, moving: Collection[str] | None = None) -> list[tuple[i
     return built
 
 
-def _columns(env: TensorEnv, name: str) -> torch.Tensor:
+def _columns(env: FactoredEnv, name: str) -> torch.Tensor:
     """1 in the columns of the observation that belong to the term `name`, 0 elsewhere [policy_dim]."""
     return torch.cat(
         [torch.full((term.dim,), float(term.name == name), device=env.device) for term in env.spec.observations]
     )
 
 
-def _sigma(env: TensorEnv) -> torch.Tensor:
+def _sigma(env: FactoredEnv) -> torch.Tensor:
     """Standard deviation of a usual sensor's noise in each column [policy_dim]."""
     return torch.cat([torch.full((term.dim,), term.sigma, device=env.device) for term in env.spec.observations])
 
@@ -117,7 +114,7 @@ class _Delay:
 class ActionDelay(Effect):
     """Actions arrive `value` control steps late; zeros come before the first."""
 
-    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+    def __init__(self, env: FactoredEnv, factor: Factor) -> None:
         """See `Effect`."""
         super().__init__(env, factor)
         self._line = _Delay(factor.evaluation[1], env.num_envs, env.spec.action_dim, env.device)
@@ -146,7 +143,7 @@ class ActionStep(Effect):
     `value` is its size along each axis, in units of the action; where actions are torques, that is a torque step.
     """
 
-    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+    def __init__(self, env: FactoredEnv, factor: Factor) -> None:
         """See `Effect`."""
         super().__init__(env, factor)
         self._step = torch.zeros(env.num_envs, env.spec.action_dim, device=env.device)
@@ -167,7 +164,7 @@ class ActionStep(Effect):
 class SensorNoise(Effect):
     """White Gaussian noise in every observation of the policy, with `value` times the `sigma` of its term."""
 
-    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+    def __init__(self, env: FactoredEnv, factor: Factor) -> None:
         """See `Effect`."""
         super().__init__(env, factor)
         self._sigma = _sigma(env)
@@ -186,7 +183,7 @@ class SensorNoise(Effect):
 class SensorBias(Effect):
     """A constant Gaussian error of every observation of the policy, with `value` times the `sigma` of its term."""
 
-    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+    def __init__(self, env: FactoredEnv, factor: Factor) -> None:
         """See `Effect`."""
         super().__init__(env, factor)
         self._scale = _sigma(env)
@@ -213,7 +210,7 @@ class SensorBias(Effect):
 class Calibration(SensorBias):
     """Each element of the observation `on` is off by a constant, uniform up to `value`: joint zeros, say."""
 
-    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+    def __init__(self, env: FactoredEnv, factor: Factor) -> None:
         """See `Effect`."""
         super().__init__(env, factor)
         self._scale = _columns(env, factor.on)
@@ -227,7 +224,7 @@ class Calibration(SensorBias):
 class SensorDelay(Effect):
     """Observations of the policy arrive `value` control steps late."""
 
-    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+    def __init__(self, env: FactoredEnv, factor: Factor) -> None:
         """See `Effect`."""
         super().__init__(env, factor)
         self._line = _Delay(factor.evaluation[1], env.num_envs, env.spec.policy_dim, env.device)
@@ -248,7 +245,7 @@ class SensorDelay(Effect):
 class SensorDropout(Effect):
     """Each observation of the policy is missed with probability `value`; the one before it stands in."""
 
-    def __init__(self, env: TensorEnv, factor: Factor) -> None:
+    def __init__(self, env: FactoredEnv, factor: Factor) -> None:
         """See `Effect`."""
         super().__init__(env, factor)
         self._last = torch.zeros(env.num_envs, env.spec.policy_dim, device=env.device)

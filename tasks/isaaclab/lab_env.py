@@ -4,56 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from isaaclab.assets import AssetBaseCfg
 from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
 from isaaclab.envs.common import VecEnvStepReturn
 from isaaclab.managers import ActionManager, CommandManager, CurriculumManager, RecorderManager
-from isaaclab.scene import InteractiveSceneCfg
 
+from tasks.core import engines
 from tasks.core.env import Step, TensorEnv
+from tasks.core.env_state import EnvState
 from tasks.core.grades import Grades
 from tasks.cuda.record import Recorded
-from tasks.isaaclab import camera, divergence, engines, managers, overflow
-from tasks.isaaclab.ovphysx import stepping
+from tasks.isaaclab import camera, managers
+from tasks.isaaclab.divergence import Watch
+from tasks.isaaclab.launch import launch, set_scenery
+from tasks.isaaclab.runtime import Runtime
 from tasks.spec import TaskSpec
 
-if TYPE_CHECKING:
-    from tasks.isaaclab.newton.model import Changes
-
-Condition = Callable[["GradedEnv"], torch.Tensor]
+Condition = Callable[[EnvState], torch.Tensor]
 """A function of the env's momentary state: [N] bool."""
 
 SOON = 1e-6
 """Time [s] before an event at intervals at which it is due, as in Isaac Lab."""
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """What `GradedEnv` asks of the env that it is the inside of.
+
+    Attributes:
+        assign: gives the episodes that start in rows [k] int32 their difficulty and factors; returns the difficulty of
+            all rows [N].
+        started: called when the state of those rows is that of the new episode.
+        hold: see `EnvState.hold`.
+        rows: see `EnvState.rows`.
+        shared: see `EnvState.shared`.
+    """
+
+    assign: Callable[[torch.Tensor], torch.Tensor]
+    started: Callable[[torch.Tensor], None]
+    hold: Callable[[torch.Tensor], torch.Tensor]
+    rows: Callable[[torch.Tensor], torch.Tensor]
+    shared: Callable[[Callable[..., Any], Any], Any]
+
+
 class GradedEnv(ManagerBasedRLEnv):
-    """What a task's terms get as `env`: Isaac Lab's env, plus the difficulty of each row."""
+    """What a task's terms get as `env`: Isaac Lab's env as an `EnvState`."""
 
     def __init__(
-        self, cfg: ManagerBasedRLEnvCfg, owner: LabEnv, success: Condition, safety: dict[str, Condition]
+        self,
+        cfg: ManagerBasedRLEnvCfg,
+        spec: TaskSpec,
+        runtime: Runtime,
+        hooks: Hooks,
+        success: Condition,
+        safety: dict[str, Condition],
     ) -> None:
         """Build the scene; see `LabEnv` for `success` and `safety`."""
-        self.owner, self.success_condition, self.safety_conditions = owner, success, safety
-        self.success = torch.zeros(owner.num_envs, dtype=torch.bool, device=owner.device)
+        self.task, self.runtime, self._hooks = spec, runtime, hooks
+        self.hold, self.rows, self.shared = hooks.hold, hooks.rows, hooks.shared
+        self.success_condition, self.safety_conditions = success, safety
+        num_envs, device = cfg.scene.num_envs, torch.device(cfg.sim.device)
+        self.success = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self.violations: dict[str, torch.Tensor] = {}
-        self._grades = Grades(owner.spec, owner.device)
-        self._params = self._grades.at(owner.difficulty)
+        self.difficulty = torch.zeros(num_envs, device=device)
+        self._all = torch.arange(num_envs, dtype=torch.int32, device=device)  # what Isaac Lab's kernels take
+        self._grades = Grades(spec, device)
+        self._params = self._grades.at(self.difficulty)
         self._grade = self._set_params
         self.recording = False
         self._now: dict[tuple[Any, ...], Any] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
-        self.divergence: divergence.Watch | None = None
+        self.divergence: Watch | None = None
         super().__init__(cfg)
-        self._physics = stepping.make(self, owner.engine)
+        self._physics = runtime.stepper(self)
         self._act, self._judge = self.action_manager.process_action, self._outcome
         self._see_last = self._see = self.observation_manager.compute
-        if owner.engine == "newton_mjwarp":
-            self.divergence = divergence.Watch(self.scene, owner.num_envs, owner.device)
+        self.divergence = runtime.divergence(self.scene, num_envs, device)
 
     def param(self, name: str, env_ids: torch.Tensor | slice = slice(None)) -> torch.Tensor:
         """Value of the declared grade parameter at the difficulty of rows `env_ids`: [k]."""
@@ -77,10 +107,6 @@ class GradedEnv(ManagerBasedRLEnv):
     def constant(self, numbers: tuple[Any, ...]) -> torch.Tensor:
         """The numbers on the device: copied once, since a copy from the host waits for the device."""
         return self.once(_constant, numbers)
-
-    def rows(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """See `TensorEnv.rows`."""
-        return self.owner.rows(env_ids)
 
     def joint_ids(self, pattern: str) -> torch.Tensor | slice:
         """What selects the joints that match `pattern`, on the device: a list would be copied there each step."""
@@ -165,9 +191,9 @@ class GradedEnv(ManagerBasedRLEnv):
     def _assign(self, env_ids: torch.Tensor | slice) -> torch.Tensor:
         """Difficulty and factors of the episodes that start in `env_ids`; returns them as ids."""
         if isinstance(env_ids, slice):  # where Isaac Lab means all; terms get ids always
-            env_ids = self.owner._all[env_ids]
-        self.owner._assign(env_ids)
-        self._grade(self.owner.difficulty)
+            env_ids = self._all[env_ids]
+        self.difficulty = self._hooks.assign(env_ids)
+        self._grade(self.difficulty)
         return env_ids
 
     def _set_params(self, difficulty: torch.Tensor) -> None:
@@ -189,22 +215,8 @@ class GradedEnv(ManagerBasedRLEnv):
         ):
             manager.reset(rows)
         self.episode_length_buf.index_fill_(0, rows, 0)
-        self.owner._start(env_ids)
+        self._hooks.started(env_ids)
         self._now.clear()
-
-
-def _set_scenery(scene: InteractiveSceneCfg, engine: str, pictured: bool) -> None:
-    """Keep what an env has for pictures only out of the physics: on CUDA OVPhysX clones nothing that has none.
-
-    Without a camera it is dropped. With one, the renderer's context alone copies it to all envs; on Newton that is the
-    context of the physics, too.
-    """
-    for name, entity in vars(scene).items():
-        if type(entity) is AssetBaseCfg and "ENV_REGEX_NS" in entity.prim_path:
-            if not pictured:
-                setattr(scene, name, None)
-            elif engine == "ovphysx":
-                entity.cloning_contexts = ()
 
 
 def _constant(env: GradedEnv, numbers: tuple[Any, ...]) -> torch.Tensor:
@@ -227,7 +239,7 @@ class LabEnv(TensorEnv):
         safety: the condition "crossed now" of every safety limit that the task declares.
         num_envs: N.
         device: `cpu` or `cuda:K`.
-        engine: a concrete engine, see `tasks.isaaclab.engines.check`.
+        engine: a concrete engine, see `tasks.core.engines.check`.
         newton: solver settings of the task for `newton_mjwarp`.
     """
 
@@ -245,29 +257,26 @@ class LabEnv(TensorEnv):
     ) -> None:
         """Launch the engine and build the scene."""
         super().__init__(spec, num_envs, device)
-        self._all = torch.arange(num_envs, dtype=torch.int32, device=self.device)  # what Isaac Lab's kernels take
+        self.runtime: Runtime = engines.get(engine).load()
         cfg.scene.num_envs = num_envs
         cfg.decimation, cfg.episode_length_s, cfg.compute_final_obs = spec.decimation, spec.episode_length_s, True
         cfg.sim.dt, cfg.sim.render_interval, cfg.sim.device = spec.physics_dt, spec.decimation, device
-        cfg.sim.physics = engines.physics_cfg(engine, newton)
+        cfg.sim.physics = self.runtime.physics_cfg(newton)
         cfg.sim.use_newton_actuators = False  # its CUDA graph would compile every registered kernel first
         if spec.view.size:
             cfg.scene.camera = camera.sensor(spec.view)
-        _set_scenery(cfg.scene, engine, pictured=bool(spec.view.size))
+        set_scenery(cfg.scene, self.runtime, pictured=bool(spec.view.size))
         cfg.seed = 0  # what is drawn while building; episodes are seeded by `reset`
         self.engine, self.rewrite_episodes = engine, engines.rewrite_episodes(engine, device)
         self.after_reset: list[Callable[[], None]] = []  # what effects do last of all at a reset
-        self._shared: dict[tuple[type, int], Any] = {}
+        self._shared: dict[tuple[Callable[..., Any], int], Any] = {}
         self._action = torch.zeros(num_envs, spec.action_dim, device=self.device)
         self._stack = ExitStack()
-        self._stack.enter_context(engines.launch(cfg, device, engine))
-        self._env = GradedEnv(cfg, self, success, safety or {})
-        self._changes: Changes | None = None  # of Newton's model
-        if engine == "newton_mjwarp":
-            from tasks.isaaclab.newton.model import Changes
-
-            self._changes = Changes(num_envs, device)
-        self._overflow = overflow.watch(engine, self._env.sim.physics_manager)
+        self._stack.enter_context(launch(cfg, device, self.runtime))
+        hooks = Hooks(self._assigned, self._start, self._hold, self.rows, self.shared)
+        self._env = GradedEnv(cfg, spec, self.runtime, hooks, success, safety or {})
+        self._changes = self.runtime.changes(num_envs, device)
+        self._overflow = self.runtime.overflow(self._env.sim.physics_manager)
         self._stack.callback(self._env.close)
         self._check_declaration()
 
@@ -297,7 +306,7 @@ class LabEnv(TensorEnv):
         """Isaac Lab's handle of the engine."""
         return self._env.sim.physics_manager
 
-    def shared(self, kind: type, asset: Any) -> Any:
+    def shared(self, kind: Callable[..., Any], asset: Any) -> Any:
         """The one `kind(env, asset)`, which several effects use."""
         key = kind, id(asset)
         if key not in self._shared:
@@ -320,6 +329,10 @@ class LabEnv(TensorEnv):
 
     def _reset(self, seed: int | None) -> torch.Tensor:
         return self._obs(self._env.reset(seed=seed)[0])  # Isaac Lab draws from the global generators: it seeds those
+
+    def _assigned(self, env_ids: torch.Tensor) -> torch.Tensor:
+        self._assign(env_ids)
+        return self.difficulty
 
     def _start(self, env_ids: torch.Tensor) -> None:
         super()._start(env_ids)

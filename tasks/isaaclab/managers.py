@@ -7,13 +7,12 @@ and on a GPU each costs the same however many envs there are.
 from __future__ import annotations
 
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from isaaclab.managers import ObservationManager, RewardManager, TerminationManager
 
-if TYPE_CHECKING:
-    from tasks.isaaclab.lab_env import GradedEnv
+from tasks.core.env_state import EnvState
 
 NON_FINITE = "non_finite"
 """How an episode ended whose simulation diverged, see `tasks.isaaclab.divergence`."""
@@ -24,7 +23,7 @@ _UNUSED = ("modifiers", "noise", "clip", "history_length", "delay_max_lag")
 class Observations(ObservationManager):
     """Groups of terms, each with a scale at most."""
 
-    def __init__(self, cfg: Any, env: GradedEnv) -> None:
+    def __init__(self, cfg: Any, env: EnvState) -> None:
         """Raises `ValueError` for a term that asks for more than a scale."""
         super().__init__(cfg, env)
         for group, terms in self._group_obs_term_cfgs.items():
@@ -45,7 +44,7 @@ class Observations(ObservationManager):
 class Rewards(RewardManager):
     """The weighted sum of the terms."""
 
-    def __init__(self, cfg: Any, env: GradedEnv) -> None:
+    def __init__(self, cfg: Any, env: EnvState) -> None:
         """Keep the weights on the device."""
         super().__init__(cfg, env)
         self._weights = torch.tensor([term.weight for term in self._term_cfgs], device=env.device)
@@ -67,7 +66,7 @@ class Terminations(TerminationManager):
         fired: condition of each term in the last step [N] bool, by name.
     """
 
-    def __init__(self, cfg: Any, env: GradedEnv) -> None:
+    def __init__(self, cfg: Any, env: EnvState) -> None:
         """Nothing has ended."""
         super().__init__(cfg, env)
         self._never = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
@@ -76,7 +75,7 @@ class Terminations(TerminationManager):
     def compute(self) -> torch.Tensor:
         """The rows that end now [N] bool."""
         env = self._env
-        env.success = env.owner._hold(env.success_condition(env))
+        env.success = env.hold(env.success_condition(env))
         env.violations = {name: crossed(env) for name, crossed in env.safety_conditions.items()}
         terms = dict(zip(self._term_names, self._term_cfgs, strict=True))
         self.fired = {name: term.func(env, **term.params) for name, term in terms.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import MISSING
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import isaaclab.envs.mdp as mdp
 import isaaclab.sim as sim_utils
@@ -18,11 +18,9 @@ from isaaclab.utils.math import sample_uniform
 from isaaclab_newton.sim.schemas import NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
+from tasks.core.env_state import EnvState
 from tasks.cuda.record import RowWise
 from tasks.isaaclab.ovphysx import state
-
-if TYPE_CHECKING:
-    from tasks.isaaclab.lab_env import GradedEnv
 
 NO_SPEED_LIMIT = 100.0
 """Joint speed [rad/s] at which PhysX stops a joint. MuJoCo stops none, so it is set out of reach, and speeds over a
@@ -94,7 +92,7 @@ def env_cfg(scene: InteractiveSceneCfg, **managers: dict[str, Any]) -> ManagerBa
     return cfg
 
 
-def stand(env: GradedEnv, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
+def stand(env: EnvState, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
     """Put robots that are upright by default where they start, at rest, facing up to `yaw` [rad] either way.
 
     As many draws as Isaac Lab's `reset_root_state_uniform` makes, so that a seed keeps its episodes.
@@ -104,7 +102,7 @@ def stand(env: GradedEnv, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
     state.put_root(env, env_ids, env.once(rest)[:k], env.once(_poses, yaw)(env.rows(env_ids), draw[:, 5]))
 
 
-def _poses(env: GradedEnv, yaw: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def _poses(env: EnvState, yaw: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Where robots stand in rows [k], from draws [k] in [0, 1)."""
 
     def turned(draw: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
@@ -124,12 +122,12 @@ def _turned(yaw: torch.Tensor) -> torch.Tensor:
     return torch.stack((cos - w, (w - total) + sin, w - difference, w), dim=-1)
 
 
-def rest(env: GradedEnv) -> torch.Tensor:
+def rest(env: EnvState) -> torch.Tensor:
     """Velocities [N, 6] of robots at rest, for `GradedEnv.once`."""
     return torch.zeros(env.num_envs, 6, device=env.device)
 
 
-def bend(env: GradedEnv, env_ids: torch.Tensor, joints: tuple[str, ...], offset: float) -> None:
+def bend(env: EnvState, env_ids: torch.Tensor, joints: tuple[str, ...], offset: float) -> None:
     """Put `joints` at rest where they are by default, up to `offset` [rad] either way, within their limits.
 
     As many draws as Isaac Lab's `reset_joints_by_offset` makes, so that a seed keeps its episodes.
@@ -141,7 +139,7 @@ def bend(env: GradedEnv, env_ids: torch.Tensor, joints: tuple[str, ...], offset:
     state.put_joints(env, env_ids, ids, position, rest[: len(env_ids)])
 
 
-def joint_start(env: GradedEnv, joints: tuple[str, ...]) -> tuple[torch.Tensor, ...]:
+def joint_start(env: EnvState, joints: tuple[str, ...]) -> tuple[torch.Tensor, ...]:
     """Ids [J] and default positions [J] of `joints`, their limits (lowest [J], highest [J]), and zeros [N, J]."""
     data = env.scene["robot"].data
     ids = torch.tensor(env.scene["robot"].find_joints(list(joints), preserve_order=True)[0], device=env.device)
@@ -198,25 +196,25 @@ class GradedEffortActionCfg(mdp.JointEffortActionCfg):
     limit: str = MISSING
 
 
-def joint_velocity_over(env: GradedEnv, limit: float, joints: str = ".*") -> torch.Tensor:
+def joint_velocity_over(env: EnvState, limit: float, joints: str = ".*") -> torch.Tensor:
     """Some joint matching `joints` is faster than `limit` [rad/s] ([m/s] for prismatic ones): [N] bool."""
     velocity = env.scene["robot"].data.joint_vel.torch[:, env.joint_ids(joints)]
     return (velocity.abs() > limit).any(dim=-1)
 
 
-def joint_position_outside(env: GradedEnv, margin: float, joints: str = ".*") -> torch.Tensor:
+def joint_position_outside(env: EnvState, margin: float, joints: str = ".*") -> torch.Tensor:
     """Some joint matching `joints` is nearer than `margin` [rad] to a position limit, or beyond it: [N] bool."""
     low, high = env.once(_joint_bounds, margin, joints)
     position = env.scene["robot"].data.joint_pos.torch[:, env.joint_ids(joints)]
     return ((position < low) | (position > high)).any(dim=-1)
 
 
-def _joint_bounds(env: GradedEnv, margin: float, joints: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _joint_bounds(env: EnvState, margin: float, joints: str) -> tuple[torch.Tensor, torch.Tensor]:
     low, high = env.scene["robot"].data.joint_pos_limits.torch[:, env.joint_ids(joints)].unbind(dim=-1)
     return low + margin, high - margin
 
 
-def joint_torque_over(env: GradedEnv, share: float, joints: str = ".*") -> torch.Tensor:
+def joint_torque_over(env: EnvState, share: float, joints: str = ".*") -> torch.Tensor:
     """The drive of some joint matching `joints` is asked for more than `share` of its torque limit: [N] bool."""
     robot, ids = env.scene["robot"], env.joint_ids(joints)
     limit = share * robot.data.joint_effort_limits.torch[:, ids]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import isaaclab.envs.mdp as mdp
 import isaaclab.sim as sim_utils
@@ -29,14 +29,12 @@ from isaaclab_newton.sim.spawners.materials import NewtonMaterialCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from isaaclab_physx.sim.spawners.materials.physics_materials_cfg import PhysxMaterialCfg
 
+from tasks.core.env_state import EnvState
 from tasks.cuda.record import RowWise
 from tasks.isaaclab import assets, terms
+from tasks.isaaclab.camera import Mark
 from tasks.isaaclab.ovphysx import state
-
-if TYPE_CHECKING:
-    from tasks.isaaclab.camera import Mark
-    from tasks.isaaclab.lab_env import GradedEnv
-    from tasks.spec import SafetyLimit
+from tasks.spec import SafetyLimit
 
 
 def floor() -> AssetBaseCfg:
@@ -105,7 +103,7 @@ class TwistCommand(terms.EpisodeCommand):
 
     cfg: TwistCommandCfg
 
-    def __init__(self, cfg: TwistCommandCfg, env: GradedEnv) -> None:
+    def __init__(self, cfg: TwistCommandCfg, env: EnvState) -> None:
         """Start with no command anywhere."""
         super().__init__(cfg, env)
         self._twist = torch.zeros(self.num_envs, 3, device=self.device)
@@ -152,7 +150,7 @@ class TwistCommandCfg(terms.EpisodeCommandCfg):
     direction: float = MISSING  # [rad]
 
 
-def twist_error(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
+def twist_error(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
     """Distance of the base's planar velocity [N] [m/s] and of its yaw rate [N] [rad/s] from the command, now."""
     robot, command = env.scene["robot"].data, env.command_manager.get_command("twist")
     yaw, (x, y, _) = robot.heading_w.torch, robot.root_lin_vel_w.torch.unbind(dim=-1)
@@ -161,37 +159,37 @@ def twist_error(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
     return planar, (command[:, 2] - robot.root_ang_vel_w.torch[:, 2]).abs()
 
 
-def tracks_velocity(env: GradedEnv) -> torch.Tensor:
+def tracks_velocity(env: EnvState) -> torch.Tensor:
     """Nearness to the commanded planar velocity: 1 on it, 0.37 at 0.5 m/s from it [N]."""
     return (-4.0 * env.now(twist_error)[0].square()).exp()
 
 
-def tracks_yaw_rate(env: GradedEnv) -> torch.Tensor:
+def tracks_yaw_rate(env: EnvState) -> torch.Tensor:
     """Nearness to the commanded yaw rate: 1 on it, 0.37 at 0.5 rad/s from it [N]."""
     return (-4.0 * env.now(twist_error)[1].square()).exp()
 
 
-def time_is_up(env: GradedEnv) -> torch.Tensor:
+def time_is_up(env: EnvState) -> torch.Tensor:
     """The episode has lasted its full time [N] bool: what holds on average is judged then, not before."""
     return env.episode_length_buf >= env.max_episode_length
 
 
-def followed(env: GradedEnv, planar: float, yaw: float) -> torch.Tensor:
+def followed(env: EnvState, planar: float, yaw: float) -> torch.Tensor:
     """Mean errors over the whole episode were at most `planar` [m/s] and `yaw` [rad/s] [N] bool."""
     sums, steps = env.command_manager.get_term("twist").metrics, env.episode_length_buf
     return time_is_up(env) & (sums["planar_error"] <= planar * steps) & (sums["yaw_error"] <= yaw * steps)
 
 
-def fallen(env: GradedEnv, height: float, tilt: float = 1.0) -> torch.Tensor:
+def fallen(env: EnvState, height: float, tilt: float = 1.0) -> torch.Tensor:
     """The base is lower than `height` [m] or leans by more than `tilt` [rad] [N] bool."""
     return env.now(_is_down, height, tilt)
 
 
-def _is_down(env: GradedEnv, height: float, tilt: float) -> torch.Tensor:
+def _is_down(env: EnvState, height: float, tilt: float) -> torch.Tensor:
     return mdp.root_height_below_minimum(env, height) | mdp.bad_orientation(env, tilt)
 
 
-def push(env: GradedEnv, env_ids: torch.Tensor) -> None:
+def push(env: EnvState, env_ids: torch.Tensor) -> None:
     """Change the base's planar velocity by up to the grade's `push` [m/s] along each axis."""
     robot, env_ids = env.scene["robot"], env_ids.int()
     velocity = robot.data.root_vel_w.torch[env_ids]
@@ -202,7 +200,7 @@ def push(env: GradedEnv, env_ids: torch.Tensor) -> None:
 
 def safety(
     limits: Mapping[str, SafetyLimit], speeds: Mapping[str, str]
-) -> dict[str, Callable[[GradedEnv], torch.Tensor]]:
+) -> dict[str, Callable[[EnvState], torch.Tensor]]:
     """The condition "crossed now" of every limit that a walking robot declares.
 
     `speeds` names the limits on joint speed, each with the pattern of its joints; the other limits of `limits` are
@@ -216,12 +214,12 @@ def safety(
     }
 
 
-def foot_force_over(env: GradedEnv, limit: float) -> torch.Tensor:
+def foot_force_over(env: EnvState, limit: float) -> torch.Tensor:
     """Some foot presses on the floor with more than `limit` [N] [N] bool."""
     return (env.scene["feet"].data.net_normal_forces_w.torch.norm(dim=-1) > limit).any(dim=-1)
 
 
-def marks(env: GradedEnv) -> list[Mark]:
+def marks(env: EnvState) -> list[Mark]:
     """Lines over the base to where half a second takes it: at the commanded velocity green, at its own orange."""
     robot, command = env.scene["robot"].data, env.command_manager.get_command("twist")
     start = robot.root_pos_w.torch - env.scene.env_origins + torch.tensor((0.0, 0.0, 0.2), device=env.device)
@@ -249,7 +247,7 @@ def quadruped_rewards(tilt: float, torque: float, steps: float) -> dict[str, Rew
     }
 
 
-def long_steps(env: GradedEnv, threshold: float) -> torch.Tensor:
+def long_steps(env: EnvState, threshold: float) -> torch.Tensor:
     """Time that feet which land now were in the air, less `threshold` [s], if the robot is to move [N].
 
     Isaac Lab's `feet_air_time`, which launches a kernel to find out which feet land.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import isaaclab.envs.mdp as mdp
 import isaaclab.sim as sim_utils
@@ -19,15 +19,13 @@ from isaaclab.utils.math import quat_apply, quat_apply_inverse, yaw_quat
 from isaaclab.utils.warp import convert_to_warp_mesh, raycast_mesh
 from isaaclab_physx.sim.schemas import PhysxCollisionCfg
 
+from tasks.core.env_state import EnvState
 from tasks.cuda.record import RowWise
 from tasks.cuda.rotations import about_vertical
-from tasks.isaaclab import terms
+from tasks.isaaclab import camera, terms
+from tasks.isaaclab.camera import Mark
 from tasks.isaaclab.ovphysx import state
 from tasks.spec import GradeParam
-
-if TYPE_CHECKING:
-    from tasks.isaaclab.camera import Mark
-    from tasks.isaaclab.lab_env import GradedEnv
 
 KINDS = ("slope_up", "slope_down", "rough", "stairs_up", "stairs_down", "gap")
 ROWS = 17  # four between two grades, so that every grade has a row of its own
@@ -163,7 +161,7 @@ class GoalCommand(terms.EpisodeCommand):
 
     cfg: GoalCommandCfg
 
-    def __init__(self, cfg: GoalCommandCfg, env: GradedEnv) -> None:
+    def __init__(self, cfg: GoalCommandCfg, env: EnvState) -> None:
         """Start with every goal at the origin of the world."""
         super().__init__(cfg, env)
         self.origin = torch.zeros(self.num_envs, 3, device=self.device)  # of the robot's tile; `stand_on_tile` sets it
@@ -199,7 +197,7 @@ def _on_square(angle: torch.Tensor, origin: torch.Tensor) -> torch.Tensor:
     return origin[:, :2] + GOAL * direction / direction.abs().amax(dim=-1, keepdim=True)
 
 
-def _twist_to_goal(env: GradedEnv, pace: float, near: float) -> torch.Tensor:
+def _twist_to_goal(env: EnvState, pace: float, near: float) -> torch.Tensor:
     goal = goal_in_base(env)
     distance = goal.norm(dim=-1, keepdim=True)
     slower = (distance / (2.0 * near)).clamp(max=1.0)
@@ -208,22 +206,22 @@ def _twist_to_goal(env: GradedEnv, pace: float, near: float) -> torch.Tensor:
     return torch.cat((velocity, yaw_rate[:, None]), dim=-1)
 
 
-def _yaw(env: GradedEnv) -> torch.Tensor:
+def _yaw(env: EnvState) -> torch.Tensor:
     return yaw_quat(env.scene["robot"].data.root_quat_w.torch)
 
 
-def stand_on_tile(env: GradedEnv, env_ids: torch.Tensor) -> None:
+def stand_on_tile(env: EnvState, env_ids: torch.Tensor) -> None:
     """Put robots in the middle of a tile: of their difficulty, of a random kind, facing anywhere."""
     k, rows = len(env_ids), env.rows(env_ids)
     kind = torch.randint(len(KINDS), (k,), device=env.device)
     yaw = torch.pi * (2.0 * torch.rand(k, device=env.device) - 1.0)
-    difficulty = env.owner.difficulty.index_select(0, rows)
+    difficulty = env.difficulty.index_select(0, rows)
     origin, pose = env.once(_tile_starts)(rows, difficulty, kind, yaw).split((3, 7), dim=-1)
     env.command_manager.get_term("twist").origin.index_copy_(0, rows, origin)
     state.put_root(env, env_ids, env.once(terms.rest)[:k], pose)
 
 
-def _tile_starts(env: GradedEnv) -> RowWise:
+def _tile_starts(env: EnvState) -> RowWise:
     """Origins of tiles and poses on them [k, 3 + 7], from difficulties [k], kinds of ground [k] and yaws [k] [rad]."""
     origins = env.scene.terrain.terrain_origins
 
@@ -236,20 +234,20 @@ def _tile_starts(env: GradedEnv) -> RowWise:
     return RowWise(env, start, env.scene["robot"].data.default_root_pose.torch)
 
 
-def goal_in_base(env: GradedEnv) -> torch.Tensor:
+def goal_in_base(env: EnvState) -> torch.Tensor:
     """Position of the goal in the base's horizontal frame, forward and left [N, 2] [m]."""
     robot, goal = env.scene["robot"].data, env.command_manager.get_term("twist").goal
     offset = torch.nn.functional.pad(goal - robot.root_pos_w.torch[:, :2], (0, 1))
     return quat_apply_inverse(env.now(_yaw), offset)[:, :2]
 
 
-def goal_distance(env: GradedEnv) -> torch.Tensor:
+def goal_distance(env: EnvState) -> torch.Tensor:
     """Distance from the base to the goal as seen from above [N] [m]."""
     goal = env.command_manager.get_term("twist").goal
     return (goal - env.scene["robot"].data.root_pos_w.torch[:, :2]).norm(dim=-1)
 
 
-def progress(env: GradedEnv) -> torch.Tensor:
+def progress(env: EnvState) -> torch.Tensor:
     """Speed towards the goal as a share of the command's, from -1 to 1, and 1 at the goal [N].
 
     Linear, unlike the reward for a commanded velocity, so that the first step in the right direction pays (Cheng et
@@ -262,7 +260,7 @@ def progress(env: GradedEnv) -> torch.Tensor:
     return share.clamp(-1.0, 1.0).masked_fill(goal_distance(env) < twist.cfg.near, 1.0)
 
 
-def scan(env: GradedEnv) -> torch.Tensor:
+def scan(env: EnvState) -> torch.Tensor:
     """Height of the base over the ground around it, at the points of a grid that turns with it [N, R] [m].
 
     The grid is 1.6 m long and 1 m wide, a point every 0.1 m, first from right to left, then from back to front.
@@ -272,18 +270,18 @@ def scan(env: GradedEnv) -> torch.Tensor:
     return position[:, 2:3] - env.scene.terrain.height_at(position[:, None, :2] + turned[..., :2])
 
 
-def _grid(env: GradedEnv) -> torch.Tensor:
+def _grid(env: EnvState) -> torch.Tensor:
     x = torch.linspace(-0.8, 0.8, 17, device=env.device)
     y = torch.linspace(-0.5, 0.5, 11, device=env.device)
     return torch.nn.functional.pad(torch.cartesian_prod(x, y), (0, 1)).expand(env.num_envs, -1, -1)
 
 
-def height_scan(env: GradedEnv) -> torch.Tensor:
+def height_scan(env: EnvState) -> torch.Tensor:
     """`scan` less 0.3 m, which is about the height of a standing Go2, within ±1 m [N, R] [m]."""
     return (env.now(scan) - 0.3).clamp(-1.0, 1.0)
 
 
-def fallen(env: GradedEnv, height: float, tilt: float = 1.2) -> torch.Tensor:
+def fallen(env: EnvState, height: float, tilt: float = 1.2) -> torch.Tensor:
     """The base is lower than `height` [m] over the ground around it or leans by more than `tilt` [rad] [N] bool.
 
     The ground's height is its median in the scan, so that a gap below the robot does not count.
@@ -291,14 +289,12 @@ def fallen(env: GradedEnv, height: float, tilt: float = 1.2) -> torch.Tensor:
     return env.now(_is_down, height, tilt)
 
 
-def _is_down(env: GradedEnv, height: float, tilt: float) -> torch.Tensor:
+def _is_down(env: EnvState, height: float, tilt: float) -> torch.Tensor:
     return (env.now(scan).median(dim=-1).values < height) | mdp.bad_orientation(env, tilt)
 
 
-def marks(env: GradedEnv) -> list[Mark]:
+def marks(env: EnvState) -> list[Mark]:
     """A circle on the ground around the goal, green once the robot is there, and a line over the base towards it."""
-    from tasks.isaaclab import camera
-
     command = env.command_manager.get_term("twist")
     height = env.scene.terrain.height_at(command.goal)[:, None]
     center = torch.cat((command.goal, height), dim=-1) - env.scene.env_origins

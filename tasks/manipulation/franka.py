@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import isaaclab.envs.mdp as mdp
 import isaaclab.sim as sim_utils
@@ -25,14 +25,12 @@ from isaaclab.utils.math import (
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 
+from tasks.core.env_state import EnvState
 from tasks.cuda import linear, rotations
 from tasks.isaaclab import assets, terms
 from tasks.isaaclab.ovphysx import state
 from tasks.manipulation import objects
 from tasks.manipulation.panda import GRIPPER, HAND_MOTION, HAND_TURN
-
-if TYPE_CHECKING:
-    from tasks.isaaclab.lab_env import GradedEnv
 
 ARM = "panda_joint[1-7]"
 FINGERS = "panda_finger_joint.*"
@@ -149,14 +147,14 @@ def near_start(spread: float) -> EventTermCfg:
     return EventTermCfg(func=_go_to_start, mode="reset", params={"spread": spread})
 
 
-def _go_to_start(env: GradedEnv, env_ids: torch.Tensor, spread: float) -> None:
+def _go_to_start(env: EnvState, env_ids: torch.Tensor, spread: float) -> None:
     ids, default, (low, high), rest = env.once(terms.joint_start, (ARM, FINGERS))
     position = default.repeat(len(env_ids), 1)
     position[:, :7] += sample_uniform(-spread, spread, (len(env_ids), 7), env.device)
     state.put_joints(env, env_ids, ids, position.clamp(low, high), rest[: len(env_ids)])
 
 
-def tcp_pose(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
+def tcp_pose(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
     """Tool centre point in the frame of the env: position [N, 3] [m], orientation [N, 4] (x, y, z, w)."""
     robot = env.scene["robot"]
     link = robot.body_names.index(LAST_LINK)
@@ -172,23 +170,23 @@ def _tcp(device: str) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(TCP_OFFSET, device=device), torch.tensor(TCP_ROTATION, device=device)
 
 
-def tcp_position(env: GradedEnv) -> torch.Tensor:
+def tcp_position(env: EnvState) -> torch.Tensor:
     """Tool centre point in the frame of the env [N, 3] [m]."""
     return env.now(tcp_pose)[0]
 
 
-def object_from_tcp(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
+def object_from_tcp(env: EnvState, part: objects.Part = 0) -> torch.Tensor:
     """From the TCP to the object that plays the part [N, 3] [m]."""
     return objects.position(env, part) - tcp_position(env)
 
 
-def opening(env: GradedEnv) -> torch.Tensor:
+def opening(env: EnvState) -> torch.Tensor:
     """Mean travel of the two fingers [N, 1], 1 for open."""
     fingers = env.scene["robot"].data.joint_pos.torch[:, env.joint_ids(FINGERS)]
     return fingers.mean(dim=-1, keepdim=True) / OPEN
 
 
-def grasp_error(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
+def grasp_error(env: EnvState, part: objects.Part = 0) -> torch.Tensor:
     """Distance of the TCP from where it can grasp the object that plays the part [N] [m].
 
     That is the object's centre, or higher if the object is so tall that it would touch the palm.
@@ -198,12 +196,12 @@ def grasp_error(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
     return error.norm(dim=-1)
 
 
-def reaching(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
+def reaching(env: EnvState, part: objects.Part = 0) -> torch.Tensor:
     """1 with the TCP where it can grasp the object, 0.5 about 5 cm from there [N]."""
     return 1.0 - (env.now(grasp_error, part) / 0.1).tanh()
 
 
-def gripping(env: GradedEnv, part: objects.Part = 0) -> torch.Tensor:
+def gripping(env: EnvState, part: objects.Part = 0) -> torch.Tensor:
     """Share by which the fingers have closed, only where they can grasp the object [N]."""
     return (1.0 - opening(env)[:, 0]).clamp(0.0, 1.0) * (env.now(grasp_error, part) < 0.02)
 
@@ -221,7 +219,7 @@ class HandAction(ActionTerm):
     cfg: HandActionCfg
     constant = True  # see `tasks.isaaclab.ovphysx.stepping.make`
 
-    def __init__(self, cfg: HandActionCfg, env: GradedEnv) -> None:
+    def __init__(self, cfg: HandActionCfg, env: EnvState) -> None:
         """Look up joints and links."""
         super().__init__(cfg, env)
         robot = env.scene[cfg.asset_name]
@@ -310,23 +308,23 @@ class HandActionCfg(ActionTermCfg):
     high: tuple[float, float, float] = (0.75, 0.4, 0.5)  # [m]
 
 
-def too_fast(env: GradedEnv) -> torch.Tensor:
+def too_fast(env: EnvState) -> torch.Tensor:
     """An arm joint is over the safety limit `joint_velocity` [N] bool."""
-    return terms.joint_velocity_over(env, env.owner.spec.safety["joint_velocity"].value, ARM)
+    return terms.joint_velocity_over(env, env.task.safety["joint_velocity"].value, ARM)
 
 
-def beyond_limits(env: GradedEnv) -> torch.Tensor:
+def beyond_limits(env: EnvState) -> torch.Tensor:
     """A joint is beyond the safety limit `joint_position` [N] bool."""
-    return terms.joint_position_outside(env, env.owner.spec.safety["joint_position"].value, ARM)
+    return terms.joint_position_outside(env, env.task.safety["joint_position"].value, ARM)
 
 
 SAFETY = {"joint_velocity": too_fast, "joint_position": beyond_limits}
 
 
-def pressed(env: GradedEnv) -> torch.Tensor:
+def pressed(env: EnvState) -> torch.Tensor:
     """The force on a finger is over the safety limit `contact_force` [N] bool."""
     force = env.scene["fingers"].data.net_forces_w.torch.norm(dim=-1)
-    return (force > env.owner.spec.safety["contact_force"].value).any(dim=-1)
+    return (force > env.task.safety["contact_force"].value).any(dim=-1)
 
 
 HANDLING_SAFETY = SAFETY | {"contact_force": pressed}

@@ -7,7 +7,7 @@ them take part. A grade that moves sizes or shapes is thus exact in every env, a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import isaaclab.sim as sim_utils
 import torch
@@ -16,10 +16,8 @@ from isaaclab.sim.spawners.materials import UsdPhysicsRigidBodyMaterialCfg
 from isaaclab.utils.math import sample_uniform
 from isaaclab_newton.sim.schemas import MujocoCollisionCfg
 
+from tasks.core.env_state import EnvState, episode_state
 from tasks.cuda import rotations
-
-if TYPE_CHECKING:
-    from tasks.isaaclab.lab_env import GradedEnv
 
 USD = Path(__file__).with_name("usd")
 OBJECTS = "objects"  # their name in the scene
@@ -99,25 +97,24 @@ def collection(**bodies: Any) -> RigidObjectCollectionCfg:
     )
 
 
-def rest_height(env: GradedEnv, chosen: torch.Tensor) -> torch.Tensor:
+def rest_height(env: EnvState, chosen: torch.Tensor) -> torch.Tensor:
     """Height of the centre of each object in `chosen` above what it stands on, of the same shape [m]."""
     return env.scene[OBJECTS].data.default_body_pose.torch[0, :, 2][chosen]
 
 
-def _chosen(env: GradedEnv) -> torch.Tensor:
+@episode_state
+def _chosen(env: EnvState) -> torch.Tensor:
     """Id of the object that plays each part [N, objects]; part p is object p until `place` says otherwise."""
-    if not hasattr(env, "chosen_objects"):  # the observation manager asks before the first reset
-        env.chosen_objects = torch.arange(env.scene[OBJECTS].num_bodies, device=env.device).repeat(env.num_envs, 1)
-    return env.chosen_objects
+    return torch.arange(env.scene[OBJECTS].num_bodies, device=env.device).repeat(env.num_envs, 1)
 
 
-def parked(env: GradedEnv, chosen: torch.Tensor) -> torch.Tensor:
+def parked(env: EnvState, chosen: torch.Tensor) -> torch.Tensor:
     """Where each object in `chosen` [k, parts] is while put away, in the frame of the env [k, parts, 3] [m]."""
     return env.scene[OBJECTS].data.default_body_pose.torch[0, :, :3][chosen].clone()
 
 
 def place(
-    env: GradedEnv, env_ids: torch.Tensor, chosen: torch.Tensor, position: torch.Tensor, orientation: torch.Tensor
+    env: EnvState, env_ids: torch.Tensor, chosen: torch.Tensor, position: torch.Tensor, orientation: torch.Tensor
 ) -> None:
     """Bring objects into play, at rest, and put all others away.
 
@@ -142,22 +139,22 @@ Part = int | torch.Tensor
 """A part that an object plays, in all envs or [N] for each."""
 
 
-def _player(env: GradedEnv, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+def _player(env: EnvState, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows, and the id of the object that plays the part in each of them: two of [N]."""
     rows = env.once(_rows)
     return rows, _chosen(env)[:, part] if isinstance(part, int) else _chosen(env)[rows, part]
 
 
-def _rows(env: GradedEnv) -> torch.Tensor:
+def _rows(env: EnvState) -> torch.Tensor:
     return torch.arange(env.num_envs, device=env.device)
 
 
-def chosen_height(env: GradedEnv, part: Part = 0) -> torch.Tensor:
+def chosen_height(env: EnvState, part: Part = 0) -> torch.Tensor:
     """`rest_height` of the object that plays the part [N] [m]."""
     return rest_height(env, _player(env, part)[1])
 
 
-def clearance(env: GradedEnv, part: Part = 0) -> torch.Tensor:
+def clearance(env: EnvState, part: Part = 0) -> torch.Tensor:
     """Height of the lowest point of the object that plays the part above the floor [N] [m]: tilting it adds nothing.
 
     A cylinder counts as the box around it.
@@ -167,7 +164,7 @@ def clearance(env: GradedEnv, part: Part = 0) -> torch.Tensor:
     return position(env, part)[:, 2] - (down * extents[:, :3]).sum(dim=-1) - extents[:, 3]
 
 
-def _all_extents(env: GradedEnv) -> torch.Tensor:
+def _all_extents(env: EnvState) -> torch.Tensor:
     spawners = [body.spawn for body in env.scene[OBJECTS].cfg.rigid_objects.values()]
     return torch.tensor([_extents(spawner) for spawner in spawners], device=env.device)
 
@@ -181,52 +178,52 @@ def _extents(spawner: Any) -> tuple[float, float, float, float]:
     return 0.0, 0.0, 0.0, spawner.radius
 
 
-def position(env: GradedEnv, part: Part = 0) -> torch.Tensor:
+def position(env: EnvState, part: Part = 0) -> torch.Tensor:
     """Where the object that plays the part is, in the frame of the env [N, 3] [m]."""
     return env.now(_position, part)
 
 
-def _position(env: GradedEnv, part: Part) -> torch.Tensor:
+def _position(env: EnvState, part: Part) -> torch.Tensor:
     return env.scene[OBJECTS].data.body_link_pos_w.torch[_player(env, part)] - env.scene.env_origins
 
 
-def orientation(env: GradedEnv, part: Part = 0) -> torch.Tensor:
+def orientation(env: EnvState, part: Part = 0) -> torch.Tensor:
     """How the object that plays the part is turned [N, 4] (x, y, z, w)."""
     return env.scene[OBJECTS].data.body_link_quat_w.torch[_player(env, part)]
 
 
-def _turn(env: GradedEnv, part: Part) -> torch.Tensor:
+def _turn(env: EnvState, part: Part) -> torch.Tensor:
     return rotations.matrix(orientation(env, part))
 
 
-def axes(env: GradedEnv, part: Part = 0) -> torch.Tensor:
+def axes(env: EnvState, part: Part = 0) -> torch.Tensor:
     """Directions of the object's x and y axes in the base frame [N, 6]."""
     return env.now(_turn, part)[..., :2].transpose(-1, -2).flatten(1)
 
 
-def velocity(env: GradedEnv, part: Part = 0) -> torch.Tensor:
+def velocity(env: EnvState, part: Part = 0) -> torch.Tensor:
     """Linear velocity of the object that plays the part [N, 3] [m/s]."""
     return env.scene[OBJECTS].data.body_com_lin_vel_w.torch[_player(env, part)]
 
 
-def spin(env: GradedEnv, part: Part = 0) -> torch.Tensor:
+def spin(env: EnvState, part: Part = 0) -> torch.Tensor:
     """Angular velocity of the object that plays the part [N, 3] [rad/s]."""
     return env.scene[OBJECTS].data.body_com_ang_vel_w.torch[_player(env, part)]
 
 
-def draw(env: GradedEnv, name: str, env_ids: torch.Tensor) -> torch.Tensor:
+def draw(env: EnvState, name: str, env_ids: torch.Tensor) -> torch.Tensor:
     """Ids of objects [k], each uniform among the first so many that the grade parameter `name` says."""
     count = env.param(name, env_ids)
     return (torch.rand_like(count) * (count + 1e-4).floor()).long()
 
 
-def upright(env: GradedEnv, name: str, env_ids: torch.Tensor) -> torch.Tensor:
+def upright(env: EnvState, name: str, env_ids: torch.Tensor) -> torch.Tensor:
     """Orientations [k, 4] (x, y, z, w), turned about the vertical by up to the grade parameter `name` [rad]."""
     angle = env.param(name, env_ids) * sample_uniform(-1.0, 1.0, (len(env_ids),), env.device)
     return rotations.about_vertical(angle)
 
 
-def left(env: GradedEnv, arena: tuple[tuple[float, float], tuple[float, float]], parts: int = 1) -> torch.Tensor:
+def left(env: EnvState, arena: tuple[tuple[float, float], tuple[float, float]], parts: int = 1) -> torch.Tensor:
     """One of the first `parts` objects in play is outside the rectangle with these corners [m] [N] bool."""
     low, high = env.constant(arena)
     at = torch.stack([position(env, part)[:, :2] for part in range(parts)], dim=1)

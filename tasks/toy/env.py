@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 
+from tasks.core import engines
 from tasks.core.env import Step, TensorEnv
 from tasks.spec import TaskSpec
 
@@ -11,17 +14,38 @@ ARENA = 2.0  # [m] half width
 ACCELERATION = 4.0  # [m/s²] at full action
 
 
+class Integrator(Protocol):
+    """What the toy tasks ask of their engine."""
+
+    def __call__(
+        self, position: torch.Tensor, velocity: torch.Tensor, acceleration: torch.Tensor, dt: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Position [m] and velocity [m/s] after `dt` [s], all [N, axes]."""
+        ...
+
+
+def semi_implicit(
+    position: torch.Tensor, velocity: torch.Tensor, acceleration: torch.Tensor, dt: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The engine `torch`: semi-implicit Euler, the velocity first."""
+    velocity = velocity + acceleration * dt
+    return position + velocity * dt, velocity
+
+
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> ToyReach:
-    """Build the toy env; `engine` can only be `torch`."""
-    return ToyReach(spec, num_envs, device)
+    """Build the toy env on `torch` or on another engine without a simulator."""
+    return ToyReach(spec, num_envs, device, engines.get(engine).load())
 
 
 class ToyReach(TensorEnv):
     """State per row: position [m], velocity [m/s], goal [m], along the axes that the actions push along."""
 
-    def __init__(self, spec: TaskSpec, num_envs: int, device: str | torch.device) -> None:
+    def __init__(
+        self, spec: TaskSpec, num_envs: int, device: str | torch.device, integrate: Integrator = semi_implicit
+    ) -> None:
         """Build `num_envs` rows on `device`."""
         super().__init__(spec, num_envs, device)
+        self._integrate = integrate
         self._position, self._velocity, self._goal = torch.zeros(
             3, num_envs, spec.action_dim, device=self.device
         ).unbind()
@@ -57,8 +81,8 @@ class ToyReach(TensorEnv):
         dt = self.spec.control_dt
         force = ACCELERATION * action.clamp(-1.0, 1.0) - self.factor("drag")[:, None] * self._velocity
         force = force + self.factor("wind")[:, None] * self._east
-        self._velocity = self._velocity + force / self.factor("mass")[:, None] * dt
-        self._position = self._position + self._velocity * dt
+        acceleration = force / self.factor("mass")[:, None]
+        self._position, self._velocity = self._integrate(self._position, self._velocity, acceleration, dt)
         self._steps += 1
         distance = (self._goal - self._position).norm(dim=-1)
         speed = self._velocity.norm(dim=-1)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tasks.isaaclab.engines import PHYSX_THREADS
+from tasks.core.engines import PHYSX_THREADS
 
 PARTS = ("_act", "_judge", "_see_last", "_see", "_grade")
 """Attributes of a `GradedEnv` that are recorded."""

@@ -168,7 +168,7 @@ def test_missing_gpu(tmp_path, capsys, monkeypatch, gpus, device):
 
 
 def test_engine_that_is_not_installed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tasks.isaaclab.engines._why_not", lambda name: f"no {name}; install it with `uv sync`")
+    monkeypatch.setattr("tasks.core.engines.Engine.why_not", lambda e: f"no {e.name}; install it with `uv sync`")
     code, err, _ = outcome(capsys, arguments(tmp_path, task="cartpole-balance", physics="newton_mjwarp"))
     assert code == 2
     assert "install it with" in err

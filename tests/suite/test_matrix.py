@@ -149,7 +149,7 @@ def test_wandb_does_not_stop_a_run(tmp_path, monkeypatch, capsys, broken):
 
 
 def test_doctor_names_the_package_of_a_missing_library(monkeypatch, capsys):
-    monkeypatch.setattr("tasks.isaaclab.engines.missing_libraries", lambda: {"libXt.so.6": "libxt6"})
+    monkeypatch.setattr("tasks.core.engines.missing_libraries", lambda libraries=None: {"libXt.so.6": "libxt6"})
     assert doctor.main(["--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert {"python", "torch", "engines", "system_libraries", "disk", "wandb"} <= set(found)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 import tasks
-from tasks.isaaclab import assets, engines
+from tasks.core import engines
+from tasks.isaaclab import assets
 from tasks.spec import GRADES, GradeParam, axis_actions, difficulty_of
 
 
@@ -117,10 +119,12 @@ def test_success_has_to_hold():
 
 
 def test_physx_has_the_threads_it_is_given(monkeypatch):
-    fake = SimpleNamespace(PhysXConfig=dict)
-    monkeypatch.setitem(sys.modules, "ovphysx", fake)
+    runtime, fake = engines.get("ovphysx").load(), SimpleNamespace(PhysXConfig=dict)
+    monkeypatch.setattr("tasks.isaaclab.ovphysx.runtime.ovphysx", fake)
+    runtime.prepare()
+    assert fake.PhysXConfig is dict, "Isaac Lab's number where nothing is set"
     monkeypatch.setenv(engines.PHYSX_THREADS, "0")
-    engines._set_threads()
+    runtime.prepare()
     assert fake.PhysXConfig(num_threads=8, nvtx_enabled=False) == {"num_threads": 0, "nvtx_enabled": False}
 
 
@@ -134,29 +138,29 @@ def test_unknown_engine_names_the_valid_ones():
 
 
 def test_missing_engine_names_the_command(monkeypatch):
-    monkeypatch.setattr(
-        engines, "_PACKAGES", {**engines._PACKAGES, "isaacsim_physx": (("no-such",), "uv sync --extra isaacsim")}
-    )
+    sim = replace(engines.get("isaacsim_physx"), packages=("no-such",))
+    monkeypatch.setitem(engines.REGISTRY._builtin, "isaacsim_physx", sim)
+    monkeypatch.setattr(engines.REGISTRY, "_loaded", {})
     with pytest.raises(engines.EngineError, match="uv sync --extra isaacsim"):
         engines.check("isaacsim_physx", tasks.get("franka-reach"))
 
 
 def test_physx_is_isaac_sim_where_that_is_installed(monkeypatch):
     spec = tasks.get("cartpole-balance")
-    monkeypatch.setattr(engines, "_why_not", lambda name: None)
+    monkeypatch.setattr(engines.Engine, "why_not", lambda engine: None)
     assert engines.check("physx", spec) == "isaacsim_physx"
-    monkeypatch.setattr(engines, "_why_not", lambda name: "no" if name == "isaacsim_physx" else None)
+    monkeypatch.setattr(engines.Engine, "why_not", lambda engine: "no" if engine.name == "isaacsim_physx" else None)
     assert engines.check("physx", spec) == "ovphysx"
 
 
-def test_missing_system_library_names_its_package(monkeypatch):
-    monkeypatch.setattr(engines, "SYSTEM_LIBRARIES", {"libnothere.so.1": "libnothere1"})
-    assert "apt-get install libnothere1" in engines.available()["ovphysx"]
+def test_missing_system_library_names_its_package():
+    engine = replace(engines.get("ovphysx"), libraries={"libnothere.so.1": "libnothere1"})
+    assert "apt-get install libnothere1" in engine.why_not()
 
 
 @pytest.mark.parametrize("engine", ["isaacsim_physx", "ovphysx", "newton_mjwarp"])
 def test_physics_config_of_every_engine_is_isaac_labs(engine):
-    cfg = engines.physics_cfg(engine, {"njmax": 5, "nconmax": 3})
+    cfg = engines.get(engine).load().physics_cfg({"njmax": 5, "nconmax": 3})
     expected = {"isaacsim_physx": "PhysxCfg", "ovphysx": "OvPhysxCfg", "newton_mjwarp": "NewtonCfg"}[engine]
     assert type(cfg).__name__ == expected
 
@@ -252,7 +256,7 @@ def test_an_env_is_built_at_difficulty_0_or_at_the_one_that_is_asked_for():
 )
 @pytest.mark.parametrize("task", ["toy-reach", "cartpole-balance"])
 def test_an_unknown_engine_is_refused_before_anything_is_built(monkeypatch, task, name, nearest):
-    monkeypatch.setattr("tasks.spec.import_module", lambda module: pytest.fail(f"{module} was imported"))
+    monkeypatch.setattr("tasks.core.build.import_module", lambda module: pytest.fail(f"{module} was imported"))
     with pytest.raises(engines.EngineError, match=f"unknown engine '{name}'") as error:
         tasks.get(task).build(4, "cpu", name)
     assert ("nearest" in str(error.value)) == bool(nearest)
@@ -260,18 +264,18 @@ def test_an_unknown_engine_is_refused_before_anything_is_built(monkeypatch, task
 
 
 def test_physx_is_built_as_the_concrete_engine(monkeypatch):
-    monkeypatch.setattr(engines, "_why_not", lambda name: "no" if name == "isaacsim_physx" else None)
+    monkeypatch.setattr(engines.Engine, "why_not", lambda engine: "no" if engine.name == "isaacsim_physx" else None)
     asked = []
     make = SimpleNamespace(make_env=lambda spec, num_envs, device, engine: asked.append(engine))
-    monkeypatch.setattr("tasks.spec.import_module", lambda module: make)
+    monkeypatch.setattr("tasks.core.build.import_module", lambda module: make)
     tasks.get("cartpole-balance").build(4, "cpu", "physx")
     assert asked == ["ovphysx"]
 
 
-@pytest.mark.parametrize("name", ["physx", "newton", "torch"])
-def test_only_a_concrete_engine_has_a_config(name):
+@pytest.mark.parametrize("name", ["physx", "newton"])
+def test_only_a_concrete_engine_can_be_loaded(name):
     with pytest.raises(engines.EngineError, match="no concrete engine"):
-        engines.physics_cfg(name, {})
+        engines.get(name)
 
 
 def test_terms_that_are_not_built_as_declared_are_refused():

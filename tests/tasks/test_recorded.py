@@ -216,7 +216,7 @@ def test_fusion_ends_before_an_env_that_is_recorded_is_made_and_nowhere_else(mon
         return SimpleNamespace(record=lambda: done.append("recorded"))
 
     modules = {"tasks.cuda.record": record, "some.task": SimpleNamespace(make=make)}
-    monkeypatch.setattr("tasks.spec.import_module", modules.get)
+    monkeypatch.setattr("tasks.core.build.import_module", modules.get)
     monkeypatch.setattr(record, "prepare", lambda: done.append("prepared"))
     replace(tasks.get("toy-reach"), make_env="some.task:make").build(4, device, "torch", asked)
     assert done == expected

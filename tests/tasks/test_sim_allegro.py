@@ -44,9 +44,10 @@ env.close()
 
 def test_contacts_without_room_are_counted():
     found = run("""
-from tasks.isaaclab import engines
-build_cfg = engines.physics_cfg
-engines.physics_cfg = lambda engine, newton: build_cfg(engine, newton | {"njmax": 8})
+from tasks.core import engines
+runtime = engines.get("newton_mjwarp").load()
+build_cfg = runtime.physics_cfg
+runtime.physics_cfg = lambda newton: build_cfg(newton | {"njmax": 8})
 env = build("allegro-reorient", "newton_mjwarp", 4, 0.0)
 env.reset(seed=1)
 report(before=env.overflows())

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 import curricula
 import tasks
 from curricula.episodes import Episodes
+from tasks.core import engines
 from tasks.factors.signal_effects import Effect
-from tasks.isaaclab import engines
 from tasks.spec import Factor
 from tasks.toy.env import ToyReach
 

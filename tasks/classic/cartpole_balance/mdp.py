@@ -14,9 +14,10 @@ from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, S
 from isaaclab.utils.math import sample_uniform
 
 from tasks.classic.cartpole_balance.spec import SPEC
+from tasks.core.env_state import EnvState
 from tasks.factors.physics_effects import Bodies
 from tasks.isaaclab import assets, terms
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.spec import TaskSpec
 
 CART, POLE = "slider_to_cart", "cart_to_pole"
@@ -81,55 +82,55 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def cart_position(env: GradedEnv) -> torch.Tensor:
+def cart_position(env: EnvState) -> torch.Tensor:
     """Distance of the cart from the rail's centre, signed [N] [m]."""
     robot = env.scene["robot"]
     return robot.data.joint_pos.torch[:, robot.joint_names.index(CART)]
 
 
-def pole_angle(env: GradedEnv) -> torch.Tensor:
+def pole_angle(env: EnvState) -> torch.Tensor:
     """Angle of the pole from upright, unwrapped [N] [rad]."""
     robot = env.scene["robot"]
     return robot.data.joint_pos.torch[:, robot.joint_names.index(POLE)]
 
 
-def pole_direction(env: GradedEnv) -> torch.Tensor:
+def pole_direction(env: EnvState) -> torch.Tensor:
     """Sine and cosine of the pole's angle [N, 2]."""
     angle = pole_angle(env)
     return torch.stack((angle.sin(), angle.cos()), dim=-1)
 
 
-def upright(env: GradedEnv) -> torch.Tensor:
+def upright(env: EnvState) -> torch.Tensor:
     """1 with the pole upright, 0 with it hanging [N]."""
     return (1.0 + pole_angle(env).cos()) / 2.0
 
 
-def centred(env: GradedEnv) -> torch.Tensor:
+def centred(env: EnvState) -> torch.Tensor:
     """1 with the cart at the centre, only while the pole is up: getting it there comes first [N]."""
     return (-cart_position(env).square()).exp() * (pole_angle(env).cos() > 0.9)
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """Pole within 0.2 rad of upright and cart within 0.5 m of the centre [N] bool."""
     return (pole_angle(env).cos() > math.cos(0.2)) & (cart_position(env).abs() < 0.5)
 
 
-def fallen(env: GradedEnv) -> torch.Tensor:
+def fallen(env: EnvState) -> torch.Tensor:
     """The pole is further from upright than the grade lets it fall [N] bool."""
     return pole_angle(env).cos().clamp(-1.0, 1.0).acos() > env.param("fall_angle")
 
 
-def too_fast(env: GradedEnv) -> torch.Tensor:
+def too_fast(env: EnvState) -> torch.Tensor:
     """The cart is over its safety limit [N] bool."""
     return terms.joint_velocity_over(env, SPEC.safety["cart_velocity"].value, CART)
 
 
-def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Start at rest, position and angle uniform within what the grade allows, with the pole that it asks for."""
     robot = env.scene["robot"]
     length = env.param("pole_length", env_ids)  # as built it is 1 m, and weighs 1 kg; its joint is its origin
     mass = length * env.param("pole_density", env_ids)
-    env.owner.shared(Bodies, robot).grade(env_ids, robot.body_names.index("pole"), mass, length)
+    env.shared(Bodies, robot).grade(env_ids, robot.body_names.index("pole"), mass, length)
     for joint, name in ((CART, "initial_position"), (POLE, "initial_angle")):
         largest = env.param(name, env_ids)[:, None]
         position = largest * sample_uniform(-1.0, 1.0, tuple(largest.shape), env.device)

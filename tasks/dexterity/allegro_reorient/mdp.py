@@ -8,11 +8,12 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
 from isaaclab.utils.math import matrix_from_quat, quat_conjugate, quat_error_magnitude, quat_mul, sample_uniform
 
+from tasks.core.env_state import EnvState
 from tasks.dexterity import allegro
 from tasks.dexterity.allegro_reorient.spec import SPEC
 from tasks.isaaclab import camera, terms
 from tasks.isaaclab.camera import Mark
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import objects
 from tasks.spec import TaskSpec
 
@@ -79,7 +80,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Lay the cube into the palm, turned a little, with a goal for its orientation."""
     k = len(env_ids)
     robot = env.scene["robot"]
@@ -97,80 +98,80 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     env.command_manager.get_term("goal").begin(env_ids, orientation)
 
 
-def cube_from_middle(env: GradedEnv) -> torch.Tensor:
+def cube_from_middle(env: EnvState) -> torch.Tensor:
     """From the middle of the palm to the cube [N, 3] [m]."""
     return objects.position(env) - env.constant(MIDDLE)
 
 
-def joint_target(env: GradedEnv) -> torch.Tensor:
+def joint_target(env: EnvState) -> torch.Tensor:
     """From the joints' positions to their targets [N, 16] [rad]."""
     position = env.scene["robot"].data.joint_pos.torch[:, env.once(allegro.joint_ids)]
     return env.action_manager.get_term("joint_target_change").processed_actions - position
 
 
-def tips_from_cube(env: GradedEnv) -> torch.Tensor:
+def tips_from_cube(env: EnvState) -> torch.Tensor:
     """From the cube to the four finger tips [N, 12] [m]."""
     return (allegro.tip_positions(env) - objects.position(env)[:, None]).flatten(1)
 
 
-def goal_rotation(env: GradedEnv) -> torch.Tensor:
+def goal_rotation(env: EnvState) -> torch.Tensor:
     """First two columns of the rotation matrix from the cube's orientation to the goal [N, 6]."""
     rotation = quat_mul(env.command_manager.get_command("goal"), quat_conjugate(objects.orientation(env)))
     return matrix_from_quat(rotation)[..., :2].transpose(-1, -2).flatten(1)
 
 
-def rotation_error(env: GradedEnv) -> torch.Tensor:
+def rotation_error(env: EnvState) -> torch.Tensor:
     """Angle from the cube's orientation to the goal [N] [rad]."""
     return quat_error_magnitude(objects.orientation(env), env.command_manager.get_command("goal"))
 
 
-def goals(env: GradedEnv) -> torch.Tensor:
+def goals(env: EnvState) -> torch.Tensor:
     """How many orientations the grade asks for [N]."""
     return (env.param("goals") + 0.5).floor()
 
 
-def goals_left(env: GradedEnv) -> torch.Tensor:
+def goals_left(env: EnvState) -> torch.Tensor:
     """How many of them have not been reached yet [N, 1]."""
     return (goals(env) - env.command_manager.get_term("goal").reached).clamp(min=0.0)[:, None]
 
 
-def nearness(env: GradedEnv) -> torch.Tensor:
+def nearness(env: EnvState) -> torch.Tensor:
     """10 at the goal's orientation, 1 about 0.9 rad from it [N]."""
     return 1.0 / (rotation_error(env) + 0.1)
 
 
-def reached(env: GradedEnv) -> torch.Tensor:
+def reached(env: EnvState) -> torch.Tensor:
     """An orientation was reached [N]."""
     return env.command_manager.get_term("goal").just_reached.float()
 
 
-def distance(env: GradedEnv) -> torch.Tensor:
+def distance(env: EnvState) -> torch.Tensor:
     """Of the cube from the middle of the palm [N] [m]."""
     return cube_from_middle(env).norm(dim=-1)
 
 
-def dropped(env: GradedEnv) -> torch.Tensor:
+def dropped(env: EnvState) -> torch.Tensor:
     """The cube has left the palm [N] bool."""
     return distance(env) > DROPPED
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """The cube is at the last orientation that the grade asks for, or one after it [N] bool."""
     before = env.command_manager.get_term("goal").reached >= goals(env) - 1
     return before & (rotation_error(env) < env.param("tolerance"))
 
 
-def too_fast(env: GradedEnv) -> torch.Tensor:
+def too_fast(env: EnvState) -> torch.Tensor:
     """A joint is over its safety limit [N] bool."""
     return terms.joint_velocity_over(env, SPEC.safety["joint_velocity"].value)
 
 
-def beyond_limits(env: GradedEnv) -> torch.Tensor:
+def beyond_limits(env: EnvState) -> torch.Tensor:
     """A joint is beyond its position limit [N] bool."""
     return terms.joint_position_outside(env, SPEC.safety["joint_position"].value)
 
 
-def marks(env: GradedEnv) -> list[Mark]:
+def marks(env: EnvState) -> list[Mark]:
     """The cube's axes, and over it the goal's."""
     above = torch.tensor((*MIDDLE[:2], MIDDLE[2] + 0.11), device=env.device).expand(env.num_envs, 3)
     goal = camera.axes(above, env.command_manager.get_command("goal"), 0.05)

@@ -6,17 +6,15 @@ all bodies. Here the rows are copied by torch into the data's own buffers, which
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from tasks.core.env_state import EnvState
 from tasks.isaaclab.ovphysx.dlpack import described
 
-if TYPE_CHECKING:
-    from tasks.isaaclab.lab_env import GradedEnv
 
-
-def put_root(env: GradedEnv, env_ids: torch.Tensor, velocity: torch.Tensor, pose: torch.Tensor | None = None) -> None:
+def put_root(env: EnvState, env_ids: torch.Tensor, velocity: torch.Tensor, pose: torch.Tensor | None = None) -> None:
     """Set the robot's root in rows `env_ids` [k] int32.
 
     Args:
@@ -45,7 +43,7 @@ def put_root(env: GradedEnv, env_ids: torch.Tensor, velocity: torch.Tensor, pose
 
 
 def put_joints(
-    env: GradedEnv, env_ids: torch.Tensor, joints: torch.Tensor, position: torch.Tensor, rest: torch.Tensor
+    env: EnvState, env_ids: torch.Tensor, joints: torch.Tensor, position: torch.Tensor, rest: torch.Tensor
 ) -> None:
     """Set `joints` [J] of the robot to `position` [k, J] [rad] ([m]) in rows `env_ids` [k] int32, at rest.
 
@@ -71,12 +69,12 @@ def put_joints(
     _moved()
 
 
-def _direct(env: GradedEnv) -> bool:
+def _direct(env: EnvState) -> bool:
     """The robot's buffers are those that OVPhysX takes: its joints have its order."""
-    return env.owner.engine == "ovphysx" and not env.scene["robot"].data.has_joint_ordering
+    return env.runtime.direct and not env.scene["robot"].data.has_joint_ordering
 
 
-def _differences(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
+def _differences(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
     """What accelerations of the joints are computed from, and they themselves."""
     import warp
 
@@ -87,7 +85,7 @@ def _differences(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
 class _Writer:
     """Hands buffers of the robot's state over for some rows, which several writes in turn have in common."""
 
-    def __init__(self, env: GradedEnv) -> None:
+    def __init__(self, env: EnvState) -> None:
         self._view = env.scene["robot"]._root_view
         self._buffers: dict[tuple[Any, int], Any] = {}
         self._ids: tuple[torch.Tensor | None, Any] = (None, None)  # those of the last write

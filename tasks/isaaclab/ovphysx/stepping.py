@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import warp as wp
@@ -12,16 +12,13 @@ from isaaclab.envs.mdp import JointEffortAction, JointPositionAction, JointVeloc
 from isaaclab.physics import PhysicsManager
 from isaaclab.sensors import BaseContactSensor
 
+from tasks.core.env_state import EnvState
 from tasks.isaaclab.ovphysx.forces import Composed, Direct
-
-if TYPE_CHECKING:
-    from tasks.isaaclab.lab_env import GradedEnv
-
 
 _CONSTANT = {term.apply_actions for term in (JointEffortAction, JointPositionAction, JointVelocityAction)}
 
 
-def make(env: GradedEnv, engine: str) -> StepByStep | Held:
+def make(env: EnvState, engine: str) -> StepByStep | Held:
     """The faster of the two that is right for the env.
 
     An action term of a task's own says by an attribute `constant` that its command is that of `process_actions` until
@@ -33,11 +30,11 @@ def make(env: GradedEnv, engine: str) -> StepByStep | Held:
     return Held(env) if engine == "ovphysx" and _holds(env) else StepByStep(env)
 
 
-def _terms(env: GradedEnv) -> list[Any]:
+def _terms(env: EnvState) -> list[Any]:
     return [env.action_manager.get_term(name) for name in env.action_manager.active_terms]
 
 
-def _holds(env: GradedEnv) -> bool:
+def _holds(env: EnvState) -> bool:
     drives = [robot.actuators for robot in env.scene.articulations.values()]
     inside = all(drive._implicit_executor and not drive._execution_actuators for drive in drives)
     return inside and all(type(t).apply_actions in _CONSTANT or getattr(t, "constant", False) for t in _terms(env))
@@ -46,7 +43,7 @@ def _holds(env: GradedEnv) -> bool:
 class StepByStep:
     """Isaac Lab's way: commands are written before, and the joints read after, every physics step."""
 
-    def __init__(self, env: GradedEnv) -> None:
+    def __init__(self, env: EnvState) -> None:
         """Ask the engine how many physics steps one call of it makes."""
         self._env = env
         self.forced: set[Any] = set()  # all commands are handed over in every step anyway
@@ -90,7 +87,7 @@ class Held:
         forced: robots whose joints are given forces.
     """
 
-    def __init__(self, env: GradedEnv) -> None:
+    def __init__(self, env: EnvState) -> None:
         """Sort the scene's parts."""
         from tasks.isaaclab.ovphysx.contacts import Contacts
 

@@ -10,8 +10,9 @@ from isaaclab.assets import ArticulationCfg
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
 
+from tasks.core.env_state import EnvState
 from tasks.isaaclab import assets, terms
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.locomotion import legged
 from tasks.locomotion.ant_run.spec import SPEC
 from tasks.spec import TaskSpec
@@ -100,33 +101,33 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def heading(env: GradedEnv) -> torch.Tensor:
+def heading(env: EnvState) -> torch.Tensor:
     """The world's x axis in the torso's horizontal frame [N, 2]: cosine and negative sine of the yaw."""
     yaw = env.scene["robot"].data.heading_w.torch
     return torch.stack((yaw.cos(), -yaw.sin()), dim=-1)
 
 
-def progress(env: GradedEnv) -> torch.Tensor:
+def progress(env: EnvState) -> torch.Tensor:
     """Speed along x, counted up to 1.2 times the target speed: faster than that earns nothing [N] [m/s]."""
     return env.scene["robot"].data.root_lin_vel_w.torch[:, 0].minimum(1.2 * env.param("target_speed"))
 
 
-def straight(env: GradedEnv) -> torch.Tensor:
+def straight(env: EnvState) -> torch.Tensor:
     """1 facing along x, within about 37 degrees; less beyond, down to -1.25 facing back [N]."""
     return (heading(env)[:, 0] / 0.8).clamp(max=1.0)
 
 
-def power(env: GradedEnv) -> torch.Tensor:
+def power(env: EnvState) -> torch.Tensor:
     """Sum over joints of |action · joint velocity| [N] [rad/s]."""
     velocity = env.scene["robot"].data.joint_vel.torch[:, env.once(_joint_ids)]
     return (env.action_manager.action * velocity).abs().sum(dim=-1)
 
 
-def _joint_ids(env: GradedEnv) -> torch.Tensor:
+def _joint_ids(env: EnvState) -> torch.Tensor:
     return torch.tensor(env.scene["robot"].find_joints(list(JOINTS), preserve_order=True)[0], device=env.device)
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """Fast enough on average since the start, and not fallen [N] bool."""
     position = env.scene["robot"].data.root_pos_w.torch
     distance = position[:, 0] - env.scene.env_origins[:, 0]
@@ -135,11 +136,11 @@ def success(env: GradedEnv) -> torch.Tensor:
     )
 
 
-def too_fast(env: GradedEnv) -> torch.Tensor:
+def too_fast(env: EnvState) -> torch.Tensor:
     """A joint is over its safety limit [N] bool."""
     return terms.joint_velocity_over(env, SPEC.safety["joint_velocity"].value)
 
 
-def beyond_limits(env: GradedEnv) -> torch.Tensor:
+def beyond_limits(env: EnvState) -> torch.Tensor:
     """A joint is over its safety limit [N] bool."""
     return terms.joint_position_outside(env, -SPEC.safety["joint_position"].value)

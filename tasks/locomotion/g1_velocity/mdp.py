@@ -12,8 +12,9 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import RewardTermCfg, SceneEntityCfg
 from isaaclab_tasks.core.velocity.mdp import feet_air_time_positive_biped, feet_slide
 
+from tasks.core.env_state import EnvState
 from tasks.isaaclab import terms
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.locomotion import legged
 from tasks.locomotion.g1_velocity.spec import PLANAR_ERROR, YAW_ERROR
 from tasks.spec import TaskSpec
@@ -116,6 +117,6 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """The command was followed to the end, and the robot is up [N] bool."""
     return legged.followed(env, PLANAR_ERROR, YAW_ERROR) & ~legged.fallen(env, FALLEN_BELOW)

@@ -6,8 +6,9 @@ import torch
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 
+from tasks.core.env_state import EnvState
 from tasks.isaaclab import terms
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.locomotion import legged, terrain
 from tasks.locomotion.go2_terrain.spec import NEAR, SPEC
 from tasks.locomotion.go2_velocity import mdp as go2_velocity
@@ -48,6 +49,6 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """The robot is at the goal, and up [N] bool."""
     return (terrain.goal_distance(env) < NEAR) & ~terrain.fallen(env, FALLEN_BELOW)

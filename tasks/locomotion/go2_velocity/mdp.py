@@ -9,8 +9,9 @@ from isaaclab.actuators import ImplicitActuatorCfg
 from isaaclab.assets import ArticulationCfg
 from isaaclab.envs import ManagerBasedRLEnvCfg
 
+from tasks.core.env_state import EnvState
 from tasks.isaaclab import terms
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.locomotion import legged
 from tasks.locomotion.go2_velocity.spec import PLANAR_ERROR, YAW_ERROR
 from tasks.spec import TaskSpec
@@ -60,6 +61,6 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """The command was followed to the end, and the robot is up [N] bool."""
     return legged.followed(env, PLANAR_ERROR, YAW_ERROR) & ~legged.fallen(env, FALLEN_BELOW)

@@ -11,8 +11,9 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 from isaaclab.utils.math import sample_uniform
 
+from tasks.core.env_state import EnvState, episode_state
 from tasks.isaaclab import terms
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka, objects
 from tasks.spec import TaskSpec
 
@@ -89,14 +90,13 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def drawer(env: GradedEnv) -> torch.Tensor:
+@episode_state
+def drawer(env: EnvState) -> torch.Tensor:
     """Which of `DRAWERS` each env has to open [N]."""
-    if not hasattr(env, "drawer"):  # the observation manager asks before the first reset
-        env.drawer = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
-    return env.drawer
+    return torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
 
 
-def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Draw the drawer, the friction of all rails and the robot's pose; shut the drawers."""
     k, chest, robot = len(env_ids), env.scene["cabinet"], env.scene["robot"]
     drawer(env)[env_ids] = objects.draw(env, "handles", env_ids)
@@ -115,45 +115,45 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     robot.write_joint_velocity_to_sim_index(velocity=0.0 * joints, env_ids=env_ids)
 
 
-def _of_drawer(env: GradedEnv, data: torch.Tensor, names: list[str], suffix: str) -> torch.Tensor:
+def _of_drawer(env: EnvState, data: torch.Tensor, names: list[str], suffix: str) -> torch.Tensor:
     rows, columns = env.once(_columns, tuple(names), suffix)
     return data[rows, columns[drawer(env)]]
 
 
-def _columns(env: GradedEnv, names: tuple[str, ...], suffix: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _columns(env: EnvState, names: tuple[str, ...], suffix: str) -> tuple[torch.Tensor, torch.Tensor]:
     columns = [names.index(name + suffix) for name in DRAWERS]
     return torch.arange(env.num_envs, device=env.device), torch.tensor(columns, device=env.device)
 
 
-def drawer_position(env: GradedEnv) -> torch.Tensor:
+def drawer_position(env: EnvState) -> torch.Tensor:
     """How far the drawer is open [N, 1] [m]."""
     chest = env.scene["cabinet"]
     return _of_drawer(env, chest.data.joint_pos.torch, chest.joint_names, "_opening")[:, None]
 
 
-def drawer_velocity(env: GradedEnv) -> torch.Tensor:
+def drawer_velocity(env: EnvState) -> torch.Tensor:
     """How fast the drawer opens [N, 1] [m/s]."""
     chest = env.scene["cabinet"]
     return _of_drawer(env, chest.data.joint_vel.torch, chest.joint_names, "_opening")[:, None]
 
 
-def handle_from_tcp(env: GradedEnv) -> torch.Tensor:
+def handle_from_tcp(env: EnvState) -> torch.Tensor:
     """From the TCP to the middle of the handle [N, 3] [m]."""
     chest = env.scene["cabinet"]
     position = _of_drawer(env, chest.data.body_link_pos_w.torch, chest.body_names, "")
     return position - env.scene.env_origins - franka.tcp_position(env)
 
 
-def reaching(env: GradedEnv) -> torch.Tensor:
+def reaching(env: EnvState) -> torch.Tensor:
     """1 with the TCP at the handle, 0.5 about 5 cm from it [N]."""
     return 1.0 - (env.now(handle_from_tcp).norm(dim=-1) / 0.1).tanh()
 
 
-def share_open(env: GradedEnv) -> torch.Tensor:
+def share_open(env: EnvState) -> torch.Tensor:
     """Share of the way to the target by which the drawer is open, at most 1 [N]."""
     return (env.now(drawer_position)[:, 0] / env.param("target")).clamp(0.0, 1.0)
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """Drawer open past the target [N] bool."""
     return env.now(drawer_position)[:, 0] > env.param("target")

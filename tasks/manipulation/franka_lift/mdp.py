@@ -11,9 +11,10 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 from isaaclab.utils.math import sample_uniform
 
+from tasks.core.env_state import EnvState, episode_state
 from tasks.isaaclab import camera, terms
 from tasks.isaaclab.camera import Mark
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka, objects
 from tasks.spec import TaskSpec
 
@@ -86,14 +87,13 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def goal(env: GradedEnv) -> torch.Tensor:
+@episode_state
+def goal(env: EnvState) -> torch.Tensor:
     """Goal of each env's object, in the frame of the env [N, 3] [m]."""
-    if not hasattr(env, "goal_position"):  # the observation manager asks before the first reset
-        env.goal_position = torch.tensor((*CENTRE, LOWEST), device=env.device).repeat(env.num_envs, 1)
-    return env.goal_position
+    return torch.tensor((*CENTRE, LOWEST), device=env.device).repeat(env.num_envs, 1)
 
 
-def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Draw an object, where it stands, and its goal above the table."""
     k = len(env_ids)
     chosen = objects.draw(env, "objects", env_ids)
@@ -108,31 +108,31 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     objects.place(env, env_ids, chosen[:, None], position[:, None], objects.upright(env, "yaw", env_ids)[:, None])
 
 
-def way(env: GradedEnv) -> torch.Tensor:
+def way(env: EnvState) -> torch.Tensor:
     """From the object to the goal [N, 3] [m]."""
     return goal(env) - objects.position(env)
 
 
-def distance(env: GradedEnv) -> torch.Tensor:
+def distance(env: EnvState) -> torch.Tensor:
     """Of the object from the goal [N] [m]."""
     return way(env).norm(dim=-1)
 
 
-def lifted(env: GradedEnv) -> torch.Tensor:
+def lifted(env: EnvState) -> torch.Tensor:
     """0 with the object on the floor, 1 from `LIFTED` above it on: each of the first millimetres counts [N]."""
     return (env.now(objects.clearance) / LIFTED).clamp(0.0, 1.0)
 
 
-def closeness(env: GradedEnv, scale: float) -> torch.Tensor:
+def closeness(env: EnvState, scale: float) -> torch.Tensor:
     """1 with the object at the goal, 0.5 about half of `scale` [m] from it, 0 on the floor [N]."""
     return env.now(lifted) * (1.0 - (env.now(distance) / scale).tanh())
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """Object within the tolerance of the goal [N] bool."""
     return env.now(distance) < env.param("tolerance")
 
 
-def marks(env: GradedEnv) -> list[Mark]:
+def marks(env: EnvState) -> list[Mark]:
     """The goal and its tolerance."""
     return [("lime", camera.ring(goal(env), env.param("tolerance")))]

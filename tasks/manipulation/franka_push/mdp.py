@@ -8,9 +8,10 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 from isaaclab.utils.math import sample_uniform
 
+from tasks.core.env_state import EnvState, episode_state
 from tasks.isaaclab import camera, terms
 from tasks.isaaclab.camera import Mark
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka, objects
 from tasks.spec import TaskSpec
 
@@ -72,14 +73,13 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def goal(env: GradedEnv) -> torch.Tensor:
+@episode_state
+def goal(env: EnvState) -> torch.Tensor:
     """Goal of each env on the table [N, 2] [m]."""
-    if not hasattr(env, "goal_position"):  # the observation manager asks before the first reset
-        env.goal_position = torch.tensor(MIDDLE, device=env.device).repeat(env.num_envs, 1)
-    return env.goal_position
+    return torch.tensor(MIDDLE, device=env.device).repeat(env.num_envs, 1)
 
 
-def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Draw a cube, and a straight way for it: its ends are the start and the goal."""
     k = len(env_ids)
     cube = objects.draw(env, "cube_sizes", env_ids)
@@ -93,17 +93,17 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     objects.place(env, env_ids, cube[:, None], position[:, None], objects.upright(env, "yaw", env_ids)[:, None])
 
 
-def way(env: GradedEnv) -> torch.Tensor:
+def way(env: EnvState) -> torch.Tensor:
     """From the cube to the goal, on the table [N, 2] [m]."""
     return goal(env) - objects.position(env)[:, :2]
 
 
-def distance(env: GradedEnv) -> torch.Tensor:
+def distance(env: EnvState) -> torch.Tensor:
     """Of the cube from the goal [N] [m]."""
     return way(env).norm(dim=-1)
 
 
-def behind(env: GradedEnv) -> torch.Tensor:
+def behind(env: EnvState) -> torch.Tensor:
     """1 with the TCP where it can push: behind the cube as seen from the goal, at half its height [N]."""
     height = objects.chosen_height(env)[:, None]
     direction = torch.nn.functional.normalize(way(env), dim=-1)
@@ -112,17 +112,17 @@ def behind(env: GradedEnv) -> torch.Tensor:
     return 1.0 - (distance / 0.1).tanh()
 
 
-def closeness(env: GradedEnv, scale: float) -> torch.Tensor:
+def closeness(env: EnvState, scale: float) -> torch.Tensor:
     """1 with the cube at the goal, 0.5 about half of `scale` [m] from it [N]."""
     return 1.0 - (env.now(distance) / scale).tanh()
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """Cube within the tolerance of the goal [N] bool."""
     return env.now(distance) < env.param("tolerance")
 
 
-def marks(env: GradedEnv) -> list[Mark]:
+def marks(env: EnvState) -> list[Mark]:
     """The goal and its tolerance."""
     on_table = torch.cat((goal(env), torch.zeros_like(goal(env)[:, :1])), dim=-1)
     return [("lime", camera.ring(on_table, env.param("tolerance")))]

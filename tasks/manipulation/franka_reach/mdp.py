@@ -8,10 +8,11 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 from isaaclab.utils.math import axis_angle_from_quat, quat_from_angle_axis, quat_inv, sample_uniform
 
+from tasks.core.env_state import EnvState, episode_state
 from tasks.cuda import rotations
 from tasks.isaaclab import camera, terms
 from tasks.isaaclab.camera import Mark
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka
 from tasks.spec import TaskSpec
 
@@ -57,14 +58,14 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def goal(env: GradedEnv) -> tuple[torch.Tensor, torch.Tensor]:
+@episode_state
+def goal(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
     """Goal pose of each env in the base frame: position [N, 3] [m], orientation [N, 4] (x, y, z, w)."""
-    if not hasattr(env, "goal_pose"):  # the observation manager asks before the first reset
-        env.goal_pose = torch.tensor([*GOAL_CENTRE, *franka.POINTING_DOWN], device=env.device).repeat(env.num_envs, 1)
-    return env.goal_pose[:, :3], env.goal_pose[:, 3:]
+    pose = torch.tensor([*GOAL_CENTRE, *franka.POINTING_DOWN], device=env.device).repeat(env.num_envs, 1)
+    return pose[:, :3], pose[:, 3:]
 
 
-def reset_goal(env: GradedEnv, env_ids: torch.Tensor) -> None:
+def reset_goal(env: EnvState, env_ids: torch.Tensor) -> None:
     """Draw the goal: uniform in the box, rotated from pointing down about a uniformly random axis."""
     k = len(env_ids)
     position, orientation = goal(env)
@@ -75,51 +76,51 @@ def reset_goal(env: GradedEnv, env_ids: torch.Tensor) -> None:
     orientation[env_ids] = rotations.multiply(quat_from_angle_axis(angle, axis), env.constant(franka.POINTING_DOWN))
 
 
-def goal_position(env: GradedEnv) -> torch.Tensor:
+def goal_position(env: EnvState) -> torch.Tensor:
     """Goal position in the base frame [N, 3] [m]."""
     return goal(env)[0]
 
 
-def position_error(env: GradedEnv) -> torch.Tensor:
+def position_error(env: EnvState) -> torch.Tensor:
     """Goal minus TCP in the base frame [N, 3] [m]."""
     return goal(env)[0] - env.now(franka.tcp_pose)[0]
 
 
-def rotation_error(env: GradedEnv) -> torch.Tensor:
+def rotation_error(env: EnvState) -> torch.Tensor:
     """Rotation vector that turns the TCP to the goal [N, 3] [rad]."""
     return env.now(_rotation_error)
 
 
-def _rotation_error(env: GradedEnv) -> torch.Tensor:
+def _rotation_error(env: EnvState) -> torch.Tensor:
     return axis_angle_from_quat(rotations.multiply(goal(env)[1], quat_inv(env.now(franka.tcp_pose)[1])))
 
 
-def position_distance(env: GradedEnv) -> torch.Tensor:
+def position_distance(env: EnvState) -> torch.Tensor:
     """Distance of the TCP from the goal [N] [m]."""
     return env.now(position_error).norm(dim=-1)
 
 
-def rotation_distance(env: GradedEnv) -> torch.Tensor:
+def rotation_distance(env: EnvState) -> torch.Tensor:
     """Angle between the TCP and the goal [N] [rad]."""
     return rotation_error(env).norm(dim=-1)
 
 
-def position_closeness(env: GradedEnv) -> torch.Tensor:
+def position_closeness(env: EnvState) -> torch.Tensor:
     """1 at the goal, 0.5 about 5 cm from it [N]."""
     return 1.0 - (env.now(position_distance) / 0.1).tanh()
 
 
-def rotation_closeness(env: GradedEnv) -> torch.Tensor:
+def rotation_closeness(env: EnvState) -> torch.Tensor:
     """1 at the goal's rotation, 0.5 about 0.3 rad from it, and only near the goal [N]."""
     return env.now(position_closeness) * (1.0 - (env.now(rotation_distance) / 0.5).tanh())
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """TCP within both tolerances [N] bool."""
     near = env.now(position_distance) < env.param("position_tolerance")
     return near & (env.now(rotation_distance) < env.param("rotation_tolerance"))
 
 
-def marks(env: GradedEnv) -> list[Mark]:
+def marks(env: EnvState) -> list[Mark]:
     """Axes of the TCP, and of its goal."""
     return camera.axes(*franka.tcp_pose(env), 0.06) + camera.axes(*goal(env), 0.1)

@@ -10,8 +10,9 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
 from isaaclab.utils.math import sample_uniform
 
+from tasks.core.env_state import EnvState, episode_state
 from tasks.isaaclab import terms
-from tasks.isaaclab.lab_env import GradedEnv, LabEnv
+from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka, objects
 from tasks.spec import TaskSpec
 
@@ -83,7 +84,7 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     )
 
 
-def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
+def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Draw the cubes and put them on the table in a row: top, base and, where it takes part, the third."""
     k = len(env_ids)
     base, top = objects.draw(env, "bases", env_ids), objects.draw(env, "tops", env_ids)
@@ -104,19 +105,18 @@ def reset_to_grade(env: GradedEnv, env_ids: torch.Tensor) -> None:
     next_part(env)[env_ids] = TOP
 
 
-def next_part(env: GradedEnv) -> torch.Tensor:
+@episode_state
+def next_part(env: EnvState) -> torch.Tensor:
     """Which cube has to be stacked now [N]: `TOP`, or `LAST` where that is let go of on its base and a third waits."""
-    if not hasattr(env, "next_part"):  # the observation manager asks before the first reset
-        env.next_part = torch.full((env.num_envs,), TOP, device=env.device)
-    return env.next_part
+    return torch.full((env.num_envs,), TOP, device=env.device)
 
 
-def now(env: GradedEnv, of: Callable[[GradedEnv, objects.Part], torch.Tensor]) -> torch.Tensor:
+def now(env: EnvState, of: Callable[[EnvState, objects.Part], torch.Tensor]) -> torch.Tensor:
     """`of(env, part)` for the cube that has to be stacked now."""
     return env.now(of, next_part(env))
 
 
-def to_place(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+def to_place(env: EnvState, part: objects.Part) -> torch.Tensor:
     """From a cube to where it belongs, on the one below [N, 3] [m]."""
     below = part - 1
     way = objects.position(env, below) - objects.position(env, part)
@@ -124,17 +124,17 @@ def to_place(env: GradedEnv, part: objects.Part) -> torch.Tensor:
     return way
 
 
-def axes_below(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+def axes_below(env: EnvState, part: objects.Part) -> torch.Tensor:
     """Directions of the x and y axes of the cube below [N, 6]."""
     return objects.axes(env, part - 1)
 
 
-def lifted(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+def lifted(env: EnvState, part: objects.Part) -> torch.Tensor:
     """0 with the cube on the floor, 1 from `LIFTED` above it on [N]."""
     return (objects.clearance(env, part) / LIFTED).clamp(0.0, 1.0)
 
 
-def near_place(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+def near_place(env: EnvState, part: objects.Part) -> torch.Tensor:
     """1 with the cube at its place, less with distance, 0 on the floor [N].
 
     Sideways of its place a cube should be up to 5 cm higher, so that it comes down on the one below.
@@ -146,24 +146,24 @@ def near_place(env: GradedEnv, part: objects.Part) -> torch.Tensor:
     return env.now(lifted, part) * (1.0 - 0.5 * (distance / 0.2).tanh() - 0.5 * (distance / 0.03).tanh())
 
 
-def on(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+def on(env: EnvState, part: objects.Part) -> torch.Tensor:
     """The cube rests where it belongs, whoever holds it: its centre over the one below [N] bool."""
     way = env.now(to_place, part)
     over = way[:, :2].norm(dim=-1) < 0.8 * objects.chosen_height(env, part - 1)
     return over & (way[:, 2].abs() < TOLERANCE)
 
 
-def reaching(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+def reaching(env: EnvState, part: objects.Part) -> torch.Tensor:
     """How near the hand is to the cube; where that rests it may leave [N]."""
     return franka.reaching(env, part).masked_fill(env.now(on, part), 1.0)
 
 
-def gripping(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+def gripping(env: EnvState, part: objects.Part) -> torch.Tensor:
     """Share by which the fingers have closed on the cube; where that rests they may open [N]."""
     return franka.gripping(env, part).masked_fill(env.now(on, part), 1.0)
 
 
-def let_go(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+def let_go(env: EnvState, part: objects.Part) -> torch.Tensor:
     """Share by which the fingers are told to open, while the cube is where it belongs [N].
 
     Told, because a hand must ease its grip a good deal before its fingers move at all.
@@ -171,7 +171,7 @@ def let_go(env: GradedEnv, part: objects.Part) -> torch.Tensor:
     return env.now(on, part) * (1.0 - env.action_manager.action[:, -1].clamp(0.0, 1.0))
 
 
-def withdrawn(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+def withdrawn(env: EnvState, part: objects.Part) -> torch.Tensor:
     """Share of the way that the hand has gone from the cube, with fingers wider than it, where it belongs [N]."""
     held = objects.chosen_height(env, part) / franka.OPEN  # half an edge is what each finger has travelled
     wider = ((franka.opening(env)[:, 0] - held) / (1.0 - held)).clamp(0.0, 1.0)
@@ -179,18 +179,18 @@ def withdrawn(env: GradedEnv, part: objects.Part) -> torch.Tensor:
     return env.now(on, part) * wider * gone
 
 
-def placed(env: GradedEnv, part: objects.Part) -> torch.Tensor:
+def placed(env: EnvState, part: objects.Part) -> torch.Tensor:
     """The cube rests where it belongs, and the hand has left it [N] bool."""
     away = franka.object_from_tcp(env, part).norm(dim=-1) > AWAY
     return env.now(on, part) & away & (objects.velocity(env, part).norm(dim=-1) < 0.05)
 
 
-def one_done(env: GradedEnv) -> torch.Tensor:
+def one_done(env: EnvState) -> torch.Tensor:
     """The first of two cubes is stacked: as much as it could still get for that one [N]."""
     return (next_part(env) == LAST).float()
 
 
-def success(env: GradedEnv) -> torch.Tensor:
+def success(env: EnvState) -> torch.Tensor:
     """All cubes stacked and left alone [N] bool. Notes for the terms which cube comes next."""
     three = env.param("cubes") > LAST + 0.999
     top = placed(env, TOP)

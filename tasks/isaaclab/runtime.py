@@ -1,0 +1,58 @@
+"""`Runtime`: how an engine of Isaac Lab's is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tasks.core.env_state import EnvState, PhysicalEnv
+from tasks.factors.materials import Surfaces
+from tasks.isaaclab.divergence import Watch
+from tasks.isaaclab.overflow import Unknown
+from tasks.isaaclab.ovphysx.stepping import StepByStep
+
+
+class Runtime:
+    """What carries out a `tasks.core.engines.Engine`: the public way, unless an engine overrides it.
+
+    An engine of your own needs `physics_cfg`, and `surfaces` for the factors on friction and restitution.
+
+    Attributes:
+        direct: whether `tasks.isaaclab.ovphysx.state` may hand states of rows over past Isaac Lab's setters.
+    """
+
+    direct = False
+
+    def physics_cfg(self, newton: dict[str, Any]) -> Any:
+        """Isaac Lab's physics config.
+
+        `newton` holds the task's MuJoCo-Warp solver settings and, where a robot walks on a mesh, `max_triangle_pairs`.
+        """
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Called before Isaac Lab launches the simulation."""
+
+    def set_scenery(self, entity: Any) -> None:
+        """Keep an `AssetBaseCfg` that is there for pictures out of the physics, as far as that is needed."""
+
+    def stepper(self, env: EnvState) -> Any:
+        """What does the physics of a control step."""
+        return StepByStep(env)
+
+    def overflow(self, manager: Any) -> Any:
+        """What counts the contacts that the engine has no room for; `manager` is Isaac Lab's handle of the engine."""
+        return Unknown()
+
+    def divergence(self, scene: Any, num_envs: int, device: torch.device) -> Watch | None:
+        """What finds rows whose simulation has diverged, on engines that do."""
+        return None
+
+    def changes(self, num_envs: int, device: str) -> Any:
+        """What brings the changes of a reset into the engine's model, if the engine needs that: see `LabEnv._start`."""
+        return None
+
+    def surfaces(self, env: PhysicalEnv, asset: Any) -> Surfaces:
+        """Friction and restitution of an asset, to be set per env."""
+        raise NotImplementedError
