@@ -33,15 +33,15 @@ def build(task, engine, num_envs, difficulty):
 """
 
 
-def run(script: str) -> dict[str, Any]:
-    """Run `script` after `PROLOGUE` and return what it passed to `report(...)`."""
+def run(script: str, **environ: str) -> dict[str, Any]:
+    """Run `script` after `PROLOGUE`, with more of an environment, and return what it passed to `report(...)`."""
     done = subprocess.run(
         [sys.executable, "-c", PROLOGUE + script],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"OMNI_KIT_ACCEPT_EULA": "YES", "OMP_NUM_THREADS": "1"} | PHYSX,
+        env=os.environ | {"OMNI_KIT_ACCEPT_EULA": "YES", "OMP_NUM_THREADS": "1"} | PHYSX | environ,
     )
     reports = [line.removeprefix("REPORT ") for line in done.stdout.splitlines() if line.startswith("REPORT ")]
     assert reports, f"no report (exit {done.returncode}):\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

@@ -22,6 +22,7 @@ import mujoco
 import numpy as np
 import warp as wp
 
+from tasks.core.fast import Home
 from tasks.isaaclab.newton import kernels
 
 TOLERANCE = 1e-2
@@ -39,6 +40,35 @@ UPDATES = {  # names of the solver's methods that copy Newton's model to its own
         "_sync_site_xposes",
     ),
 }
+
+_SOLVER = (
+    "mj_model",
+    "mjw_model",
+    "mjw_data",
+    "mjc_jnt_to_newton_dof",
+    "use_mujoco_cpu",
+    "_invalidate_contact_fast_path",
+)
+_LIMITS = ("mjc_jnt_to_newton_dof", "joint_limit_ke", "joint_limit_kd", "joint_limit_solref", "joint_limit_solref_mode")
+
+HOME = Home(
+    "Isaac Lab on Newton",
+    {"isaaclab": "3.0.0", "newton": "1.6.1"},
+    {
+        "isaaclab_newton.physics:NewtonManager": ("_model_changes", "_solver"),
+        "newton.solvers:SolverMuJoCo": (*_SOLVER, *(name for names in UPDATES.values() for name in names)),
+    },
+    {
+        "newton._src.solvers.mujoco.kernels:update_jnt_solref_from_invweight0_kernel": (
+            *_LIMITS,
+            "jnt_dofadr",
+            "dof_invweight0",
+            "jnt_solimp",
+            "jnt_solref",
+        )
+    },
+)
+"""Without them, and with `GRADUS_FAST=0`, resets change the model in Newton's own way."""
 
 
 class Changes:
@@ -58,11 +88,14 @@ class Changes:
         self._graphs: dict[int, Any] = {}
         self._notified = False  # since the last change that was brought in here
         self.why_not: str | None = None
+        self._usable = HOME.usable()
 
     def bring(self, rows: int) -> None:
         """Bring in what a reset of that many rows changed, for factors."""
         from isaaclab_newton.physics import NewtonManager
 
+        if not self._usable:
+            return
         self.gather()
         changes = NewtonManager._model_changes
         if self.why_not or not changes:
@@ -83,6 +116,8 @@ class Changes:
         """Let the solver hear of all changes together: of each it would work out the same constants again."""
         from isaaclab_newton.physics import NewtonManager
 
+        if not self._usable:
+            return
         changes = NewtonManager._model_changes
         if len(changes) > 1:
             together = reduce(or_, changes)

@@ -52,7 +52,7 @@ class Surfaces(materials.Surfaces):
     def __init__(self, env: PhysicalEnv, asset: Any) -> None:
         """Read the surfaces as built."""
         super().__init__(env)
-        model, view = env.physics_manager.get_model(), asset._root_view
+        model, view = env.physics_manager.get_model(), asset.root_view
         self._manager = env.physics_manager
         names = ("shape_material_mu", "shape_material_restitution")
         # One [N, shapes] for each body of a collection, and one for an articulation.

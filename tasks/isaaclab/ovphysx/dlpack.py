@@ -1,4 +1,4 @@
-"""Tensors in the form in which OVPhysX takes them, so that it need not find that out in every call."""
+"""Descriptions of tensors for OVPhysX, made once instead of in every call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def described(tensor: torch.Tensor) -> DLTensor:
-    """What OVPhysX has to know of `tensor`, which has to be contiguous, stay where it is, and be kept by the caller."""
+    """The description of `tensor`, which OVPhysX takes in its place.
+
+    The tensor is contiguous and stays where it is. The caller keeps it: the description does not.
+    """
     from ovphysx._dlpack_utils import acquire_dltensor, copy_dltensor
 
     description, capsule = acquire_dltensor(tensor)

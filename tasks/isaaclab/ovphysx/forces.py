@@ -1,6 +1,6 @@
-"""Forces on an asset's bodies in a control step: at their centres of mass, in the world's frame.
+"""Forces on an asset's bodies during a control step, at their centres of mass, in the world's frame.
 
-Whoever pushes adds to `on_bodies` before the physics of a control step; afterwards it is zero again.
+Effects add to `on_bodies` before the physics of a control step. After the physics it is zero again.
 """
 
 from __future__ import annotations
@@ -11,71 +11,80 @@ from typing import Any
 import torch
 import warp
 
+from tasks.isaaclab import private
+
 
 class Composed:
-    """Isaac Lab's way: its composer's forces are handed over before every physics step, with all else.
+    """Forces that Isaac Lab's wrench composer hands over before every physics step.
 
-    With OVPhysX, Isaac Lab lets them act at the origins of links: a body whose centre of mass is elsewhere is turned.
+    On OVPhysX, Isaac Lab lets them act at the origins of links. So a body with another centre of mass is turned, too.
 
     Attributes:
         on_bodies: forces [N, bodies, 3] [N].
     """
 
     def __init__(self, asset: Any) -> None:
-        """No force on any body."""
+        """Set all forces to zero."""
         self._composer = asset.permanent_wrench_composer
-        none = torch.zeros(asset.num_instances, asset.num_bodies, 3, device=asset.device)
-        self._composer.set_forces_and_torques_index(forces=none, is_global=True)
-        # Adding to the buffer itself takes a tenth of the time of the composer's setter.
-        self.on_bodies = warp.to_torch(self._composer.global_force_at_com_w)
+        self.on_bodies = torch.zeros(asset.num_instances, asset.num_bodies, 3, device=asset.device)
+        self._set()
+        self._in_place = private.WRENCHES.usable()
+        if self._in_place:  # adding to the composer's own buffer takes a tenth of the time of its setter
+            self.on_bodies = warp.to_torch(self._composer.global_force_at_com_w)
 
     def include(self, bodies: Sequence[int]) -> None:
-        """`bodies` may be pushed: any may."""
+        """Do nothing: all bodies may be pushed."""
 
     def hand_over(self, step: int) -> None:
         """Let the composer know before physics step `step` that forces have changed."""
-        self._composer._dirty = True
+        if self._in_place:
+            private.note_changed(self._composer)
+        else:
+            self._set()
+
+    def _set(self) -> None:
+        self._composer.set_forces_and_torques_index(forces=self.on_bodies, is_global=True)
 
     def clear(self) -> None:
-        """The physics of the control step is over."""
+        """Set all forces to zero after the physics of a control step."""
         self.on_bodies.zero_()
 
 
 class Direct:
-    """Forces on a robot of OVPhysX, which forgets them in each physics step: with the points where they act.
+    """Forces on a robot that go to OVPhysX with the points where they act. OVPhysX forgets them in each physics step.
 
-    Centres of mass are read at the start of a control step and go on from there at the velocity that they had then. The
-    neglected part is their acceleration's: with that of gravity, 1.5 mm before the fourth step of 5 ms.
+    The centres of mass are read at the start of a control step. Then they move on at the velocity of that moment. The
+    part from their acceleration is neglected: under gravity it is 1.5 mm before the fourth step of 5 ms.
 
     Attributes:
         on_bodies: forces [N, bodies, 3] [N].
     """
 
     def __init__(self, robot: Any, dt: float) -> None:
-        """No force on any body; `dt` [s] is the time of a physics step. The robot's bodies have PhysX's order."""
+        """Set all forces to zero. `dt` [s] is the time of a physics step. The robot's bodies have PhysX's order."""
         self._robot, self._data, self._dt = robot, robot.data, dt
         self.on_bodies = torch.zeros(robot.num_instances, robot.num_bodies, 3, device=robot.device)
         self._root_alone = True
         self._bind(_root(robot), 1)
 
     def _bind(self, binding: Any, bodies: int) -> None:
-        """Let `binding` take the forces on the first `bodies` bodies: each with a torque, zero, and its point."""
+        """Let `binding` take the forces on the first `bodies` bodies, each with a torque of zero and its point."""
         self._wrench = torch.zeros(len(self.on_bodies), bodies, 9, device=self.on_bodies.device)
         self._forces, self._at = self._wrench[..., :3], self._wrench[..., 6:]
-        self._handed = self._wrench.view(binding.shape)  # one object: the binding knows it again
+        self._handed = self._wrench.view(binding.shape)  # always the same object: the binding knows it again
         self._write = binding.write
 
     def include(self, bodies: Sequence[int]) -> None:
-        """`bodies` may be pushed.
+        """Let `bodies` be pushed.
 
-        The root alone is cheaper: other links are where an update of all kinematics says, and the forces on all of
-        them are more for OVPhysX to take.
+        The root alone is cheaper. The places of other links take an update of all kinematics, and OVPhysX takes longer
+        for the forces on all of them.
         """
         if self._root_alone and any(bodies):
             from isaaclab_ov import tensor_types
 
             self._root_alone = False
-            self._bind(self._robot._root_view.binding_for(tensor_types.LINK_WRENCH), self._robot.num_bodies)
+            self._bind(self._robot.root_view.binding_for(tensor_types.LINK_WRENCH), self._robot.num_bodies)
 
     def hand_over(self, step: int) -> None:
         """Let the forces act in physics step `step` of the control step."""
@@ -93,15 +102,16 @@ class Direct:
         self._write(self._handed)
 
     def clear(self) -> None:
-        """The physics of the control step is over."""
+        """Set all forces to zero after the physics of a control step."""
         self.on_bodies.zero_()
 
 
 def _root(robot: Any) -> Any:
-    """What takes a wrench [N, 9] on the root of each robot."""
+    """The binding that takes a wrench [N, 9] on the root of each robot."""
     from isaaclab_ov import tensor_types
-    from isaaclab_ov.sim.views.ovphysx_view import OvPhysxView
+    from isaaclab_ov.physics import OvPhysxManager
+    from isaaclab_ov.sim.views import OvPhysxView
 
-    view = robot._root_view
-    roots = OvPhysxView(robot._ovphysx, prim_paths=view.prim_paths, device=robot.device)
+    physx = OvPhysxManager.get_physx_instance()
+    roots = OvPhysxView(physx, prim_paths=robot.root_view.prim_paths, device=robot.device)
     return roots.binding_for(tensor_types.RIGID_BODY_WRENCH)

@@ -46,7 +46,7 @@ class OvPhysx(Runtime):
 
     def stepper(self, env: EnvState) -> Any:
         """See `Runtime.stepper`."""
-        return stepping.make(env, "ovphysx")
+        return stepping.make(env)
 
     def overflow(self, manager: Any) -> Overflow:
         """See `Runtime.overflow`."""

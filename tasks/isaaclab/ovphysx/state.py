@@ -1,7 +1,7 @@
-"""Handing the state of some rows of a robot to the engine, as a reset or a push does in nearly every step.
+"""Writes the state of some rows of a robot to the engine, as a reset or a push does in nearly every step.
 
-Isaac Lab's setters on OVPhysX are a kernel launch and a slow way to the engine each, and one reads the accelerations of
-all bodies. Here the rows are copied by torch into the data's own buffers, which go to the engine as they are.
+On OVPhysX, each of Isaac Lab's setters launches a kernel and takes a slow way to the engine. One of them also reads
+the accelerations of all bodies. Here torch copies the rows into the data's own buffers, and OVPhysX takes these.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import torch
 
 from tasks.core.env_state import EnvState
 from tasks.isaaclab.ovphysx.dlpack import described
+from tasks.isaaclab.ovphysx.names import HOME
 
 
 def put_root(env: EnvState, env_ids: torch.Tensor, velocity: torch.Tensor, pose: torch.Tensor | None = None) -> None:
-    """Set the robot's root in rows `env_ids` [k] int32.
+    """Set the state of the robot's root in rows `env_ids` [k] int32.
 
     Args:
         env: the env.
         env_ids: the rows.
-        velocity: linear and angular, of the centre of mass, in the world's frame [k, 6] [m/s], [rad/s].
-        pose: of the link, in the world's frame [k, 7] (position [m], quaternion x, y, z, w); as it is if None.
+        velocity: linear [m/s] and angular [rad/s], of the centre of mass, in the world's frame [k, 6].
+        pose: of the link, in the world's frame [k, 7] (position [m], quaternion x, y, z, w). None leaves it as it is.
     """
     robot = env.scene["robot"]
     if not env.once(_direct):
@@ -47,7 +48,7 @@ def put_joints(
 ) -> None:
     """Set `joints` [J] of the robot to `position` [k, J] [rad] ([m]) in rows `env_ids` [k] int32, at rest.
 
-    `rest` are zeros [k, J]: the caller keeps them.
+    `rest` are zeros [k, J], which the caller keeps.
     """
     robot = env.scene["robot"]
     if not env.once(_direct):
@@ -70,12 +71,12 @@ def put_joints(
 
 
 def _direct(env: EnvState) -> bool:
-    """The robot's buffers are those that OVPhysX takes: its joints have its order."""
-    return env.runtime.direct and not env.scene["robot"].data.has_joint_ordering
+    """Whether OVPhysX takes the robot's buffers as they are: its joints have OVPhysX's order."""
+    return env.runtime.direct and HOME.usable() and not env.scene["robot"].data.has_joint_ordering
 
 
 def _differences(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
-    """What accelerations of the joints are computed from, and they themselves."""
+    """The velocities that the joints' accelerations are computed from, and the accelerations [N, J]."""
     import warp
 
     data = env.scene["robot"].data
@@ -83,10 +84,10 @@ def _differences(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class _Writer:
-    """Hands buffers of the robot's state over for some rows, which several writes in turn have in common."""
+    """Writes some rows of the robot's buffers. The rows are described once for several writes in turn."""
 
     def __init__(self, env: EnvState) -> None:
-        self._view = env.scene["robot"]._root_view
+        self._view = env.scene["robot"].root_view
         self._buffers: dict[tuple[Any, int], Any] = {}
         self._ids: tuple[torch.Tensor | None, Any] = (None, None)  # those of the last write
 
@@ -100,8 +101,8 @@ class _Writer:
 
 
 def _moved() -> None:
-    """Links are elsewhere, as all who ask for them have to know."""
+    """Note that links have moved, so that their poses are computed anew."""
     from isaaclab_ov.physics import OvPhysxManager
 
     OvPhysxManager.kinematics_dirty = True
-    OvPhysxManager._scene_data_backend.transforms_timestamp += 1
+    OvPhysxManager.get_scene_data_backend().transforms_timestamp += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,21 +12,23 @@ from isaaclab.physics import PhysicsManager
 from isaaclab.sensors import BaseContactSensor
 
 from tasks.core.env_state import EnvState
+from tasks.isaaclab.ovphysx import layout
+from tasks.isaaclab.ovphysx.commands import Command, is_direct, submit_forces
 from tasks.isaaclab.ovphysx.forces import Composed, Direct
+from tasks.isaaclab.ovphysx.names import HOME
 
 _CONSTANT = {term.apply_actions for term in (JointEffortAction, JointPositionAction, JointVelocityAction)}
 
 
-def make(env: EnvState, engine: str) -> StepByStep | Held:
-    """The faster of the two that is right for the env.
+def make(env: EnvState) -> Stepwise | Held:
+    """The faster way on OVPhysX that is right for the env and possible with the installed libraries.
 
-    An action term of a task's own says by an attribute `constant` that its command is that of `process_actions` until
-    the next control step.
+    An action term of a task's own has the attribute `constant` if its command stays that of `process_actions` until the
+    next control step.
     """
-    if engine == "ovphysx":
-        for collection in env.scene.rigid_object_collections.values():
-            _lay_out(collection)
-    return Held(env) if engine == "ovphysx" and _holds(env) else StepByStep(env)
+    for collection in env.scene.rigid_object_collections.values():
+        layout.mend(collection)
+    return Held(env) if HOME.usable() and _holds(env) else Stepwise(env)
 
 
 def _terms(env: EnvState) -> list[Any]:
@@ -41,17 +42,21 @@ def _holds(env: EnvState) -> bool:
 
 
 class StepByStep:
-    """Isaac Lab's way: commands are written before, and the joints read after, every physics step."""
+    """Isaac Lab's way: commands are written before, and the joints read after, every physics step.
+
+    Attributes:
+        forced: robots whose joints are given forces. Here all commands are handed over in every step anyway.
+    """
 
     def __init__(self, env: EnvState) -> None:
         """Ask the engine how many physics steps one call of it makes."""
         self._env = env
-        self.forced: set[Any] = set()  # all commands are handed over in every step anyway
+        self.forced: set[Any] = set()
         self._forces: dict[Any, Composed] = {}
         self._at_once = env.cfg.decimation if env.sim.physics_manager.handles_decimation() else 1
 
     def advance(self) -> None:
-        """One control step, up to date in the scene's data."""
+        """Make one control step. After it the scene's data are up to date."""
         env = self._env
         for forces in self._forces.values():
             forces.hand_over(0)
@@ -70,18 +75,72 @@ class StepByStep:
         return self._forces[asset].on_bodies
 
     def reset(self, env_ids: torch.Tensor) -> None:
-        """Forget what the scene's parts remember of rows `env_ids` [k] int32, forces and contacts say."""
+        """Clear what the scene's parts remember of rows `env_ids` [k] int32, such as forces and contact times."""
         self._env.scene.reset(env_ids)
 
 
-class Held:
-    """OVPhysX's drives hold what they are told, so a command is written once in a control step.
+class Stepwise:
+    """Isaac Lab's way on OVPhysX, by public names, with the same results as `Held`.
 
-    That takes actions whose commands are constant in a control step, and drives of the engine's own (implicit
-    actuators). A target goes to the engine as it is set, so it need not be handed over a second time.
-    Between two physics steps there remain forces, which PhysX need not remember; contact sensors, whose readings it
-    clears in the very step in which a contact is lost; and, for torques and accelerations, the joints just before the
-    last physics step.
+    Two things differ from `StepByStep`. Forces act at centres of mass. Contact sensors read every physics step, but
+    their clocks move once in a control step: times of contact are whole control steps.
+
+    Attributes:
+        forced: robots whose joints are given forces. Here all commands are handed over in every step anyway.
+    """
+
+    def __init__(self, env: EnvState) -> None:
+        """Sort the scene's parts."""
+        self._env, scene = env, env.scene
+        self.forced: set[Any] = set()
+        self._robots = list(scene.articulations.values())
+        self._bodies = [*scene.rigid_objects.values(), *scene.rigid_object_collections.values()]
+        self._forces: dict[Any, Direct | Composed] = {}
+
+    def advance(self) -> None:
+        """See `StepByStep.advance`."""
+        env, steps, dt = self._env, self._env.cfg.decimation, self._env.physics_dt
+        for step in range(steps):
+            for forces in self._forces.values():
+                forces.hand_over(step)
+            env.action_manager.apply_action()
+            env.scene.write_data_to_sim()
+            env.sim.step(render=False)
+            for asset in (*self._robots, *self._bodies):
+                asset.update(dt)
+            for sensor in env.scene.sensors.values():
+                sensor.update(0.0 if step < steps - 1 else steps * dt)
+        for forces in self._forces.values():
+            forces.clear()
+
+    def forces(self, asset: Any, bodies: Sequence[int]) -> torch.Tensor:
+        """See `LabEnv.forces`."""
+        return _forces(self._forces, asset, asset in self._robots, bodies, self._env.physics_dt)
+
+    def reset(self, env_ids: torch.Tensor) -> None:
+        """See `StepByStep.reset`."""
+        self._env.scene.reset(env_ids)
+
+
+def _forces(
+    made: dict[Any, Direct | Composed], asset: Any, robot: bool, bodies: Sequence[int], dt: float
+) -> torch.Tensor:
+    """The forces on `asset` [N, bodies, 3] [N], from `made` or added to it."""
+    if asset not in made:
+        made[asset] = Direct(asset, dt) if robot and not asset.data.has_body_ordering else Composed(asset)
+    made[asset].include(bodies)
+    return made[asset].on_bodies
+
+
+class Held:
+    """Writes each command once in a control step: OVPhysX's drives hold it.
+
+    This needs actions whose commands are constant in a control step, and drives of the engine's own (implicit
+    actuators). A target goes to the engine as it is set, so it is not handed over a second time.
+
+    Three things happen between two physics steps. Forces are handed over, because PhysX forgets them. Contact sensors
+    are read, because PhysX reports the loss of a contact in one step only. Joints are read before the last physics
+    step, for torques and accelerations.
 
     Attributes:
         forced: robots whose joints are given forces.
@@ -95,7 +154,7 @@ class Held:
         scene = env.scene
         self._robots = list(scene.articulations.values())
         self._accelerations = {robot: _accelerations(robot.data) for robot in self._robots}
-        self._commands = [_Command(term) if _is_direct(term) else term for term in _terms(env)]
+        self._commands = [Command(term) if is_direct(term) else term for term in _terms(env)]
         self._commanded = {term._asset for term in _terms(env)}
         self.forced = {term._asset for term in _terms(env) if isinstance(term, JointEffortAction)}
         self._bodies = [*scene.rigid_objects.values(), *scene.rigid_object_collections.values()]
@@ -121,7 +180,7 @@ class Held:
             if self._steps < 3 or robot in self.forced:  # in so few steps, torques are from here
                 robot.actuators.compute(self._dt)
             if robot in self.forced:
-                _submit_forces(robot)
+                submit_forces(robot)
         for body in self._bodies:
             if _pushed(body):
                 body.write_data_to_sim()
@@ -145,20 +204,16 @@ class Held:
             forces.clear()
 
     def step(self) -> None:
-        """A physics step: `sim.step` without updating the poses of links, which those who read them do."""
+        """Make a physics step, as `sim.step` does. The poses of links are updated where something reads them."""
         from isaaclab_ov.physics import OvPhysxManager
 
-        OvPhysxManager.backend.physx.step_sync(dt=self._dt)
+        OvPhysxManager.get_physx_instance().step_sync(dt=self._dt)
         OvPhysxManager.kinematics_dirty = True
         PhysicsManager._sim_time += self._dt
 
     def forces(self, asset: Any, bodies: Sequence[int]) -> torch.Tensor:
         """See `LabEnv.forces`."""
-        if asset not in self._forces:
-            direct = asset in self._robots and not asset.data.has_body_ordering
-            self._forces[asset] = Direct(asset, self._dt) if direct else Composed(asset)
-        self._forces[asset].include(bodies)
-        return self._forces[asset].on_bodies
+        return _forces(self._forces, asset, asset in self._robots, bodies, self._dt)
 
     def reset(self, env_ids: torch.Tensor) -> None:
         """See `StepByStep.reset`."""
@@ -169,13 +224,13 @@ class Held:
             contacts.reset(rows)
 
     def _between(self, step: int) -> None:
-        """What has to happen before physics step `step`, which is not the first."""
+        """Do what has to be done before physics step `step` > 0."""
         for forces in self._forces.values():
             forces.hand_over(step)
         for robot in self._robots:
             self._note(robot, self._steps - step)
             if robot in self.forced:
-                _submit_forces(robot)
+                submit_forces(robot)
             if _pushed(robot):
                 robot.write_data_to_sim()
         for body in self._bodies:
@@ -186,7 +241,10 @@ class Held:
             contacts.read()
 
     def _note(self, robot: Any, left: int) -> None:
-        """Torques are from velocities before the last physics step, and from positions one before that."""
+        """Note the joints before physics step `steps - left`.
+
+        Isaac Lab's torques come from the velocities before the last physics step, and from positions one step older.
+        """
         data = robot.data
         data._sim_timestamp += self._dt
         if left == 2:
@@ -197,7 +255,7 @@ class Held:
 
 
 def _accelerations(data: Any) -> Callable[[], Any]:
-    """What brings a robot's `joint_acc` up to date as asking for it does, but with a launch that is recorded once."""
+    """A function that brings a robot's `joint_acc` up to date. Its kernel launch is recorded once."""
     if data.has_joint_ordering:
         return lambda: data.joint_acc
     from isaaclab_ov.assets.articulation.kernels import _fd_joint_acc
@@ -217,74 +275,5 @@ def _accelerations(data: Any) -> Callable[[], Any]:
 
 
 def _pushed(asset: Any) -> bool:
-    """By forces that Isaac Lab hands over."""
+    """Whether Isaac Lab hands over forces on the asset."""
     return asset.permanent_wrench_composer.active or asset.instantaneous_wrench_composer.active
-
-
-_DIRECT = (JointPositionAction.apply_actions, JointEffortAction.apply_actions)
-
-
-def _is_direct(term: Any) -> bool:
-    """The robot's buffers are those that OVPhysX takes: its joints have its order."""
-    return type(term).apply_actions in _DIRECT and not term._asset.data.has_joint_ordering
-
-
-class _Command:
-    """Hands the command of an action term over whole: Isaac Lab's way, by index, is a kernel and ten times as long."""
-
-    def __init__(self, term: Any) -> None:
-        """Find the buffer, and for positions the engine's; forces follow in `_submit_forces`."""
-        from isaaclab_ov import tensor_types
-
-        robot, ids = term._asset, term._joint_ids
-        self._term, self._columns = term, None if isinstance(ids, slice) else ids.long()
-        target = robot.actuators.target_command
-        self._write = None
-        self._target = target.effort.torch
-        if isinstance(term, JointPositionAction):
-            self._target = target.position.torch
-            self._write = robot._root_view.binding_for(tensor_types.DOF_POSITION_TARGET).write
-
-    def apply_actions(self) -> None:
-        """See Isaac Lab's `ActionTerm.apply_actions`."""
-        command = self._term.processed_actions
-        if self._columns is None:
-            self._target.copy_(command)
-        else:
-            self._target.index_copy_(1, self._columns, command)
-        if self._write:
-            self._write(self._target)
-
-
-def _submit_forces(robot: Any) -> None:
-    """Hand over the forces at the joints, not the targets, which do not change."""
-    if robot.data.has_joint_ordering:
-        robot.actuators.submit_commands()
-        return
-    from isaaclab_ov import tensor_types
-
-    robot._root_view.set_attribute(tensor_types.DOF_ACTUATION_FORCE, robot.actuators._joint_effort_target_sim)
-
-
-class _BodyAfterBody:
-    """Stands in for a binding where Isaac Lab asks for nothing but its layout: [bodies * N, D]."""
-
-    shape = (0,)
-
-
-def _lay_out(collection: Any) -> None:
-    """Let a collection of as many bodies as a quantity is wide be read and written body after body, like all others.
-
-    Isaac Lab takes a binding [bodies * N, D] for one of [N, bodies] where D is the number of bodies: velocities of six
-    (`franka-stack`'s cubes) went to other envs' bodies and came from them; poses of seven would.
-    """
-    for owner in (collection, collection.data):
-        owner._get_binding = partial(_binding, owner._get_binding, collection)
-
-
-def _binding(get: Callable[[int], Any], collection: Any, tensor_type: int) -> Any:
-    binding = get(tensor_type)
-    if binding is None or len(binding.shape) < 2 or binding.shape[1] != collection.num_bodies:
-        return binding
-    collection.data._read_view_scratch(tensor_type, binding)  # which it keeps, of the right shape
-    return _BodyAfterBody
