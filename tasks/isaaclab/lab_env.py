@@ -15,17 +15,14 @@ from isaaclab.managers import ActionManager, CommandManager, CurriculumManager, 
 
 from tasks.core import engines
 from tasks.core.env import Step, TensorEnv
-from tasks.core.env_state import EnvState
 from tasks.core.grades import Grades
 from tasks.cuda.record import Recorded
 from tasks.isaaclab import camera, managers
+from tasks.isaaclab.declared import Condition
 from tasks.isaaclab.divergence import Watch
 from tasks.isaaclab.launch import launch, set_scenery
 from tasks.isaaclab.runtime import Runtime
 from tasks.spec import TaskSpec
-
-Condition = Callable[[EnvState], torch.Tensor]
-"""A function of the env's momentary state: [N] bool."""
 
 SOON = 1e-6
 """Time [s] before an event at intervals at which it is due, as in Isaac Lab."""
@@ -286,13 +283,11 @@ class LabEnv(TensorEnv):
             group: [(name, shape[0]) for name, shape in zip(names, observed.group_obs_term_dim[group], strict=True)]
             for group, names in observed.active_terms.items()
         }
-        actions = []
-        for name in acted.active_terms:
-            term = acted.get_term(name)
-            actions += getattr(term, "declared", [(name, term.action_dim)])
         self.spec.agree("observations", groups["policy"])
         self.spec.agree("critic_observations", groups.get("critic", []))
-        self.spec.agree("actions", actions)
+        if acted.total_action_dim != self.spec.action_dim:
+            built, declared = acted.total_action_dim, self.spec.action_dim
+            raise RuntimeError(f"{self.spec.name}: actions are {built} wide as built, and declared are {declared}")
         if set(self._env.safety_conditions) != set(self.spec.safety):
             raise RuntimeError(f"{self.spec.name}: safety limits built and declared differ")
 

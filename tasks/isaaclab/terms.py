@@ -11,7 +11,7 @@ import isaaclab.sim as sim_utils
 import torch
 from isaaclab.assets import AssetBaseCfg
 from isaaclab.envs import ManagerBasedRLEnvCfg
-from isaaclab.managers import CommandTerm, CommandTermCfg, ObservationGroupCfg
+from isaaclab.managers import CommandTerm, CommandTermCfg
 from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.utils import configclass
 from isaaclab.utils.math import sample_uniform
@@ -62,14 +62,6 @@ def ground(height: float = 0.0) -> AssetBaseCfg:
         ),
         init_state=AssetBaseCfg.InitialStateCfg(pos=(0.0, 0.0, height - 0.5)),
     )
-
-
-def observation_group(**terms: Any) -> ObservationGroupCfg:
-    """One vector from the terms, in their order, without noise."""
-    group = ObservationGroupCfg(concatenate_terms=True, enable_corruption=False)
-    for name, term in terms.items():
-        setattr(group, name, term)
-    return group
 
 
 @configclass
@@ -123,7 +115,7 @@ def _turned(yaw: torch.Tensor) -> torch.Tensor:
 
 
 def rest(env: EnvState) -> torch.Tensor:
-    """Velocities [N, 6] of robots at rest, for `GradedEnv.once`."""
+    """Velocities [N, 6] of robots at rest, for `EnvState.once`."""
     return torch.zeros(env.num_envs, 6, device=env.device)
 
 

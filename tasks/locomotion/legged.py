@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING
 from functools import partial
 from typing import Any
@@ -31,10 +31,10 @@ from isaaclab_physx.sim.spawners.materials.physics_materials_cfg import PhysxMat
 
 from tasks.core.env_state import EnvState
 from tasks.cuda.record import RowWise
-from tasks.isaaclab import assets, terms
+from tasks.isaaclab import assets, declared, terms
 from tasks.isaaclab.camera import Mark
 from tasks.isaaclab.ovphysx import state
-from tasks.spec import SafetyLimit
+from tasks.spec import TaskSpec
 
 
 def floor() -> AssetBaseCfg:
@@ -198,20 +198,19 @@ def push(env: EnvState, env_ids: torch.Tensor) -> None:
     state.put_root(env, env_ids, velocity)
 
 
-def safety(
-    limits: Mapping[str, SafetyLimit], speeds: Mapping[str, str]
-) -> dict[str, Callable[[EnvState], torch.Tensor]]:
+def safety(spec: TaskSpec, speeds: Mapping[str, str]) -> dict[str, declared.Condition]:
     """The condition "crossed now" of every limit that a walking robot declares.
 
-    `speeds` names the limits on joint speed, each with the pattern of its joints; the other limits of `limits` are
-    `joint_position`, `joint_torque` and `foot_force`.
+    `speeds` names the limits on joint speed, each with the pattern of its joints; the others are `joint_position`,
+    `joint_torque` and `foot_force`.
     """
-    return {
-        **{name: partial(terms.joint_velocity_over, limit=limits[name].value, joints=j) for name, j in speeds.items()},
-        "joint_position": partial(terms.joint_position_outside, margin=limits["joint_position"].value),
-        "joint_torque": partial(terms.joint_torque_over, share=limits["joint_torque"].value),
-        "foot_force": partial(foot_force_over, limit=limits["foot_force"].value),
-    }
+    return declared.safety(
+        spec,
+        **{name: partial(terms.joint_velocity_over, joints=joints) for name, joints in speeds.items()},
+        joint_position=terms.joint_position_outside,
+        joint_torque=terms.joint_torque_over,
+        foot_force=foot_force_over,
+    )
 
 
 def foot_force_over(env: EnvState, limit: float) -> torch.Tensor:
@@ -260,6 +259,7 @@ def long_steps(env: EnvState, threshold: float) -> torch.Tensor:
 
 
 def velocity_env_cfg(
+    spec: TaskSpec,
     *,
     robot: ArticulationCfg,
     joints: Sequence[str],
@@ -272,6 +272,7 @@ def velocity_env_cfg(
     """Scene and MDP of following a commanded velocity on flat ground.
 
     Args:
+        spec: the task.
         robot: what walks.
         joints: the joints that the policy sees and moves, in their order.
         feet: name pattern of the links that touch the ground, for the contact sensor `feet`.
@@ -281,12 +282,13 @@ def velocity_env_cfg(
         rewards: the reward terms by name.
     """
     return walking_env_cfg(
+        spec,
         # Robots of two envs pass through each other, so the distance between them does not matter.
         scene=terms.scene(env_spacing=1.0, floor=floor(), robot=robot, feet=foot_contacts(feet)),
         joints=joints,
         action_scale=action_scale,
         command=command,
-        goal={"command": ObservationTermCfg(func=mdp.generated_commands, params={"command_name": "twist"})},
+        observed={"command": ObservationTermCfg(func=mdp.generated_commands, params={"command_name": "twist"})},
         events={
             "stand": EventTermCfg(func=terms.stand, mode="reset", params={"yaw": 3.14}),
             "push": EventTermCfg(func=push, mode="interval", interval_range_s=(2.0, 4.0)),
@@ -311,51 +313,50 @@ def foot_contacts(feet: str) -> FootContactsCfg:
 
 
 def walking_env_cfg(
+    spec: TaskSpec,
     *,
     scene: InteractiveSceneCfg,
     joints: Sequence[str],
     action_scale: float,
     command: CommandTermCfg,
-    goal: dict[str, ObservationTermCfg],
+    observed: dict[str, ObservationTermCfg],
     events: dict[str, EventTermCfg],
     rewards: dict[str, Any],
     fallen: TerminationTermCfg,
-    exteroception: dict[str, ObservationTermCfg] | None = None,
 ) -> ManagerBasedRLEnvCfg:
     """MDP of a robot that moves its joints about its standing pose to follow the command `twist`.
 
     Args:
+        spec: the task.
         scene: with the entities `robot` and `feet`.
         joints: the joints that the policy sees and moves, in their order.
         action_scale: offset from the robot's standing pose at full action [rad].
         command: the command, under the name `twist`.
-        goal: the observation of what is to be done.
+        observed: observations of what is to be done, and of the surroundings.
         events: where the robot starts, and what happens to it.
         rewards: the reward terms by name.
         fallen: what ends an episode early.
-        exteroception: what is observed of the surroundings.
     """
     by_joint = {"asset_cfg": ordered(joints)}
     return terms.env_cfg(
         scene=scene,
         commands={"twist": command},
-        observations={
-            "policy": terms.observation_group(
-                linear_velocity=ObservationTermCfg(func=mdp.base_lin_vel),
-                angular_velocity=ObservationTermCfg(func=mdp.base_ang_vel),
-                gravity=ObservationTermCfg(func=mdp.projected_gravity),
-                **goal,
-                joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=by_joint),
-                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=by_joint, scale=0.1),
-                last_action=ObservationTermCfg(func=mdp.last_action),
-                **(exteroception or {}),
-            )
-        },
-        actions={
-            "joint_target": mdp.JointPositionActionCfg(
+        observations=declared.observations(
+            spec,
+            mdp,
+            linear_velocity=ObservationTermCfg(func=mdp.base_lin_vel),
+            angular_velocity=ObservationTermCfg(func=mdp.base_ang_vel),
+            gravity=ObservationTermCfg(func=mdp.projected_gravity),
+            joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=by_joint),
+            joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=by_joint, scale=0.1),
+            **observed,
+        ),
+        actions=declared.action(
+            spec,
+            mdp.JointPositionActionCfg(
                 asset_name="robot", joint_names=list(joints), preserve_order=True, scale=action_scale
-            )
-        },
+            ),
+        ),
         events={
             "grip": grip(),
             "joints": EventTermCfg(func=terms.bend, mode="reset", params={"joints": tuple(joints), "offset": 0.1}),

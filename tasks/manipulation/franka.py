@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import isaaclab.envs.mdp as mdp
@@ -31,6 +31,7 @@ from tasks.isaaclab import assets, terms
 from tasks.isaaclab.ovphysx import state
 from tasks.manipulation import objects
 from tasks.manipulation.panda import GRIPPER, HAND_MOTION, HAND_TURN
+from tasks.spec import TaskSpec
 
 ARM = "panda_joint[1-7]"
 FINGERS = "panda_finger_joint.*"
@@ -240,12 +241,6 @@ class HandAction(ActionTerm):
         return 3 + self.cfg.yaw + self.cfg.gripper
 
     @property
-    def declared(self) -> list[tuple[str, int]]:
-        """Name and width of each `TaskSpec.actions` that the term makes up."""
-        parts = [HAND_MOTION, *[HAND_TURN] * self.cfg.yaw, *[GRIPPER] * self.cfg.gripper]
-        return [(part.name, part.dim) for part in parts]
-
-    @property
     def raw_actions(self) -> torch.Tensor:
         """Actions of the last step [N, action_dim]."""
         return self._raw_actions
@@ -308,23 +303,26 @@ class HandActionCfg(ActionTermCfg):
     high: tuple[float, float, float] = (0.75, 0.4, 0.5)  # [m]
 
 
-def too_fast(env: EnvState) -> torch.Tensor:
-    """An arm joint is over the safety limit `joint_velocity` [N] bool."""
-    return terms.joint_velocity_over(env, env.task.safety["joint_velocity"].value, ARM)
+def hand(spec: TaskSpec, **settings: Any) -> HandActionCfg:
+    """The action term of a task that declares `panda.HAND_MOTION`, and `HAND_TURN` and `GRIPPER` where it likes.
+
+    `settings` are others of `HandActionCfg`. Raises `ValueError` for other actions, or another order.
+    """
+    yaw, gripper = HAND_TURN in spec.actions, GRIPPER in spec.actions
+    if spec.actions != (HAND_MOTION, *[HAND_TURN] * yaw, *[GRIPPER] * gripper):
+        raise ValueError(f"{spec.name}: actions of a hand are its motion, turn and gripper, in this order")
+    return HandActionCfg(yaw=yaw, gripper=gripper, **settings)
 
 
-def beyond_limits(env: EnvState) -> torch.Tensor:
-    """A joint is beyond the safety limit `joint_position` [N] bool."""
-    return terms.joint_position_outside(env, env.task.safety["joint_position"].value, ARM)
-
-
-SAFETY = {"joint_velocity": too_fast, "joint_position": beyond_limits}
-
-
-def pressed(env: EnvState) -> torch.Tensor:
-    """The force on a finger is over the safety limit `contact_force` [N] bool."""
+def pressed(env: EnvState, limit: float) -> torch.Tensor:
+    """The force on a finger is over `limit` [N] [N] bool."""
     force = env.scene["fingers"].data.net_forces_w.torch.norm(dim=-1)
-    return (force > env.task.safety["contact_force"].value).any(dim=-1)
+    return (force > limit).any(dim=-1)
 
 
+SAFETY = {
+    "joint_velocity": partial(terms.joint_velocity_over, joints=ARM),
+    "joint_position": partial(terms.joint_position_outside, joints=ARM),
+}
 HANDLING_SAFETY = SAFETY | {"contact_force": pressed}
+"""Conditions of the limits that `panda.SAFETY` and `panda.HANDLING_SAFETY` declare, for `declared.safety`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import isaaclab.envs.mdp as mdp
 import isaaclab.sim as sim_utils
@@ -13,10 +14,9 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
 from isaaclab.utils.math import sample_uniform
 
-from tasks.classic.cartpole_balance.spec import SPEC
 from tasks.core.env_state import EnvState
 from tasks.factors.physics_effects import Bodies
-from tasks.isaaclab import assets, terms
+from tasks.isaaclab import assets, declared, terms
 from tasks.isaaclab.lab_env import LabEnv
 from tasks.spec import TaskSpec
 
@@ -26,13 +26,13 @@ CART, POLE = "slider_to_cart", "cart_to_pole"
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     """Build the env on `engine`."""
     newton = {"njmax": 5, "nconmax": 3, "cone": "pyramidal", "impratio": 1}
-    safety = {"cart_velocity": too_fast}
+    safety = declared.safety(spec, cart_velocity=partial(terms.joint_velocity_over, joints=CART))
     return LabEnv(
-        spec, env_cfg(), success, safety=safety, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec, env_cfg(spec), success, safety=safety, num_envs=num_envs, device=device, engine=engine, newton=newton
     )
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     robot = ArticulationCfg(
         prim_path="{ENV_REGEX_NS}/Robot",
@@ -52,17 +52,15 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     pole = {"asset_cfg": SceneEntityCfg("robot", joint_names=[POLE])}
     return terms.env_cfg(
         scene=terms.scene(env_spacing=4.0, ground=terms.ground(), robot=robot),
-        observations={
-            "policy": terms.observation_group(
-                cart_position=ObservationTermCfg(func=mdp.joint_pos, params=cart),
-                cart_velocity=ObservationTermCfg(func=mdp.joint_vel, params=cart),
-                pole_direction=ObservationTermCfg(func=pole_direction),
-                pole_velocity=ObservationTermCfg(func=mdp.joint_vel, params=pole),
-            )
-        },
-        actions={
-            "force": terms.GradedEffortActionCfg(asset_name="robot", joint_names=[CART], limit="force_limit"),
-        },
+        observations=declared.observations(
+            spec,
+            cart_position=ObservationTermCfg(func=mdp.joint_pos, params=cart),
+            cart_velocity=ObservationTermCfg(func=mdp.joint_vel, params=cart),
+            pole_velocity=ObservationTermCfg(func=mdp.joint_vel, params=pole),
+        ),
+        actions=declared.action(
+            spec, terms.GradedEffortActionCfg(asset_name="robot", joint_names=[CART], limit="force_limit")
+        ),
         events={"start": EventTermCfg(func=reset_to_grade, mode="reset")},
         rewards={
             "upright": RewardTermCfg(func=upright, weight=1.0),
@@ -118,11 +116,6 @@ def success(env: EnvState) -> torch.Tensor:
 def fallen(env: EnvState) -> torch.Tensor:
     """The pole is further from upright than the grade lets it fall [N] bool."""
     return pole_angle(env).cos().clamp(-1.0, 1.0).acos() > env.param("fall_angle")
-
-
-def too_fast(env: EnvState) -> torch.Tensor:
-    """The cart is over its safety limit [N] bool."""
-    return terms.joint_velocity_over(env, SPEC.safety["cart_velocity"].value, CART)
 
 
 def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:

@@ -10,8 +10,7 @@ from isaaclab.utils.math import matrix_from_quat, quat_conjugate, quat_error_mag
 
 from tasks.core.env_state import EnvState
 from tasks.dexterity import allegro
-from tasks.dexterity.allegro_reorient.spec import SPEC
-from tasks.isaaclab import camera, terms
+from tasks.isaaclab import camera, declared, terms
 from tasks.isaaclab.camera import Mark
 from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import objects
@@ -27,13 +26,15 @@ DROPPED = 0.1  # [m] from there
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     """Build the env on `engine`."""
     newton = {"njmax": 200, "nconmax": 60, "cone": "pyramidal", "impratio": 1}
-    safety = {"joint_velocity": too_fast, "joint_position": beyond_limits}
+    safety = declared.safety(
+        spec, joint_velocity=terms.joint_velocity_over, joint_position=terms.joint_position_outside
+    )
     return LabEnv(
-        spec, env_cfg(), success, safety=safety, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec, env_cfg(spec), success, safety=safety, num_envs=num_envs, device=device, engine=engine, newton=newton
     )
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     joints = {"asset_cfg": SceneEntityCfg("robot", joint_names=list(allegro.JOINTS), preserve_order=True)}
     return terms.env_cfg(
@@ -43,26 +44,23 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
             objects=objects.collection(cube=objects.cube(EDGE)),
         ),
         commands={"goal": allegro.OrientationsCfg(error=rotation_error, smallest=SMALLEST)},
-        observations={
-            "policy": terms.observation_group(
-                joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=joints),
-                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=joints, scale=0.2),
-                joint_target=ObservationTermCfg(func=joint_target),
-                tip_position=ObservationTermCfg(func=tips_from_cube),
-                cube_position=ObservationTermCfg(func=cube_from_middle),
-                cube_axes=ObservationTermCfg(func=objects.axes),
-                cube_velocity=ObservationTermCfg(func=objects.velocity),
-                cube_spin=ObservationTermCfg(func=objects.spin, scale=0.2),
-                goal_rotation=ObservationTermCfg(func=goal_rotation),
-                goals_left=ObservationTermCfg(func=goals_left),
-                last_action=ObservationTermCfg(func=mdp.last_action),
-            )
-        },
-        actions={
-            "joint_target_change": allegro.TargetChangeCfg(
+        observations=declared.observations(
+            spec,
+            mdp,
+            joint_position=ObservationTermCfg(func=mdp.joint_pos_rel, params=joints),
+            joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=joints, scale=0.2),
+            tip_position=ObservationTermCfg(func=tips_from_cube),
+            cube_position=ObservationTermCfg(func=cube_from_middle),
+            cube_axes=ObservationTermCfg(func=objects.axes),
+            cube_velocity=ObservationTermCfg(func=objects.velocity),
+            cube_spin=ObservationTermCfg(func=objects.spin, scale=0.2),
+        ),
+        actions=declared.action(
+            spec,
+            allegro.TargetChangeCfg(
                 asset_name="robot", joint_names=list(allegro.JOINTS), preserve_order=True, scale=0.1
-            )
-        },
+            ),
+        ),
         events={"start": EventTermCfg(func=reset_to_grade, mode="reset")},
         # The terms of Isaac Lab's reorientation task; a drop costs besides.
         rewards={
@@ -159,16 +157,6 @@ def success(env: EnvState) -> torch.Tensor:
     """The cube is at the last orientation that the grade asks for, or one after it [N] bool."""
     before = env.command_manager.get_term("goal").reached >= goals(env) - 1
     return before & (rotation_error(env) < env.param("tolerance"))
-
-
-def too_fast(env: EnvState) -> torch.Tensor:
-    """A joint is over its safety limit [N] bool."""
-    return terms.joint_velocity_over(env, SPEC.safety["joint_velocity"].value)
-
-
-def beyond_limits(env: EnvState) -> torch.Tensor:
-    """A joint is beyond its position limit [N] bool."""
-    return terms.joint_position_outside(env, SPEC.safety["joint_position"].value)
 
 
 def marks(env: EnvState) -> list[Mark]:

@@ -11,10 +11,9 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
 
 from tasks.core.env_state import EnvState
-from tasks.isaaclab import assets, terms
+from tasks.isaaclab import assets, declared, terms
 from tasks.isaaclab.lab_env import LabEnv
 from tasks.locomotion import legged
-from tasks.locomotion.ant_run.spec import SPEC
 from tasks.spec import TaskSpec
 
 JOINTS = (  # in this order, which each engine would choose otherwise
@@ -35,13 +34,13 @@ TORQUE = 7.5  # [N·m] at full action
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     """Build the env on `engine`."""
     newton = {"njmax": 60, "nconmax": 25, "cone": "pyramidal", "impratio": 1}
-    safety = {"joint_velocity": too_fast, "joint_position": beyond_limits}
+    safety = declared.safety(spec, joint_velocity=terms.joint_velocity_over, joint_position=beyond_limits)
     return LabEnv(
-        spec, env_cfg(), success, safety=safety, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec, env_cfg(spec), success, safety=safety, num_envs=num_envs, device=device, engine=engine, newton=newton
     )
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     # The drive and the start are those of Isaac Lab's own ant.
     robot = ArticulationCfg(
@@ -64,23 +63,20 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
     joints = {"asset_cfg": SceneEntityCfg("robot", joint_names=list(JOINTS), preserve_order=True)}
     return terms.env_cfg(
         scene=terms.scene(env_spacing=1.5, floor=legged.floor(), robot=robot),
-        observations={
-            "policy": terms.observation_group(
-                height=ObservationTermCfg(func=mdp.base_pos_z),
-                linear_velocity=ObservationTermCfg(func=mdp.base_lin_vel),
-                angular_velocity=ObservationTermCfg(func=mdp.base_ang_vel),
-                gravity=ObservationTermCfg(func=mdp.projected_gravity),
-                heading=ObservationTermCfg(func=heading),
-                joint_position=ObservationTermCfg(func=mdp.joint_pos_limit_normalized, params=joints),
-                joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=joints, scale=0.2),
-                last_action=ObservationTermCfg(func=mdp.last_action),
-            )
-        },
-        actions={
-            "joint_torque": mdp.JointEffortActionCfg(
-                asset_name="robot", joint_names=list(JOINTS), preserve_order=True, scale=TORQUE
-            )
-        },
+        observations=declared.observations(
+            spec,
+            mdp,
+            height=ObservationTermCfg(func=mdp.base_pos_z),
+            linear_velocity=ObservationTermCfg(func=mdp.base_lin_vel),
+            angular_velocity=ObservationTermCfg(func=mdp.base_ang_vel),
+            gravity=ObservationTermCfg(func=mdp.projected_gravity),
+            joint_position=ObservationTermCfg(func=mdp.joint_pos_limit_normalized, params=joints),
+            joint_velocity=ObservationTermCfg(func=mdp.joint_vel, params=joints, scale=0.2),
+        ),
+        actions=declared.action(
+            spec,
+            mdp.JointEffortActionCfg(asset_name="robot", joint_names=list(JOINTS), preserve_order=True, scale=TORQUE),
+        ),
         events={
             "grip": legged.grip(),
             "stand": EventTermCfg(func=terms.stand, mode="reset"),
@@ -136,11 +132,6 @@ def success(env: EnvState) -> torch.Tensor:
     )
 
 
-def too_fast(env: EnvState) -> torch.Tensor:
-    """A joint is over its safety limit [N] bool."""
-    return terms.joint_velocity_over(env, SPEC.safety["joint_velocity"].value)
-
-
-def beyond_limits(env: EnvState) -> torch.Tensor:
-    """A joint is over its safety limit [N] bool."""
-    return terms.joint_position_outside(env, -SPEC.safety["joint_position"].value)
+def beyond_limits(env: EnvState, distance: float) -> torch.Tensor:
+    """A joint is more than `distance` [rad] beyond its position limit [N] bool."""
+    return terms.joint_position_outside(env, -distance)

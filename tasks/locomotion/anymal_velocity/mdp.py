@@ -27,9 +27,9 @@ FALLEN_BELOW = 0.3  # [m]
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     """Build the env on `engine`."""
     newton = {"njmax": 100, "nconmax": 40, "cone": "pyramidal", "impratio": 10, "use_mujoco_contacts": False}
-    limits = legged.safety(spec.safety, speeds={"joint_velocity": ".*"})
+    limits = legged.safety(spec, speeds={"joint_velocity": ".*"})
     return LabEnv(
-        spec, env_cfg(), success, safety=limits, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec, env_cfg(spec), success, safety=limits, num_envs=num_envs, device=device, engine=engine, newton=newton
     )
 
 
@@ -49,9 +49,10 @@ def robot() -> ArticulationCfg:
     return legged.legged("anymal", height=0.56, pose=STANDING, actuators={"legs": legs})
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     return legged.velocity_env_cfg(
+        spec,
         robot=robot(),
         joints=JOINTS,
         feet=FEET,

@@ -38,9 +38,9 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
         "swing_velocity": ".*_hip_(pitch|yaw)_joint",
         "ankle_velocity": ".*_ankle_.*_joint",
     }
-    limits = legged.safety(spec.safety, speeds)
+    limits = legged.safety(spec, speeds)
     return LabEnv(
-        spec, env_cfg(), success, safety=limits, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec, env_cfg(spec), success, safety=limits, num_envs=num_envs, device=device, engine=engine, newton=newton
     )
 
 
@@ -82,13 +82,14 @@ def robot() -> ArticulationCfg:
     return robot
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP. The rewards are those of Isaac Lab's G1 on flat ground."""
     legs = {"asset_cfg": SceneEntityCfg("robot", joint_names=[".*_hip_.*", ".*_knee_joint"])}
     hips = {"asset_cfg": SceneEntityCfg("robot", joint_names=[".*_hip_yaw_joint", ".*_hip_roll_joint"])}
     ankles = {"asset_cfg": SceneEntityCfg("robot", joint_names=[".*_ankle_.*"])}
     feet = {"sensor_cfg": SceneEntityCfg("feet"), "asset_cfg": SceneEntityCfg("robot", body_names=[FEET])}
     return legged.velocity_env_cfg(
+        spec,
         robot=robot(),
         joints=JOINTS,
         feet=FEET,

@@ -22,15 +22,16 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     """Build the env on `engine`."""
     newton = {"njmax": 200, "nconmax": 60, "cone": "pyramidal", "impratio": 1, "use_mujoco_contacts": False}
     newton["max_triangle_pairs"] = 2_500_000
-    limits = legged.safety(spec.safety, go2_velocity.SPEEDS)
+    limits = legged.safety(spec, go2_velocity.SPEEDS)
     return LabEnv(
-        spec, env_cfg(), success, safety=limits, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec, env_cfg(spec), success, safety=limits, num_envs=num_envs, device=device, engine=engine, newton=newton
     )
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP. The rewards are those of `go2-velocity`, but for the one for getting nearer to the goal."""
     return legged.walking_env_cfg(
+        spec,
         scene=terms.scene(
             env_spacing=1.0,  # where the ground is made of tiles, they say where the robots start
             terrain=terrain.importer(SPEC.grades, legged.floor_material()),
@@ -40,8 +41,10 @@ def env_cfg() -> ManagerBasedRLEnvCfg:
         joints=go2_velocity.JOINTS,
         action_scale=0.5,
         command=terrain.GoalCommandCfg(pace=PACE, near=NEAR),
-        goal={"goal": ObservationTermCfg(func=terrain.goal_in_base)},
-        exteroception={"height_scan": ObservationTermCfg(func=terrain.height_scan)},
+        observed={
+            "goal": ObservationTermCfg(func=terrain.goal_in_base),
+            "height_scan": ObservationTermCfg(func=terrain.height_scan),
+        },
         events={"stand": EventTermCfg(func=terrain.stand_on_tile, mode="reset")},
         rewards=legged.quadruped_rewards(tilt=-0.5, torque=-2e-4, steps=0.25)
         | {"velocity": RewardTermCfg(func=terrain.progress, weight=1.5)},

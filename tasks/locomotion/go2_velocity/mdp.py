@@ -29,9 +29,9 @@ FALLEN_BELOW = 0.18  # [m]
 def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     """Build the env on `engine`."""
     newton = {"njmax": 120, "nconmax": 40, "cone": "pyramidal", "impratio": 1, "use_mujoco_contacts": False}
-    limits = legged.safety(spec.safety, SPEEDS)
+    limits = legged.safety(spec, SPEEDS)
     return LabEnv(
-        spec, env_cfg(), success, safety=limits, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec, env_cfg(spec), success, safety=limits, num_envs=num_envs, device=device, engine=engine, newton=newton
     )
 
 
@@ -48,9 +48,10 @@ def robot() -> ArticulationCfg:
     return legged.legged("go2", height=0.33, pose=STANDING, actuators={"legs": legs})
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     return legged.velocity_env_cfg(
+        spec,
         robot=robot(),
         joints=JOINTS,
         feet=FEET,

@@ -12,7 +12,7 @@ from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, T
 from isaaclab.utils.math import sample_uniform
 
 from tasks.core.env_state import EnvState, episode_state
-from tasks.isaaclab import terms
+from tasks.isaaclab import declared, terms
 from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka, objects
 from tasks.spec import TaskSpec
@@ -35,9 +35,9 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     newton = {"njmax": 100, "nconmax": 40, **objects.CONTACTS}
     return LabEnv(
         spec,
-        env_cfg(),
+        env_cfg(spec),
         success,
-        safety=franka.HANDLING_SAFETY,
+        safety=declared.safety(spec, **franka.HANDLING_SAFETY),
         num_envs=num_envs,
         device=device,
         engine=engine,
@@ -61,24 +61,20 @@ def cabinet() -> ArticulationCfg:
     )
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     robot = franka.handling_panda()
     robot.init_state.joint_pos = franka.OVER_TABLE | START
     return terms.env_cfg(
         scene=franka.handling_scene(robot, cabinet=cabinet()),
-        observations={
-            "policy": terms.observation_group(
-                **franka.arm_state(),
-                opening=ObservationTermCfg(func=franka.opening),
-                tcp_position=ObservationTermCfg(func=franka.tcp_position),
-                handle_position=ObservationTermCfg(func=handle_from_tcp),
-                drawer_position=ObservationTermCfg(func=drawer_position),
-                drawer_velocity=ObservationTermCfg(func=drawer_velocity),
-                last_action=ObservationTermCfg(func=mdp.last_action),
-            )
-        },
-        actions={"hand": franka.HandActionCfg(yaw=False, hold=ABOVE, low=(0.28, -0.4, 0.18))},
+        observations=declared.observations(
+            spec,
+            franka,
+            mdp,
+            **franka.arm_state(),
+            handle_position=ObservationTermCfg(func=handle_from_tcp),
+        ),
+        actions=declared.action(spec, franka.hand(spec, hold=ABOVE, low=(0.28, -0.4, 0.18))),
         events={"start": EventTermCfg(func=reset_to_grade, mode="reset")},
         rewards={
             "reach": RewardTermCfg(func=reaching, weight=1.0),

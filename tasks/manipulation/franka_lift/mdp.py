@@ -12,7 +12,7 @@ from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, T
 from isaaclab.utils.math import sample_uniform
 
 from tasks.core.env_state import EnvState, episode_state
-from tasks.isaaclab import camera, terms
+from tasks.isaaclab import camera, declared, terms
 from tasks.isaaclab.camera import Mark
 from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka, objects
@@ -29,9 +29,9 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     newton = {"njmax": 160, "nconmax": 50, **objects.CONTACTS}
     return LabEnv(
         spec,
-        env_cfg(),
+        env_cfg(spec),
         success,
-        safety=franka.HANDLING_SAFETY,
+        safety=declared.safety(spec, **franka.HANDLING_SAFETY),
         num_envs=num_envs,
         device=device,
         engine=engine,
@@ -50,23 +50,21 @@ def bodies() -> dict[str, Any]:
     }
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     return terms.env_cfg(
         scene=franka.handling_scene(franka.handling_panda(), objects=objects.collection(**bodies())),
-        observations={
-            "policy": terms.observation_group(
-                **franka.arm_state(),
-                opening=ObservationTermCfg(func=franka.opening),
-                tcp_position=ObservationTermCfg(func=franka.tcp_position),
-                object_position=ObservationTermCfg(func=franka.object_from_tcp),
-                object_axes=ObservationTermCfg(func=objects.axes),
-                object_velocity=ObservationTermCfg(func=objects.velocity),
-                goal_position=ObservationTermCfg(func=way),
-                last_action=ObservationTermCfg(func=mdp.last_action),
-            )
-        },
-        actions={"hand": franka.HandActionCfg()},
+        observations=declared.observations(
+            spec,
+            franka,
+            mdp,
+            **franka.arm_state(),
+            object_position=ObservationTermCfg(func=franka.object_from_tcp),
+            object_axes=ObservationTermCfg(func=objects.axes),
+            object_velocity=ObservationTermCfg(func=objects.velocity),
+            goal_position=ObservationTermCfg(func=way),
+        ),
+        actions=declared.action(spec, franka.hand(spec)),
         events={
             "home": franka.near_start(0.05),
             "start": EventTermCfg(func=reset_to_grade, mode="reset"),

@@ -9,7 +9,7 @@ from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, T
 from isaaclab.utils.math import sample_uniform
 
 from tasks.core.env_state import EnvState, episode_state
-from tasks.isaaclab import camera, terms
+from tasks.isaaclab import camera, declared, terms
 from tasks.isaaclab.camera import Mark
 from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka, objects
@@ -26,9 +26,9 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     newton = {"njmax": 120, "nconmax": 40, "cone": "pyramidal", "impratio": 1}
     return LabEnv(
         spec,
-        env_cfg(),
+        env_cfg(spec),
         success,
-        safety=franka.HANDLING_SAFETY,
+        safety=declared.safety(spec, **franka.HANDLING_SAFETY),
         num_envs=num_envs,
         device=device,
         engine=engine,
@@ -36,25 +36,24 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     )
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     cubes = {f"cube{k}": objects.cube(edge) for k, edge in enumerate(EDGES)}
     robot = franka.handling_panda()
     robot.init_state.joint_pos = franka.OVER_TABLE | {franka.FINGERS: 0.0}  # nothing opens them
     return terms.env_cfg(
         scene=franka.handling_scene(robot, objects=objects.collection(**cubes)),
-        observations={
-            "policy": terms.observation_group(
-                **franka.arm_state(),
-                tcp_position=ObservationTermCfg(func=franka.tcp_position),
-                cube_position=ObservationTermCfg(func=franka.object_from_tcp),
-                cube_axes=ObservationTermCfg(func=objects.axes),
-                cube_velocity=ObservationTermCfg(func=objects.velocity),
-                goal_position=ObservationTermCfg(func=way),
-                last_action=ObservationTermCfg(func=mdp.last_action),
-            )
-        },
-        actions={"hand": franka.HandActionCfg(yaw=False, gripper=False)},
+        observations=declared.observations(
+            spec,
+            franka,
+            mdp,
+            **franka.arm_state(),
+            cube_position=ObservationTermCfg(func=franka.object_from_tcp),
+            cube_axes=ObservationTermCfg(func=objects.axes),
+            cube_velocity=ObservationTermCfg(func=objects.velocity),
+            goal_position=ObservationTermCfg(func=way),
+        ),
+        actions=declared.action(spec, franka.hand(spec)),
         events={
             "home": franka.near_start(0.05),
             "start": EventTermCfg(func=reset_to_grade, mode="reset"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import isaaclab.envs.mdp as mdp
 import torch
 from isaaclab.envs import ManagerBasedRLEnvCfg
-from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
+from isaaclab.managers import EventTermCfg, RewardTermCfg, TerminationTermCfg
 from isaaclab.utils.math import axis_angle_from_quat, quat_from_angle_axis, quat_inv, sample_uniform
 
 from tasks.core.env_state import EnvState, episode_state
 from tasks.cuda import rotations
-from tasks.isaaclab import camera, terms
+from tasks.isaaclab import camera, declared, terms
 from tasks.isaaclab.camera import Mark
 from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka
@@ -23,25 +23,31 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     """Build the env on `engine`."""
     newton = {"njmax": 100, "nconmax": 20, "cone": "pyramidal", "impratio": 1}
     return LabEnv(
-        spec, env_cfg(), success, safety=franka.SAFETY, num_envs=num_envs, device=device, engine=engine, newton=newton
+        spec,
+        env_cfg(spec),
+        success,
+        safety=declared.safety(spec, **franka.SAFETY),
+        num_envs=num_envs,
+        device=device,
+        engine=engine,
+        newton=newton,
     )
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     ground = terms.ground(height=-franka.PEDESTAL)  # at the height of the base, the first link would be inside it
     return terms.env_cfg(
         scene=terms.scene(env_spacing=2.5, ground=ground, robot=franka.panda()),
-        observations={
-            "policy": terms.observation_group(
-                **franka.arm_state(),
-                goal_position=ObservationTermCfg(func=goal_position),
-                position_error=ObservationTermCfg(func=position_error),
-                rotation_error=ObservationTermCfg(func=rotation_error),
-                last_action=ObservationTermCfg(func=mdp.last_action),
-            )
-        },
-        actions={"joint_target": mdp.JointPositionActionCfg(asset_name="robot", joint_names=[franka.ARM], scale=1.0)},
+        observations=declared.observations(
+            spec,
+            franka,
+            mdp,
+            **franka.arm_state(),
+        ),
+        actions=declared.action(
+            spec, mdp.JointPositionActionCfg(asset_name="robot", joint_names=[franka.ARM], scale=1.0)
+        ),
         events={
             "home": franka.near_start(0.1),
             "goal": EventTermCfg(func=reset_goal, mode="reset"),

@@ -11,7 +11,7 @@ from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, T
 from isaaclab.utils.math import sample_uniform
 
 from tasks.core.env_state import EnvState, episode_state
-from tasks.isaaclab import terms
+from tasks.isaaclab import declared, terms
 from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka, objects
 from tasks.spec import TaskSpec
@@ -31,9 +31,9 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     newton = {"njmax": 200, "nconmax": 60, **objects.CONTACTS}
     return LabEnv(
         spec,
-        env_cfg(),
+        env_cfg(spec),
         success,
-        safety=franka.HANDLING_SAFETY,
+        safety=declared.safety(spec, **franka.HANDLING_SAFETY),
         num_envs=num_envs,
         device=device,
         engine=engine,
@@ -41,27 +41,25 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> LabEnv:
     )
 
 
-def env_cfg() -> ManagerBasedRLEnvCfg:
+def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
     """Scene and MDP."""
     cubes = {f"base{k}": objects.cube(edge, (0.2, 0.4, 0.8)) for k, edge in enumerate(BASES)}
     cubes |= {f"top{k}": objects.cube(edge, (0.8, 0.2, 0.1)) for k, edge in enumerate(TOPS)}
     cubes |= {"third": objects.cube(THIRD, (0.2, 0.7, 0.3))}
     return terms.env_cfg(
         scene=franka.handling_scene(franka.handling_panda(), objects=objects.collection(**cubes)),
-        observations={
-            "policy": terms.observation_group(
-                **franka.arm_state(),
-                opening=ObservationTermCfg(func=franka.opening),
-                tcp_position=ObservationTermCfg(func=franka.tcp_position),
-                cube_position=ObservationTermCfg(func=now, params={"of": franka.object_from_tcp}),
-                cube_axes=ObservationTermCfg(func=now, params={"of": objects.axes}),
-                cube_velocity=ObservationTermCfg(func=now, params={"of": objects.velocity}),
-                place=ObservationTermCfg(func=now, params={"of": to_place}),
-                base_axes=ObservationTermCfg(func=now, params={"of": axes_below}),
-                last_action=ObservationTermCfg(func=mdp.last_action),
-            )
-        },
-        actions={"hand": franka.HandActionCfg()},
+        observations=declared.observations(
+            spec,
+            franka,
+            mdp,
+            **franka.arm_state(),
+            cube_position=ObservationTermCfg(func=now, params={"of": franka.object_from_tcp}),
+            cube_axes=ObservationTermCfg(func=now, params={"of": objects.axes}),
+            cube_velocity=ObservationTermCfg(func=now, params={"of": objects.velocity}),
+            place=ObservationTermCfg(func=now, params={"of": to_place}),
+            base_axes=ObservationTermCfg(func=now, params={"of": axes_below}),
+        ),
+        actions=declared.action(spec, franka.hand(spec)),
         events={
             "home": franka.near_start(0.05),
             "start": EventTermCfg(func=reset_to_grade, mode="reset"),
