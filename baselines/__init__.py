@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from baselines.algorithms.registry import ALGORITHMS, REFERENCES
 from baselines.errors import BufferTooLargeError, NonFiniteError
 
 if TYPE_CHECKING:
@@ -12,20 +13,22 @@ if TYPE_CHECKING:
 
     from tasks.core.env import TensorEnv
 
-__all__ = ["BufferTooLargeError", "NonFiniteError", "make_agent", "names", "reference_names"]
-
-_ON_POLICY = ("ppo", "a2c", "trpo", "npg")
-_OFF_POLICY = ("sac", "td3", "ddpg", "redq", "dqn")
+__all__ = ["BufferTooLargeError", "NonFiniteError", "known", "make_agent", "names", "reference_names"]
 
 
 def names() -> list[str]:
-    """Names of the learners, which `--algo` takes; `all` means these."""
-    return [*_ON_POLICY, *_OFF_POLICY]
+    """Names of the suite's own learners: what `--algo all` means."""
+    return ALGORITHMS.builtin_names()
+
+
+def known() -> list[str]:
+    """Names of all learners, which `--algo` takes: the suite's own, and those of installed packages."""
+    return ALGORITHMS.names()
 
 
 def reference_names() -> list[str]:
     """Names of the policies that need no training and that results are compared with."""
-    return ["random", "zero"]
+    return list(REFERENCES)
 
 
 def make_agent(name: str, env: TensorEnv, cfg: DictConfig) -> Algorithm:

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     spec = tasks.get(one_of("task", args.task, tasks.known()))
     one_of("budget", args.budget, configs.BUDGETS)
     one_of("engine", args.physics, engines.names())
-    if not NAME.fullmatch(args.name) or args.name in (*baselines.names(), *baselines.reference_names()):
+    if not NAME.fullmatch(args.name) or args.name in (*baselines.known(), *baselines.reference_names()):
         raise UserError(f"--name {args.name!r} has to be small letters, digits and _.+-, and none of the suite's names")
     for option, value, most in (("--env-steps", args.env_steps, 10**15), ("--seed", args.seed, 10**9 - 1)):
         if not 0 <= value <= most:

@@ -52,11 +52,16 @@ def catalogue() -> dict[str, Any]:
     return {
         "suite_version": suite.__version__,
         "tasks": [_task(spec) for spec in specs],
-        "algorithms": [*baselines.names(), *baselines.reference_names()],
-        "curricula": [{"name": name, **asdict(curricula.about(name))} for name in curricula.names()],
+        "algorithms": [*baselines.known(), *baselines.reference_names()],
+        "curricula": [_teacher(name) for name in curricula.known()],
         "randomization_levels": sorted(used),
         "budgets": list(BUDGETS),
     }
+
+
+def _teacher(name: str) -> dict[str, Any]:
+    teacher = curricula.get(name)
+    return {"name": name, "summary": teacher.summary, "paper": teacher.paper, "teacher": teacher.teacher}
 
 
 def _task(spec: TaskSpec) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from tianshou.utils.torch_utils import policy_within_training_step
 
 from baselines import config, policy_file
+from baselines.algorithms import registry as algorithms
 from baselines.data.collector import Collector
 from baselines.data.episodes import summary
 from baselines.data.normalizer import ObsNormalizer
@@ -34,6 +35,7 @@ class Learner(ABC):
     """An agent, its env batch and all that has to survive an interruption.
 
     Attributes:
+        definition: what the suite knows of the algorithm.
         algorithm: the Tianshou `Algorithm`.
         env_steps: env steps taken so far, over all rows.
         steps_per_iteration: env steps that `iterate` takes.
@@ -53,7 +55,9 @@ class Learner(ABC):
         torch.distributions.Distribution.set_default_validate_args(False)  # each check waits for the device
         self.algo, self.env, self.cfg, self.seed, self.teacher = algo, env, cfg, seed, teacher
         self.identity = {**identity, "algo": algo, "task": env.spec.name, "seed": seed, "config": config.digest(cfg)}
+        self.definition = algorithms.get(algo)
         self.algorithm = agents.make_agent(algo, env, cfg)
+        self._numbers = agents.numbers(self.algorithm)
         self.table = agents.action_table(algo, env)
         self.norm = ObsNormalizer(env.spec.obs_dim).to(env.device) if cfg.obs_norm else None
         env.check_at_once = False  # `iterate` does, and finds what made an action bad first
@@ -116,7 +120,7 @@ class Learner(ABC):
     def export(self, path: str | Path) -> None:
         """Write the deterministic policy as it is now; see `baselines.policy_file`."""
         self._check_parameters()
-        layers, squash = agents.actor_layers(self.algorithm)
+        layers, squash = self.algorithm.policy.layers(), self.definition.squashed(self.cfg)
         policy_file.save_policy(path, layers, squash, self.norm, self.table, self.env.spec.obs_dim)
 
     def _reset_envs(self) -> None:
@@ -128,7 +132,7 @@ class Learner(ABC):
     def _state(self) -> dict[str, Any]:
         return {
             "env_steps": self.env_steps,
-            "agent": agents.agent_state(self.algorithm),
+            "agent": agents.agent_state(self.algo, self.algorithm, self._numbers),
             "norm": None if self.norm is None else self.norm.state_dict(),
             "buffer": self._buffer_state(),
             "teacher": None if self.teacher is None else copy.deepcopy(self.teacher.state_dict()),

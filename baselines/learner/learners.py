@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from baselines import config
+from baselines.algorithms import registry as algorithms
 from baselines.data.collector import Act, Collector
 from baselines.data.episodes import AdvantageLog
 from baselines.data.replay_buffer import ReplayBuffer
@@ -40,10 +40,11 @@ def make_learner(
     the suite version) is written to checkpoints; one in which any of it differs is refused.
     Raises `ValueError` for a config that cannot be used.
     """
-    config.check(cfg)
+    definition = algorithms.get(algo)
+    definition.check(OmegaConf.to_container(cfg, resolve=True))
     if cfg.num_envs != env.num_envs:
         raise ValueError(f"the env has {env.num_envs} rows, the config asks for num_envs={cfg.num_envs}")
-    kind = OnPolicyLearner if config.on_policy(cfg) else OffPolicyLearner
+    kind = OnPolicyLearner if definition.on_policy else OffPolicyLearner
     if kind is OffPolicyLearner and teacher is not None and teacher.needs_advantage:
         raise ValueError(f"the teacher learns from advantages, which {algo} does not compute; use an on-policy learner")
     return kind(algo, env, cfg, seed, teacher, identity or {})
@@ -116,9 +117,9 @@ class OffPolicyLearner(Learner):
 
     def _explorer(self) -> Act:
         cfg, device = self.cfg, self.env.device
-        if "noise_max" in cfg:
+        if self.definition.exploration == "gaussian":
             return exploration.gaussian(self._act, cfg.num_envs, cfg.noise_min, cfg.noise_max, device)
-        if self.table is not None:
+        if self.definition.exploration == "epsilon_greedy":
             return exploration.epsilon_greedy(
                 self._act, cfg.num_envs, len(self.table), cfg.epsilon_min, cfg.epsilon_max, device
             )

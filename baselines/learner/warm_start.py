@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from baselines.algorithms import registry as algorithms
 from baselines.policy_header import PolicyError, read
 from tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
     from baselines.learner.learners import Learner
-
-_SQUASHED = ("sac", "td3", "ddpg", "redq")
 
 
 class WarmStartError(ValueError):
@@ -45,12 +44,10 @@ def load(learner: Learner, path: Path, observations: int) -> None:
     from torch import nn
 
     from baselines.tianshou import private
-    from baselines.tianshou.agents import actor_layers
 
     tensors = load_file(path, device=str(learner.env.device))
-    layers, _ = actor_layers(learner.algorithm)
     net = {key.removeprefix("net."): value for key, value in tensors.items() if key.startswith("net.")}
-    nn.Sequential(*layers).load_state_dict(net)
+    nn.Sequential(*learner.algorithm.policy.layers()).load_state_dict(net)
     private.update_targets(learner.algorithm)
     if learner.norm is not None:
         seen = len(tensors["obs_mean"])
@@ -68,7 +65,8 @@ def _expected(spec: TaskSpec, algo: str, cfg: DictConfig) -> dict[str, Any]:
     for size in cfg.hidden_sizes:
         layers += [["linear", width, size], *([["layer_norm", size]] if cfg.layer_norm else []), [cfg.activation]]
         width = size
-    if algo == "dqn":
+    definition = algorithms.get(algo)
+    if definition.discrete:
         return {"kind": "discrete", "layers": [*layers, ["linear", width, len(spec.discrete_actions)]]}
-    squash = "tanh" if algo in _SQUASHED or cfg.get("bounded_mean") else "clip"
+    squash = "tanh" if definition.squashed(cfg) else "clip"
     return {"kind": "mlp", "squash": squash, "layers": [*layers, ["linear", width, spec.action_dim]]}

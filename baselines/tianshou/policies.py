@@ -2,6 +2,7 @@
 
 Actions are bounded in `baselines.actions`, for every learner, so scaling and bounding are off in all of them.
 `act` is what a rollout needs: what `forward` chooses in training, without probabilities and without a `Batch`.
+`layers` is what a policy file holds.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ class TensorGaussianPolicy(_WithoutNumba, ProbabilisticActorPolicy):
         """A draw [n, action_dim] for obs [n, obs_dim]."""
         return _draw(self.actor, obs)
 
+    def layers(self) -> list[nn.Module]:
+        """The feed-forward layers that act without exploration."""
+        return [*self.actor.preprocess.model.model, *self.actor.mu.model]
+
 
 class TensorDeterministicPolicy(_WithoutNumba, ContinuousDeterministicPolicy):
     """The policy of DDPG and TD3; exploration noise is added in `baselines.learner.exploration`."""
@@ -74,6 +79,10 @@ class TensorDeterministicPolicy(_WithoutNumba, ContinuousDeterministicPolicy):
     def act(self, obs: torch.Tensor) -> torch.Tensor:
         """The action [n, action_dim] for obs [n, obs_dim]."""
         return self.actor(obs)[0]
+
+    def layers(self) -> list[nn.Module]:
+        """The feed-forward layers that act without exploration."""
+        return [*self.actor.preprocess.model.model, *self.actor.last.model]
 
 
 class TensorSACPolicy(_WithoutNumba, SACPolicy):
@@ -87,6 +96,10 @@ class TensorSACPolicy(_WithoutNumba, SACPolicy):
         """A draw [n, action_dim] for obs [n, obs_dim]."""
         return _draw(self.actor, obs).tanh()
 
+    def layers(self) -> list[nn.Module]:
+        """The feed-forward layers that act without exploration."""
+        return [*self.actor.preprocess.model.model, *self.actor.mu.model]
+
 
 class TensorREDQPolicy(_WithoutNumba, REDQPolicy):
     """A Gaussian squashed by tanh."""
@@ -98,6 +111,10 @@ class TensorREDQPolicy(_WithoutNumba, REDQPolicy):
     def act(self, obs: torch.Tensor) -> torch.Tensor:
         """A draw [n, action_dim] for obs [n, obs_dim]."""
         return _draw(self.actor, obs).tanh()
+
+    def layers(self) -> list[nn.Module]:
+        """The feed-forward layers that act without exploration."""
+        return [*self.actor.preprocess.model.model, *self.actor.mu.model]
 
 
 class TensorQPolicy(_WithoutNumba, DiscreteQLearningPolicy):
@@ -111,3 +128,7 @@ class TensorQPolicy(_WithoutNumba, DiscreteQLearningPolicy):
     def act(self, obs: torch.Tensor) -> torch.Tensor:
         """The index [n] of the largest Q value in obs [n, obs_dim]."""
         return self.model(obs)[0].argmax(dim=1)
+
+    def layers(self) -> list[nn.Module]:
+        """The feed-forward layers of Q."""
+        return list(self.model.model.model)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from tianshou.algorithm import Algorithm
 from tianshou.algorithm.algorithm_base import LaggedNetworkAlgorithmMixin
-from torch import nn
 
 from tasks.core.fast import Home
 
@@ -23,7 +22,6 @@ HOME = Home(
         "tianshou.algorithm.algorithm_base:Algorithm.Optimizer": ("_optim",),
         "tianshou.algorithm.algorithm_base:LaggedNetworkAlgorithmMixin": ("_lagged_networks",),
         "tianshou.utils.lagged_network:LaggedNetworkCollection": ("full_parameter_update",),
-        "tianshou.utils.net.continuous:ContinuousActorProbabilistic": ("_unbounded",),
         "tianshou.algorithm.algorithm_base:Policy": ("_compile",),
         f"{_MODELFREE}.a2c:ActorCriticOnPolicyAlgorithm": ("_add_returns_and_advantages",),
         f"{_MODELFREE}.ppo:PPO": ("_update_with_batch",),
@@ -45,11 +43,6 @@ def update_targets(algorithm: Algorithm) -> None:
     """Copy the networks to their target networks, where the algorithm has any."""
     if isinstance(algorithm, LaggedNetworkAlgorithmMixin):
         algorithm._lagged_networks.full_parameter_update()
-
-
-def squashes(actor: nn.Module) -> bool:
-    """Whether tanh follows the mean that a probabilistic actor computes."""
-    return not actor._unbounded
 
 
 def learning_rates(algorithm: Algorithm) -> list[dict[str, Any]]:

@@ -37,7 +37,6 @@ class LevelReplay(Teacher):
         super().__init__(space, cfg, num_envs, seed)
         device = space.device
         self.levels = SobolEngine(space.dim, scramble=True, seed=seed).draw(cfg.levels).to(device)
-        self.needs_advantage = cfg.score == "advantage"
         # A forgetful sum of success or advantage and its weight, the update at which a level was last played, and
         # whether it ever was.
         self.total, self.episodes, self.played, self.seen = torch.zeros(4, cfg.levels, device=device).unbind()

@@ -169,7 +169,7 @@ def _check_config(config: Mapping[str, Any], run: Run, division: str, spec: task
     Returns its `agent`, None for a policy that something else trained.
     """
     result = run.result
-    if run.entry.algo not in (*baselines.names(), *baselines.reference_names()):
+    if run.entry.algo not in (*baselines.known(), *baselines.reference_names()):
         if division == "closed":
             raise Unusable(f"the closed division has the suite's algorithms, not {run.entry.algo!r}")
         _check_foreign(config, run)

@@ -128,12 +128,12 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
     for text in rest:
         if text.startswith("-"):
             raise _as_override(text) or p.unknown_option(text)
-    algorithms = [*baselines.names(), *baselines.reference_names()]
+    every, more = baselines.names(), baselines.reference_names()
     request = Request(
         tasks=task_names(args.task),
-        algos=names_of("algorithm", args.algo, algorithms, algorithms),
+        algos=names_of("algorithm", args.algo, [*baselines.known(), *more], [*every, *more]),
         algos_named=args.algo.strip() != "all",
-        curricula=names_of("curriculum", args.curriculum, curricula.names(), curricula.names()),
+        curricula=names_of("curriculum", args.curriculum, curricula.known(), curricula.names()),
         levels=names_of("randomization level", args.randomization, RANDOMIZATION_LEVELS),
         physics=names_of("engine", args.physics, engines.names()),
         seeds=args.seeds,

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -282,7 +283,7 @@ def typed(content: Mapping[str, Any]) -> DictConfig:
         if not isinstance(content.get(key), Mapping):
             raise UserError(f"{key} has to be a mapping")
     config.curriculum = OmegaConf.merge(curricula.config.load(content["curriculum"].get("name")), config.curriculum)
-    if config.algo in baselines.names():
+    if config.algo in baselines.known():
         config.agent = OmegaConf.merge(agents.schema(config.algo), config.agent)
     elif config.agent:  # a reference has no settings, and those of other code are not known here
         raise UserError(f"agent has to be {{}}: {config.algo} is no learner of the suite")
@@ -352,7 +353,7 @@ def identity(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(config: DictConfig) -> None:
-    trained = config.algo in baselines.names()
+    trained = config.algo in baselines.known()
     for key, (least, most) in values.BOUNDS.items():
         section, _, name = key.partition(".")
         if trained or key != "train.env_steps":
@@ -371,12 +372,12 @@ def _check(config: DictConfig) -> None:
         if config.train.num_envs < (count := len(config.multi.tasks.split(SEPARATOR))):
             least = f"an env or more for each of the {count} tasks"
             raise UserError(f"train.num_envs={config.train.num_envs}: expected {least}")
-    for section, check in (("agent", agents.check), ("multi", curricula.config.check_mix)):
-        if config[section]:
-            try:
-                check(config[section])
-            except ValueError as error:
-                raise UserError(f"{section}.{first_line(error)}") from None
+    checks = {"multi": curricula.config.check_mix, "agent": partial(agents.check, config.algo)}
+    for section in [name for name in checks if config[name]]:
+        try:
+            checks[section](config[section])
+        except ValueError as error:
+            raise UserError(f"{section}.{first_line(error)}") from None
 
 
 def parts_of(spec: TaskSpec) -> tuple[TaskSpec, ...]:

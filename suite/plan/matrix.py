@@ -12,9 +12,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import baselines
+import curricula
 import suite
 import tasks
-from baselines import config as agents
+from baselines.algorithms.registry import get as algorithm
 from baselines.learner import warm_start
 from suite.errors import UserError, first_line, shown, unknown
 from suite.plan import config as configs
@@ -115,7 +116,7 @@ def plan(request: Request) -> list[Job]:
             check_level(spec, level)
             configs.check_curriculum(teacher.config, spec, level)
         for algo in request.algos:
-            if algo not in algorithms(spec):
+            if not _can_act(algo, spec):
                 if request.algos_named:
                     raise UserError(_why_not(spec, algo))
                 continue
@@ -127,7 +128,7 @@ def plan(request: Request) -> list[Job]:
             composed += [own, *(teachers.values() if trained else ())]
             for curriculum in request.curricula:
                 if trained:
-                    _check_score(algo, own.config, teachers[curriculum].config)
+                    _check_advantage(algo, teachers[curriculum].config)
                 teacher = (teachers if trained else untaught)[curriculum]
                 unused &= own.unused | (teacher.unused if trained else keys_of_teacher)
                 base = own.content | {"curriculum": teacher.content["curriculum"]}
@@ -167,8 +168,13 @@ def _compose(default: DictConfig, items: Sequence[str]) -> _Part:
 
 def algorithms(spec: TaskSpec) -> list[str]:
     """Names of the algorithms and reference policies that can act in a task."""
-    references = [] if isinstance(spec, JointSpec) else baselines.reference_names()
-    return [name for name in (*baselines.names(), *references) if name != "dqn" or spec.discrete_actions]
+    return [name for name in (*baselines.known(), *baselines.reference_names()) if _can_act(name, spec)]
+
+
+def _can_act(algo: str, spec: TaskSpec) -> bool:
+    if algo in baselines.reference_names():
+        return not isinstance(spec, JointSpec)
+    return bool(spec.discrete_actions) or not algorithm(algo).discrete
 
 
 def _why_not(spec: TaskSpec, algo: str) -> str:
@@ -204,10 +210,11 @@ def _check_init(init: Path, spec: TaskSpec, algo: str, config: DictConfig) -> No
         raise UserError(f"--init {init}: {first_line(error)}") from None
 
 
-def _check_score(algo: str, own: DictConfig, teacher: DictConfig) -> None:
-    if teacher.curriculum.get("score") == "advantage" and not agents.on_policy(own.agent):
+def _check_advantage(algo: str, teacher: DictConfig) -> None:
+    name = teacher.curriculum.name
+    if curricula.get(name).schema.needs_advantage(teacher.curriculum) and not algorithm(algo).on_policy:
         raise UserError(
-            f"curriculum.score=advantage: {algo} computes no advantages; use an on-policy algorithm or learnability"
+            f"curriculum {name} learns from advantages, which {algo} does not compute; use an on-policy algorithm"
         )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from baselines.config import MOST_ENVS
+from baselines.algorithms.definition import MOST_ENVS
 from suite.errors import UserError
 
 LARGEST = 1e30  # of a float setting: far from where 32 bits end

@@ -187,7 +187,7 @@ def _trained(config: DictConfig, run: RunDir) -> bool:
         for own in (run, *(part for _, part in (multitask.parts(config, run) if config.multi else ()))):
             policy_header.read(own.policy)
     except policy_header.PolicyError as error:
-        if config.algo not in (*baselines.names(), *baselines.reference_names()):
+        if config.algo not in (*baselines.known(), *baselines.reference_names()):
             raise RunError(f"{first_line(error)}; adopt it again") from None  # it was trained elsewhere
         print(f"making the policy again: {first_line(error)}", flush=True)
         os.replace(run.policy, run.policy.with_name("policy.damaged"))
@@ -328,7 +328,7 @@ def _mean(by_grade: Mapping[str, float]) -> float:
 
 
 def _overrides(config: DictConfig, spec: TaskSpec) -> dict[str, Any]:
-    if config.algo not in (*baselines.names(), *baselines.reference_names()):
+    if config.algo not in (*baselines.known(), *baselines.reference_names()):
         return {}  # trained elsewhere, see suite.adopt: there are no defaults that it could differ from
     changes = configs.changes(configs.defaults(spec, config.algo, config.budget, config.curriculum.name), config)
     return changes | ({"multi.tasks": config.task} if config.multi else {})

@@ -1,5 +1,6 @@
 """Learner configs: every file loads with every budget, and what is wrong is named."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 import baselines
 import tasks
 from baselines import config
+from baselines.algorithms import ppo
+from baselines.algorithms.registry import ALGORITHMS
 
 
 @pytest.mark.parametrize("algo", baselines.names())
@@ -21,8 +24,13 @@ def test_every_learner_has_a_config_for_every_task(algo, budget):
         assert cfg.env_steps is None or cfg.env_steps > 0
 
 
+def values_in(folder, monkeypatch):
+    """Let PPO's values be those of `ppo.yaml` in a folder."""
+    monkeypatch.setitem(ALGORITHMS._loaded, "ppo", dataclasses.replace(ppo.PPO, values=folder / "ppo.yaml"))
+
+
 def test_the_deeper_part_of_a_file_wins(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "_FOLDER", tmp_path)
+    values_in(tmp_path, monkeypatch)
     text = (config.Path(config.__file__).with_name("configs") / "ppo.yaml").read_text()
     head = text[: text.index("budgets:")]
     (tmp_path / "ppo.yaml").write_text(
@@ -47,14 +55,14 @@ def test_the_deeper_part_of_a_file_wins(tmp_path, monkeypatch):
 def test_a_wrong_file_is_refused(tmp_path, monkeypatch, line, reason):
     text = (config.Path(config.__file__).with_name("configs") / "ppo.yaml").read_text()
     (tmp_path / "ppo.yaml").write_text(text[: text.index("budgets:")] + line)
-    monkeypatch.setattr(config, "_FOLDER", tmp_path)
+    values_in(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match=reason):
         config.load("ppo", "toy-reach", "smoke")
 
 
 def test_a_missing_value_is_named(tmp_path, monkeypatch):
     (tmp_path / "ppo.yaml").write_text("defaults: {num_envs: 4}")
-    monkeypatch.setattr(config, "_FOLDER", tmp_path)
+    values_in(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match=r"ppo\.yaml: no value for .*gamma"):
         config.load("ppo", "toy-reach", "smoke")
 
@@ -75,7 +83,7 @@ def test_a_missing_value_is_named(tmp_path, monkeypatch):
 def test_values_that_cannot_work_are_refused(algo, overrides, reason):
     cfg = OmegaConf.merge(config.load(algo, "toy-reach", "smoke"), overrides)
     with pytest.raises(ValueError, match=reason):
-        config.check(cfg)
+        config.check(algo, cfg)
 
 
 def test_an_override_of_an_unknown_key_or_another_type_is_refused():

@@ -9,8 +9,8 @@ import torch
 from tianshou.algorithm.modelfree.sac import FixedAlpha
 
 import baselines
-from baselines import config
-from baselines.tianshou import agents
+from baselines.algorithms import registry as algorithms
+from baselines.tianshou import parts
 from tests.baselines.test_learner import Wandering, file_hash, learner, small_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,7 +28,7 @@ OTHER = {
 def others(algo):
     """Settings and values that differ from those that `small_config` has."""
     cfg = small_config(algo)
-    for field, kind in typing.get_type_hints(config._SCHEMAS[algo]).items():
+    for field, kind in typing.get_type_hints(algorithms.get(algo).schema).items():
         value = cfg[field]
         if field in NOT_THE_LEARNERS:
             continue
@@ -68,12 +68,12 @@ def test_settings_at_other_values_train_and_resume(tmp_path, algo, last):
     """All at once, which is cheap. `others` one by one would say which of them it is."""
     pairs = list(others(algo))
     changes = dict(pairs if last else reversed(pairs))
-    assert set(changes) == {field.name for field in dataclasses.fields(config._SCHEMAS[algo])} - NOT_THE_LEARNERS
+    assert set(changes) == {field.name for field in dataclasses.fields(algorithms.get(algo).schema)} - NOT_THE_LEARNERS
     check(tmp_path, lambda: learner(algo, seed=3, teacher=Wandering(), **changes))
 
 
 @pytest.mark.parametrize("algo", ["sac", "redq"])
 def test_a_constant_temperature_trains_and_resumes(tmp_path, monkeypatch, algo):
-    monkeypatch.setattr(agents, "_alpha", lambda env, cfg: FixedAlpha(cfg.init_alpha))
+    monkeypatch.setattr(parts, "temperature", lambda env, cfg: FixedAlpha(cfg.init_alpha))
     agent = check(tmp_path, lambda: learner(algo, seed=3, teacher=Wandering()))
     assert agent.algorithm.alpha.value == agent.cfg.init_alpha

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from unittest import mock
 
@@ -14,7 +14,8 @@ from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
 from tianshou.data import Batch, VectorReplayBuffer
 from tianshou.env import BaseVectorEnv
 
-from baselines.tianshou import agents
+from baselines.algorithms import registry as algorithms
+from baselines.tianshou import off_policy, on_policy, policies
 from tasks.core.env import TensorEnv
 
 
@@ -27,8 +28,11 @@ def make_stock_agent(name: str, env: TensorEnv, cfg):
 
     ours = f"Tensor{name.upper()}"
     classes = {ours: ppo if name == "ppo" else getattr(stock, name.upper()), "TensorQPolicy": DiscreteQLearningPolicy}
-    with mock.patch.multiple(agents, **classes):
-        return agents.make_agent(name, env, cfg)
+    with ExitStack() as patched:
+        for attribute, value in classes.items():
+            home = next(module for module in (on_policy, off_policy, policies) if hasattr(module, attribute))
+            patched.enter_context(mock.patch.object(home, attribute, value))
+        return algorithms.get(name).build(env, cfg).to(env.device)
 
 
 class _DoubleTorch:

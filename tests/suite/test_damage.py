@@ -6,7 +6,6 @@ import os
 import pytest
 from omegaconf import OmegaConf
 
-import curricula
 import tasks
 from baselines import config as agents
 from baselines.learner import warm_start
@@ -32,15 +31,6 @@ DEEP = len(NESTED).to_bytes(8, "little") + NESTED
 
 def jobs(out, *argv):
     return plan(arguments.parse(["--wandb", "disabled", "--device", "cpu", "--out", str(out), *argv])[0])
-
-
-def test_a_name_without_settings_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setitem(curricula._TEACHERS, "sweep", curricula.About("sweeps", "", "mine:Sweep"))
-    with pytest.raises(UserError, match="teacher 'sweep' has no settings"):
-        jobs(tmp_path, "--task", "toy-reach", "--algo", "ppo", "--curriculum", "sweep")
-    monkeypatch.setattr("baselines._OFF_POLICY", ("mine",))
-    with pytest.raises(UserError, match="unknown learner 'mine'"):
-        jobs(tmp_path, "--task", "toy-reach", "--algo", "mine")
 
 
 @pytest.mark.parametrize("text", ["a${b}", "\\${b}", "${oc.env:HOME}", "\\\\${b} $${c}", "${", "???", "a\nb: ${c}"])

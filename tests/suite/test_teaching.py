@@ -147,7 +147,7 @@ def test_a_teacher_that_needs_advantages_gets_those_of_whole_episodes():
 
 
 def test_a_score_that_an_algorithm_does_not_have_is_refused_before_training(tmp_path):
-    with pytest.raises(UserError, match=r"curriculum\.score=advantage: sac computes no advantages"):
+    with pytest.raises(UserError, match=r"curriculum plr learns from advantages, which sac does not compute"):
         prepared(tmp_path, "plr", "curriculum.score=advantage", "--algo", "ppo,sac")
 
 

@@ -1,0 +1,1 @@
+"""What another package can add to Gradus; see docs/extending.md."""
