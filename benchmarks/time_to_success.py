@@ -28,8 +28,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from leaderboard.data import runs as runs_module
-from leaderboard.data.schema import GRADES
 from leaderboard.stats.curve_metrics import to_threshold
+from tasks.spec import GRADES
 
 EPISODES = 5  # in the easiest tenth of difficulty between two rows of curriculum.parquet
 

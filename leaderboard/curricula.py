@@ -16,10 +16,10 @@ import numpy as np
 from leaderboard.data import runs as runs_module
 from leaderboard.data.curves import GradeCurve
 from leaderboard.data.runs import Run
-from leaderboard.data.schema import GRADES
 from leaderboard.stats import curve_metrics
 from suite.errors import UserError, exit_code
 from suite.runs.rundir import atomic
+from tasks.spec import GRADES
 
 REFERENCES = ("none", "uniform")
 """Curricula that all others are compared with."""

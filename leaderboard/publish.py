@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from leaderboard.data import plain, runs
 from leaderboard.data.runs import Run, Skipped
-from leaderboard.data.schema import Unusable
 from leaderboard.submissions import bundle, checks
 from suite.errors import UserError, exit_code, printable
 from suite.runs import rundir
+from suite.untrusted import Unusable
 
 POLICY = rundir.FILES["policy"].path
 NEEDED = tuple(name for name in bundle.RUN_FILES if name != POLICY)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from leaderboard import build
 from leaderboard.board.board import Board, TaskRow
 from leaderboard.data.runs import Entry
-from leaderboard.data.schema import GRADES
 from suite.errors import UserError, exit_code, first_line
 from suite.runs.rundir import atomic
 from suite.tracking.tracker import login
+from tasks.spec import GRADES
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report

@@ -20,10 +20,10 @@ import numpy as np
 from leaderboard.board import perturbed
 from leaderboard.board.board import Board, TaskRow
 from leaderboard.build import read
-from leaderboard.data.schema import GRADES
 from leaderboard.site.render import render
 from suite.errors import UserError, exit_code
 from suite.runs.rundir import atomic
+from tasks.spec import GRADES
 
 PLACE = re.compile(r" --(?:no-wait|(?:out|wandb|retries|workers|jobs-per-gpu)[ =]\S+)")
 """Options of suite.run that say where runs go and how many at a time, and make no other run."""

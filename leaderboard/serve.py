@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from leaderboard.data.schema import Unusable
 from leaderboard.submissions.bundle import TEXTS, check_text
 from suite.errors import UserError, exit_code, first_line, printable
 from suite.execute import devices
+from suite.untrusted import Unusable
 
 DATABASE = "GRADUS_DATABASE"
 LARGEST = 2**31 - 1  # number that a database holds in a column of this kind

@@ -27,6 +27,7 @@ import numpy as np
 from tasks.spec import GRADES, Factor, TaskSpec, difficulty_of
 
 VERSION = 1
+ProtocolName = Literal["nominal", "quick", "standard"]
 REFERENCE_GRADE = "g2"
 MAGNITUDES = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Share of the way from the nominal value to the ends of the evaluation range."""
@@ -56,7 +57,7 @@ class Protocol:
     task: str
     engine: str
     device: str
-    protocol: Literal["nominal", "quick", "standard"]
+    protocol: ProtocolName
     episodes_per_grade: int
     episodes_per_cell: int
     episodes_per_env: int

@@ -27,7 +27,7 @@ from suite.plan import values
 from suite.plan.matrix import check_level, concrete_engine, folder
 from suite.plan.preflight import check_writable
 from suite.report import compare
-from suite.runs import results
+from suite.runs import schemas
 from suite.runs.rundir import RunDir, read_json, write_json
 from tasks.core import engines
 
@@ -103,7 +103,7 @@ def _read(path: Path) -> dict[str, Any]:
     if result is None:
         raise UserError(f"{file} cannot be read as a result: name a complete run directory, or its result.json")
     other = result.get("suite_version", suite.__version__) != suite.__version__  # told by `config_of`
-    if not other and (wrong := results.fault(result)):
+    if not other and (wrong := schemas.fault(result)):
         raise UserError(f"{file} is no result.json: {wrong}")
     return result
 
@@ -138,7 +138,7 @@ def _reproduce(recorded: Path, result: Mapping[str, Any], config: DictConfig, ru
 def results_of_seeds(setting: Path) -> list[dict[str, Any]]:
     """Results of the seeds in a setting's folder; of published ones only the best has its policy beside it."""
     found = [read_json(file) for file in sorted(setting.glob("seed*/result.json"))]
-    return [result for result in found if result and not results.fault(result)]
+    return [result for result in found if result and not schemas.fault(result)]
 
 
 def judge(recorded: Mapping[str, Any], again: Mapping[str, Any], seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -17,11 +17,10 @@ from suite.execute import lease
 from suite.plan import plans
 from suite.plan.preflight import check_versions
 from suite.report.display import ACTIVE, Board, describe, overall
+from suite.runs import schemas
 from suite.runs.rundir import RunDir, read_json
 
 EVERY_S = 2.0  # [s] between two looks with --follow
-MOST = 1e15  # of a number in a status
-_TEXTS, _COUNTS = ("state", "message", "updated"), ("env_steps", "total_env_steps", "steps_per_s")
 _STATES = ("queued", "failed", "complete", *ACTIVE)
 
 
@@ -94,16 +93,8 @@ def _look_at(path: str, run: RunDir | None, env_steps: int | None) -> Found:
 
 def known(status: Mapping[str, Any]) -> dict[str, Any]:
     """What a status.json says, without values that it cannot have: a damaged one may hold anything."""
-    kept = {key: shown(value) for key, value in status.items() if key in _TEXTS and isinstance(value, str)}
-    for key, value in status.items():
-        if (
-            type(value) in (int, float)
-            and key not in _TEXTS
-            and (value >= 0 or key not in _COUNTS)
-            and abs(value) < MOST
-        ):
-            kept[key] = value
-    return kept
+    kept = {key: value for key, value in status.items() if schemas.fits(schemas.Status, key, value)}
+    return {key: shown(value) if isinstance(value, str) else value for key, value in kept.items() if value is not None}
 
 
 def _alive(run: RunDir) -> bool:

@@ -12,8 +12,8 @@ from safetensors.numpy import save
 
 import tasks
 from baselines.policy_file import PolicyError, load_policy
-from leaderboard.data.schema import Unusable
 from leaderboard.submissions import policy_file
+from suite.untrusted import Unusable
 
 SPEC = tasks.get("toy-reach")
 ACTOR = {

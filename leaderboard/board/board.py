@@ -21,12 +21,12 @@ from leaderboard.data import parallel
 from leaderboard.data import runs as runs_module
 from leaderboard.data.evaluations import Evaluation
 from leaderboard.data.runs import Entry, Run, Skipped
-from leaderboard.data.schema import GRADES
 from leaderboard.stats import intervals, statistics
 from leaderboard.stats.intervals import Difference, Spread
 from leaderboard.stats.statistics import Strata
 from suite.errors import first_line, printable
 from suite.report.compare import holm
+from tasks.spec import GRADES
 
 SEEDS_TO_RANK = 5
 BUDGETS = ("full", "quick", "smoke")  # in the order of the page; any others follow

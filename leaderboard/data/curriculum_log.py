@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from leaderboard.data import parquet
-from leaderboard.data.schema import Unusable
+from suite.untrusted import Unusable
 
 BINS = 10  # of difficulty, as the suite counts
 STRETCHES = 40  # of a training, at most: keeps the page small

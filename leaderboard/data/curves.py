@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from leaderboard.data import parquet
-from leaderboard.data.schema import GRADES, Unusable
+from suite.untrusted import Unusable
+from tasks.spec import GRADES
 
 POINTS = 80
 

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from leaderboard.data import parquet
-from leaderboard.data.schema import GRADES, Unusable
+from suite.untrusted import Unusable
+from tasks.spec import GRADES
 
 EPISODE_COLUMNS = ("task", "algo", "grade", "return", "length", "success", "engine")
 CELL = re.compile(r"nominal/g[1-5]|(factor/[a-z0-9_.-]{1,64}/[0-9]|category/[a-z]{1,64}|all/mixed|held_out/mixed)")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leaderboard.data.schema import MAX_RETURN
+from suite.runs.schemas import MAX_RETURN
 from suite.untrusted import Unusable, read_bytes
 
 MAX_BYTES = 256 * 2**20

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from leaderboard.board.board import Board, Estimate, RankRow, TaskRow, Versus
 from leaderboard.data.runs import Entry, Run
-from leaderboard.data.schema import GRADES
+from tasks.spec import GRADES
 
 SCHEMA = 2
 _dump = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode

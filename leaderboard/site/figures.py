@@ -16,8 +16,8 @@ from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, PercentFo
 
 from leaderboard.board.board import RankRow, TaskRow, generator, improvement, rates
 from leaderboard.board.perturbed import RobustRow
-from leaderboard.data.schema import GRADES
 from leaderboard.stats import intervals, statistics
+from tasks.spec import GRADES
 
 SERIES_COLOURS = 8  # --series-0 to --series-7 of the style sheet; further lines repeat them dashed, then dotted
 DASHES = ("-", (0, (3, 1.5)), (0, (1, 1.2)))

@@ -16,11 +16,11 @@ from leaderboard.board.board import SEEDS_TO_RANK, Board, RankRow, TaskRow, budg
 from leaderboard.board.perturbed import RobustRow
 from leaderboard.data import parallel
 from leaderboard.data.runs import Entry, Run, Skipped
-from leaderboard.data.schema import GRADES
 from leaderboard.site import drawings, export
 from leaderboard.site.drawings import SHOWN
 from leaderboard.site.render import render, run_page, source
 from suite.errors import first_line, printable
+from tasks.spec import GRADES
 
 ASSETS = ("style.css", "page.js")
 PARALLEL_FROM = 200  # runs

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from leaderboard.board.board import Board, Estimate
-from leaderboard.data.schema import GRADES
+from tasks.spec import GRADES
 
 VARIANT = ("curriculum", "randomization", "engine", "budget", "submitter")
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from leaderboard.data.schema import MAX_RETURN as MAX_FAILED_RETURN
-from leaderboard.data.schema import NAME, Unusable
 from leaderboard.submissions.tables import read_table
 from suite.protocol import Protocol, rows
 from suite.runs.evaluation import FAILED
+from suite.runs.schemas import MAX_RETURN as MAX_FAILED_RETURN
+from suite.runs.schemas import NAME
+from suite.untrusted import Unusable
 from tasks.spec import TaskSpec
 
 MAX_RETURN = 1e9  # of an episode in which nothing failed

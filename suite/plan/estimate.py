@@ -16,7 +16,7 @@ from suite.plan import config as configs
 from suite.plan import plans
 from suite.plan.matrix import Job
 from suite.report.display import duration
-from suite.runs.results import fault as wrong
+from suite.runs import schemas
 from tasks.spec import GRADES
 
 GUESSES = {
@@ -103,7 +103,7 @@ def results(out: Path) -> dict[Path, dict[str, Any]]:
     keys = ("task", "algo", "engine", "num_envs", "env_steps", "wall_time_s", "evaluation_time_s")
     found = {}
     for run in plans.run_dirs(out):
-        if (result := run.read_result()) is not None and not wrong(result):
+        if (result := run.read_result()) is not None and not schemas.fault(result):
             found[run.path] = {key: result.get(key) for key in keys}
             found[run.path] |= {"device": _kind_of(result), "episodes": _episodes_of(result)}
     return found

@@ -18,8 +18,9 @@ import tasks
 from suite import protocol as protocols
 from suite.execute import process
 from suite.protocol import Protocol
+from suite.runs import schemas
 from suite.runs.provenance import collect
-from suite.runs.rundir import RESULT_SCHEMA, atomic, now, write_json
+from suite.runs.rundir import atomic, now, write_checked
 from tasks.spec import GRADES
 
 FAILED = ("cut", "non_finite", "crashed")
@@ -172,7 +173,7 @@ def write_record(
     """
     spec = tasks.get(protocol.task)
     record = {
-        "schema": RESULT_SCHEMA,
+        "schema": schemas.SCHEMA,
         **{key: result[key] for key in ("suite_version", "task", "algo", "seed", "policy_sha256")},
         "engine": protocol.engine,
         "trained_on": result["engine"],
@@ -184,7 +185,7 @@ def write_record(
         "command": command,
         "provenance": collect(spec, command) | {"ended": now()},
     }
-    write_json(folder / "evaluation.json", record)
+    write_checked(folder / "evaluation.json", record, schemas.Evaluation)
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

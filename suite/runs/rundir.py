@@ -17,16 +17,17 @@ from typing import Any
 
 import suite
 from suite import untrusted
+from suite.runs import schemas
 from tasks.core.files import atomic, temporary_beside
 
-RESULT_SCHEMA = 1
 MAX_JSON_BYTES = 64 * 2**20
 SWEEP_S = 3600.0  # [s] after which nobody fills a temporary file any more
 _TEMPORARY = re.compile(r"\..*\.([0-9a-f]{32}|tmp)")  # of `tasks.core.files`
-RESULT_KEYS = (
-    *("suite_version", "task", "algo", "curriculum", "randomization", "engine", "seed", "budget", "overrides"),
-    *("env_steps", "wall_time_s", "success", "episodes", "policy_sha256", "episodes_sha256", "provenance"),
-)
+RESULT_KEYS = schemas.required(schemas.Result)
+
+
+class FormatError(ValueError):
+    """What is to be written is not what the model of its file says; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +206,15 @@ class RunDir:
 
 def write_json(path: Path, content: dict[str, Any], once: bool = False) -> None:
     """Write JSON, see `atomic`; numbers that JSON does not have (NaN, infinity) become null."""
-    text = json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(finite(content), indent=1, allow_nan=False) + "\n"
     atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), once)
+
+
+def write_checked(path: Path, content: dict[str, Any], model: type[schemas.Model], once: bool = False) -> None:
+    """Write JSON that a model describes, see `write_json`. Raises `FormatError` for what nobody would read again."""
+    if wrong := schemas.problem(model, path.name, finite(content)):
+        raise FormatError(f"it cannot be written: {wrong}")
+    write_json(path, content, once)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -220,7 +228,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def write_status(path: Path, **fields: Any) -> None:
     """Replace `status.json`. It is for people who watch, so it is not synced to disk."""
-    content = _finite({**fields, "updated": now()})
+    content = finite({**fields, "updated": now()})
     temporary = temporary_beside(path)
     try:
         temporary.write_text(json.dumps(content), encoding="utf-8")
@@ -258,9 +266,10 @@ def versions_in(out: Path) -> list[str]:
     return sorted(found)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """What JSON can hold: NaN and infinity become None."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -27,10 +28,21 @@ from suite.execute import process
 from suite.execute.lease import Claimant, Lease
 from suite.plan import config as configs
 from suite.protocol import Protocol
-from suite.runs import evaluation, multitask
+from suite.runs import evaluation, multitask, schemas
 from suite.runs.guard import WATCHDOG_S, Guard
 from suite.runs.provenance import collect
-from suite.runs.rundir import FILES, RESULT_SCHEMA, RunDir, now, read_json, sha256, sweep, write_json, write_status
+from suite.runs.rundir import (
+    FILES,
+    FormatError,
+    RunDir,
+    now,
+    read_json,
+    sha256,
+    sweep,
+    write_checked,
+    write_json,
+    write_status,
+)
 from suite.tracking.tracker import Tracker
 from tasks.core import engines
 from tasks.isaaclab.assets import hashes
@@ -51,10 +63,9 @@ class Status:
     """Keeps `status.json` up to date, without writing more often than somebody can look."""
 
     def __init__(self, run: RunDir, total_env_steps: int) -> None:
-        """Start from an empty status."""
         self._run, self._written = run, 0.0
-        self._fields: dict[str, Any] = {"state": "starting", "env_steps": 0, "total_env_steps": total_env_steps}
-        self._fields |= dict.fromkeys(("steps_per_s", "return_mean", "success_mean", "eta_s"))
+        first = schemas.Status(state="starting", total_env_steps=total_env_steps)
+        self._fields: dict[str, Any] = first.model_dump(exclude={"message", "updated"})
         self.on_news: Callable[[bool], None] = lambda slow: None
 
     @property
@@ -70,8 +81,8 @@ class Status:
         """Report `state`; a change of it is written at once. A file that cannot be written stops nothing."""
         changed = state != self.state or not self._written
         before = [self._fields.get(key) for key in ("state", "env_steps", "message")]
-        # A mean over no episodes is no news.
-        self._fields |= {"state": state} | {key: value for key, value in fields.items() if value == value}
+        # The mean over no episodes is NaN: the one before it stays.
+        self._fields |= {"state": state} | {key: value for key, value in fields.items() if not _is_nan(value)}
         if before != [self._fields.get(key) for key in ("state", "env_steps", "message")]:
             self.on_news(state != "training")
         if changed or time.monotonic() - self._written > STATUS_S:
@@ -128,7 +139,7 @@ def _main() -> int:
         _finish(config, run, report, stop, tracker)
     except Stopped:
         return process.STOPPED
-    except (RunError, evaluation.EvaluationError) as error:
+    except (RunError, FormatError, evaluation.EvaluationError) as error:
         report("failed", message=first_line(error))
         return process.DISK_FULL if process.disk_is_full(error) else 1
     except BaseException as error:
@@ -155,11 +166,12 @@ def _lease(run: RunDir, generation: int | None) -> Lease:
 def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop, tracker: Tracker) -> None:
     sweep(run)
     if run.read_result() is None:
-        run.result.unlink(missing_ok=True)  # what it spoke of is gone
+        run.result.unlink(missing_ok=True)  # it refers to files that no longer exist
     provenance = collect(tasks.get(config.task), config.command)
-    earlier = read_json(run.provenance) or {}
-    provenance["started"] = earlier.get("started", provenance["started"])  # of the first try
-    write_json(run.provenance, provenance)
+    earlier = (read_json(run.provenance) or {}) | {"ended": None}
+    if not schemas.problem(schemas.Started, "provenance.json", earlier):
+        provenance["started"] = earlier.get("started", provenance["started"])  # of the first try
+    write_checked(run.provenance, provenance, schemas.Started)
     tracker.start(config, run)
     if not _trained(config, run):
         _train(run, tracker, report, stop)
@@ -172,8 +184,8 @@ def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop, tracker
     else:
         result = common | _evaluated(config, run, common, report)
     result["provenance"] = provenance | {"ended": now()}
-    write_json(run.provenance, result["provenance"])
-    write_json(run.result, result, once=True)
+    write_checked(run.provenance, result["provenance"], schemas.Provenance)
+    write_checked(run.result, result, schemas.MultitaskResult if config.multi else schemas.Result, once=True)
     means = {f"{key}_mean": _mean(result[key]) for key in ("success", "return")}
     report("complete", **means, message="")
     tracker.finish(run, result, curve)  # after the result, which does not wait for a slow upload
@@ -200,7 +212,7 @@ def _common(
 ) -> dict[str, Any]:
     """What result.json says of the training and the policy."""
     return {
-        "schema": RESULT_SCHEMA,
+        "schema": schemas.SCHEMA,
         **{key: config[key] for key in ("suite_version", "task", "algo", "randomization", "engine", "seed", "budget")},
         "curriculum": config.curriculum.name,
         "overrides": _overrides(config, tasks.get(config.task)),
@@ -210,7 +222,7 @@ def _common(
         "device": _device_name(config.device, provenance),
         "policy_sha256": sha256(run.policy),
         "num_envs": _num_envs(config, run),
-        "failures": run.read_failures(),
+        "failures": [each for each in run.read_failures() if not schemas.problem(schemas.Failure, "", each)],
         "command": config.command,
     }
 
@@ -226,8 +238,8 @@ def _part(
     result = {**common, "task": config.task, "policy_sha256": digest}
     result |= _evaluated(config, run, result, report)
     result["provenance"] = {**provenance, "assets": hashes(tasks.get(config.task).assets), "ended": now()}
-    write_json(run.provenance, result["provenance"])
-    write_json(run.result, result)
+    write_checked(run.provenance, result["provenance"], schemas.Provenance)
+    write_checked(run.result, result, schemas.Result)
     return result
 
 
@@ -321,6 +333,10 @@ def _num_envs(config: DictConfig, run: RunDir) -> int:
     config = copy.deepcopy(config)
     configs.reduce_envs(config, run)
     return config.train.num_envs
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _mean(by_grade: Mapping[str, float]) -> float:

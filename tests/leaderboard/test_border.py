@@ -22,11 +22,11 @@ from safetensors.numpy import save
 
 import tasks
 from leaderboard.board import board
-from leaderboard.data import schema
 from leaderboard.submissions import archive, bundle, checks, policy_file, tables
 from suite.plan import config as configs
 from suite.runs.rundir import sha256
 from suite.untrusted import Unusable
+from tasks.spec import GRADES
 from tests.helpers.made_runs import edit_json, make_run, pack, place, write_yaml
 
 
@@ -138,7 +138,7 @@ def test_deep_yaml_is_refused_before_it_is_built(tmp_path):
         ({"device": "x" * 201}, "at most 200 characters"),
         ({"command": "${oc.env:HOME}"}, "not resolved"),
         ({"z": [[[]]]}, '"z" in result.json is unknown'),
-        ({"return": dict.fromkeys(schema.GRADES, 1e40)}, '"return" in result.json'),
+        ({"return": dict.fromkeys(GRADES, 1e40)}, '"return" in result.json'),
     ],
 )
 def test_results(tmp_path, change, why):

@@ -19,8 +19,8 @@ from safetensors.numpy import save
 
 import tasks
 from leaderboard.data import schema
-from leaderboard.data.schema import Unusable
 from leaderboard.submissions import archive, bundle, policy_file, tables
+from suite.untrusted import Unusable
 from tasks.spec import Term
 
 TEXTS = {"title": "Spring", "submitter": "me", "contact": "me@example.org", "description": ""}

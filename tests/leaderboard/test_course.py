@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from leaderboard.data import curriculum_log, runs
-from leaderboard.data.schema import Unusable
 from leaderboard.site.render import run_page
 from suite.runs.rundir import sha256
+from suite.untrusted import Unusable
 from tests.helpers.synthetic_runs import rehash, write_run
 
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from leaderboard import curricula
-from leaderboard.data.schema import GRADES
 from leaderboard.stats import curve_metrics
 from suite.errors import UserError, exit_code
+from tasks.spec import GRADES
 from tests.helpers.synthetic_runs import rehash, write_run
 
 STEPS = np.linspace(0, 1000, 11)

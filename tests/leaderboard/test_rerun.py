@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from leaderboard import submit, verify
-from leaderboard.data.schema import Unusable
 from leaderboard.submissions import bundle, checks, isolation, reevaluation, tables
 from leaderboard.submissions.isolation import limited_memory
 from suite.errors import UserError
 from suite.runs.rundir import sha256
+from suite.untrusted import Unusable
 from tests.helpers.toy_runs import copy_run, edit_episodes, rehash
 from tests.leaderboard.test_verify import TEXTS, as_seed, edit_json, packed, verdict_on
 

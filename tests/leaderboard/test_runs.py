@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leaderboard.data import plain, runs
-from leaderboard.data.schema import GRADES
 from suite.execute import devices
+from tasks.spec import GRADES
 from tests.helpers.synthetic_runs import rehash, write_run, write_unfinished
 
 

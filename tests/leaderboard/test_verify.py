@@ -12,12 +12,12 @@ import yaml
 
 from baselines.policy_file import export_reference
 from leaderboard import submit, verify
-from leaderboard.data.schema import Unusable
 from leaderboard.submissions import bundle, checks, reevaluation
 from leaderboard.submissions.isolation import environment, limited_memory
 from suite.errors import UserError
 from suite.runs import provenance
 from suite.runs.rundir import sha256
+from suite.untrusted import Unusable
 from tasks import get
 from tests.helpers.toy_runs import copy_run, edit_episodes, pd_controller, rehash, spring_run, win
 

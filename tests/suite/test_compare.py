@@ -211,7 +211,8 @@ def test_a_further_seed_is_where_it_is_expected():
 def test_reproduce_refuses_what_it_cannot_do(tmp_path):
     whole = {**dict.fromkeys(RESULT_KEYS), **result(), "suite_version": "0.1.0", "task": "toy-reach", "algo": "ppo"}
     whole |= {"budget": "smoke", "curriculum": "none", "overrides": {}, "seed": 0, "randomization": "r0"}
-    whole |= {"engine": "torch", "command": "", "env_steps": 0, "wall_time_s": 0.0, "provenance": {}}
+    whole |= {"engine": "torch", "command": "", "env_steps": 0, "wall_time_s": 0.0, "schema": 1}
+    whole |= {"provenance": {"ended": "2026-01-01T00:00:00+00:00"}, "device": "A CPU", "evaluation_time_s": 1.0}
     whole |= {"success": dict.fromkeys(GRADES, 0.5), "episodes": dict.fromkeys(GRADES, 2)}
     whole |= dict.fromkeys(("policy_sha256", "episodes_sha256"), "0" * 64)
     file = tmp_path / "result.json"
@@ -227,7 +228,7 @@ def test_reproduce_refuses_what_it_cannot_do(tmp_path):
         with pytest.raises(UserError, match=why):
             reproduce.main([str(file), "--out", str(tmp_path / "out"), "--device", "cpu"])
     file.write_text("{}")
-    with pytest.raises(UserError, match='no "suite_version"'):
+    with pytest.raises(UserError, match='no "schema"'):
         reproduce.main([str(file)])
     with pytest.raises(UserError, match="cannot be read"):
         reproduce.main([str(tmp_path) + "/no"])

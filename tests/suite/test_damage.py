@@ -89,15 +89,17 @@ def test_a_result_of_a_stranger_writes_nothing_elsewhere(tmp_path, capsys, monke
     result = dict.fromkeys(RESULT_KEYS) | {"suite_version": "0.1.0", "task": "toy-reach", "algo": "zero", "seed": 0}
     result |= {"curriculum": "none", "engine": "torch", "budget": "smoke", "overrides": {}, "env_steps": 0}
     result |= {"wall_time_s": 0.0, "success": dict.fromkeys(GRADES, 0.5), "episodes": dict.fromkeys(GRADES, 2)}
-    result |= {"policy_sha256": "0" * 64, "episodes_sha256": "0" * 64, "provenance": {}, "randomization": "r0"}
+    result |= {"policy_sha256": "0" * 64, "episodes_sha256": "0" * 64, "randomization": "r0", "schema": 1}
+    result |= {"provenance": {"ended": "2026-01-01T00:00:00+00:00"}, "device": "A CPU", "evaluation_time_s": 1.0}
+    result |= {"command": ""}
     for changed, said in (
-        ({"randomization": "r0/../../../../escaped/r0"}, 'its "randomization" is not'),
+        ({"randomization": "r0/../../../../escaped/r0"}, '"randomization" in result.json has to match'),
         ({"randomization": "r7"}, "randomises nothing at level r7"),
-        ({"overrides": {"agent.x": {"a": 1}}}, 'its "overrides" is not'),
+        ({"overrides": {"agent.x": {"a": 1}}}, '"agent.x" in "overrides" in result.json: expected'),
         ({"overrides": {"agent.x": 1}}, "zero has no setting agent.x"),
-        ({"seed": "0"}, 'its "seed" is not'),
+        ({"seed": "0"}, '"seed" in result.json has to be a valid integer'),
         ({"engine": "ovphysx"}, "unknown engine 'ovphysx'"),
-        ({"success": {"g1": 1.0}}, 'its "success" is not'),
+        ({"success": {"g1": 1.0}}, 'result.json has no "g2" in "success"'),
     ):
         (tmp_path / "result.json").write_text(json.dumps(result | changed))
         argv = [str(tmp_path / "result.json"), "--device", "cpu", "--out", str(tmp_path / "deep" / "out")]

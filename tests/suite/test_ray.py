@@ -1,4 +1,4 @@
-"""The Ray launcher (`suite.execute.launch_ray`). Ray ends a driver whose own node fails: not the process of all tests."""
+"""The Ray launcher, `suite.execute.launch_ray`. Ray ends a driver whose own node fails: not the one of all tests."""
 
 import subprocess
 import sys
