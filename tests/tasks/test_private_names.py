@@ -9,9 +9,17 @@ from tasks.core.fast import Home
 pytest.importorskip("isaaclab_ov")
 
 from tasks.isaaclab import private
+from tasks.isaaclab.newton import runtime as newton
+from tasks.isaaclab.overflow import Unknown
 from tasks.isaaclab.ovphysx import forces, layout, names, state, stepping
 
-HOMES = {"core": private.HOME, "wrenches": private.WRENCHES, "ovphysx": names.HOME, "collections": names.COLLECTIONS}
+HOMES = {
+    "core": private.HOME,
+    "wrenches": private.WRENCHES,
+    "ovphysx": names.HOME,
+    "collections": names.COLLECTIONS,
+    "newton's counters": newton.COUNTERS,
+}
 
 
 @pytest.mark.parametrize("home", HOMES)
@@ -82,3 +90,22 @@ def test_what_has_no_public_way_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(layout, "COLLECTIONS", without(names.COLLECTIONS, owner, "_no_longer_there"))
     with pytest.raises(RuntimeError, match=r"has no .*RigidObjectCollection\._no_longer_there; tested with isaaclab"):
         layout.mend(SimpleNamespace(data=None))
+
+
+def test_contacts_are_not_counted_where_newton_has_no_counters(monkeypatch, capsys):
+    gone = without(newton.COUNTERS, "mujoco_warp._src.types:OverflowType", "NO_LONGER_THERE")
+    monkeypatch.setattr(newton, "COUNTERS", gone)
+    assert isinstance(newton.RUNTIME.overflow(None), Unknown)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "OverflowType.NO_LONGER_THERE; lost contacts are not counted" in said
+
+
+def test_isaac_lab_asks_ovphysx_for_its_config_when_it_needs_it():
+    """`GRADUS_PHYSX_THREADS` replaces the name in the module `ovphysx`, which would be too late for a copy of it."""
+    import ovphysx
+    from isaaclab_ov.physics import ovphysx_manager
+
+    assert callable(ovphysx.PhysXConfig)
+    assert "PhysXConfig" in ovphysx_manager.OvPhysxBackend.__init__.__code__.co_names
+    assert not hasattr(ovphysx_manager, "PhysXConfig")
