@@ -32,8 +32,9 @@ def build(
     if engines.get(engine).simulator:
         caches.prepare()
     recorded = recorded and device.startswith("cuda")
-    if recorded:
-        import_module("tasks.cuda.record").prepare()  # by name: torch is imported with the first env, not with this
+    if recorded:  # by name: torch is imported with the first env, not with this
+        record = import_module("tasks.cuda.record")
+        record.prepare()
     env = getattr(import_module(module), function)(spec, num_envs=num_envs, device=device, engine=engine)
     if recorded:
         env.record()

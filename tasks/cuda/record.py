@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+import warp
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -186,8 +187,6 @@ class Look(TorchDispatchMode):
 
     def __enter__(self) -> Look:
         """See the class."""
-        import warp
-
         self._patches = ExitStack()
         for owner in (warp, warp.Launch):
             self._patches.enter_context(mock.patch.object(owner, "launch", self._noting(owner.launch)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 import isaaclab.sim as sim_utils
 import numpy as np
@@ -14,10 +13,8 @@ from isaaclab.utils.math import matrix_from_quat
 from isaaclab_newton.renderers import NewtonWarpRendererCfg
 from PIL import Image, ImageDraw
 
+from tasks.core.env_state import EnvState
 from tasks.spec import View
-
-if TYPE_CHECKING:
-    from isaaclab.envs import ManagerBasedRLEnv
 
 BACKGROUND = (0.75, 0.82, 0.9)
 FOCAL_LENGTH, APERTURE = 24.0, 20.955  # [mm] 47 degrees from side to side
@@ -45,7 +42,7 @@ Mark = tuple[str, torch.Tensor]
 """A line that a picture shows over all else: a colour by name, and points [N, k, 3] in the frame of the env [m]."""
 
 
-def picture(env: ManagerBasedRLEnv, view: View) -> np.ndarray:
+def picture(env: EnvState, view: View) -> np.ndarray:
     """What the camera of row 0 sees now, with the view's marks: [height, width, 3] uint8."""
     origins = env.scene.env_origins
     frame = env.scene["robot"].data.root_pos_w.torch if view.follow else origins

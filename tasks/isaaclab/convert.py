@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from isaaclab.sim.converters import UrdfConverter, UrdfConverterCfg
+
 from tasks.isaaclab.assets import ROBOT_DATA
 
 
 def main(urdf: str, out: str, base: str) -> None:
     """Write `OUT_DIR/<stem>/<stem>.usda`."""
-    from isaaclab.sim.converters import UrdfConverter, UrdfConverterCfg
-
     package = urdf[: urdf.index(ROBOT_DATA)] + ROBOT_DATA
     UrdfConverter(
         UrdfConverterCfg(

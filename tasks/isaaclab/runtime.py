@@ -10,19 +10,14 @@ from tasks.core.env_state import EnvState, PhysicalEnv
 from tasks.factors.materials import Surfaces
 from tasks.isaaclab.divergence import Watch
 from tasks.isaaclab.overflow import Unknown
-from tasks.isaaclab.ovphysx.stepping import StepByStep
+from tasks.isaaclab.step_by_step import StepByStep
 
 
 class Runtime:
     """What carries out a `tasks.core.engines.Engine`: the public way, unless an engine overrides it.
 
     An engine of your own needs `physics_cfg`, and `surfaces` for the factors on friction and restitution.
-
-    Attributes:
-        direct: whether `tasks.isaaclab.ovphysx.state` may hand states of rows over past Isaac Lab's setters.
     """
-
-    direct = False
 
     def physics_cfg(self, newton: dict[str, Any]) -> Any:
         """Isaac Lab's physics config.
@@ -40,6 +35,33 @@ class Runtime:
     def stepper(self, env: EnvState) -> Any:
         """What does the physics of a control step."""
         return StepByStep(env)
+
+    def put_root(
+        self, env: EnvState, env_ids: torch.Tensor, velocity: torch.Tensor, pose: torch.Tensor | None = None
+    ) -> None:
+        """Set the state of the robot's root in rows `env_ids` [k] int32.
+
+        Args:
+            env: the env.
+            env_ids: the rows.
+            velocity: linear [m/s] and angular [rad/s], of the centre of mass, in the world's frame [k, 6].
+            pose: of the link, in the world's frame [k, 7] (position [m], quaternion x, y, z, w). None: as it is.
+        """
+        robot = env.scene["robot"]
+        if pose is not None:
+            robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
+        robot.write_root_velocity_to_sim_index(root_velocity=velocity, env_ids=env_ids)
+
+    def put_joints(
+        self, env: EnvState, env_ids: torch.Tensor, joints: torch.Tensor, position: torch.Tensor, rest: torch.Tensor
+    ) -> None:
+        """Set `joints` [J] of the robot to `position` [k, J] [rad] ([m]) in rows `env_ids` [k] int32, at rest.
+
+        `rest` are zeros [k, J], which the caller keeps.
+        """
+        robot = env.scene["robot"]
+        robot.write_joint_position_to_sim_index(position=position, joint_ids=joints, env_ids=env_ids)
+        robot.write_joint_velocity_to_sim_index(velocity=rest, joint_ids=joints, env_ids=env_ids)
 
     def overflow(self, manager: Any) -> Any:
         """What counts the contacts that the engine has no room for; `manager` is Isaac Lab's handle of the engine."""

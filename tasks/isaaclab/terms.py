@@ -20,7 +20,6 @@ from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
 from tasks.core.env_state import EnvState
 from tasks.cuda.record import RowWise
-from tasks.isaaclab.ovphysx import state
 
 NO_SPEED_LIMIT = 100.0
 """Joint speed [rad/s] at which PhysX stops a joint. MuJoCo stops none, so it is set out of reach, and speeds over a
@@ -91,7 +90,7 @@ def stand(env: EnvState, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
     """
     k = len(env_ids)
     draw, _ = torch.rand(k, 6, device=env.device), torch.rand(k, 6, device=env.device)
-    state.put_root(env, env_ids, env.once(rest)[:k], env.once(_poses, yaw)(env.rows(env_ids), draw[:, 5]))
+    env.runtime.put_root(env, env_ids, env.once(rest)[:k], env.once(_poses, yaw)(env.rows(env_ids), draw[:, 5]))
 
 
 def _poses(env: EnvState, yaw: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
@@ -128,7 +127,7 @@ def bend(env: EnvState, env_ids: torch.Tensor, joints: tuple[str, ...], offset: 
     shape = (len(env_ids), len(joints))
     draw, _ = sample_uniform(-offset, offset, shape, env.device), torch.rand(shape, device=env.device)
     position = (default + draw).clamp(low, high)
-    state.put_joints(env, env_ids, ids, position, rest[: len(env_ids)])
+    env.runtime.put_joints(env, env_ids, ids, position, rest[: len(env_ids)])
 
 
 def joint_start(env: EnvState, joints: tuple[str, ...]) -> tuple[torch.Tensor, ...]:

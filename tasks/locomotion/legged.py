@@ -33,7 +33,6 @@ from tasks.core.env_state import EnvState
 from tasks.cuda.record import RowWise
 from tasks.isaaclab import assets, declared, terms
 from tasks.isaaclab.camera import Mark
-from tasks.isaaclab.ovphysx import state
 from tasks.spec import TaskSpec
 
 
@@ -195,7 +194,7 @@ def push(env: EnvState, env_ids: torch.Tensor) -> None:
     velocity = robot.data.root_vel_w.torch[env_ids]
     kick = 2.0 * torch.rand(len(env_ids), 2, device=env.device) - 1.0
     velocity[:, :2] += env.param("push", env_ids)[:, None] * kick
-    state.put_root(env, env_ids, velocity)
+    env.runtime.put_root(env, env_ids, velocity)
 
 
 def safety(spec: TaskSpec, speeds: Mapping[str, str]) -> dict[str, declared.Condition]:

@@ -24,7 +24,6 @@ from tasks.cuda.record import RowWise
 from tasks.cuda.rotations import about_vertical
 from tasks.isaaclab import camera, terms
 from tasks.isaaclab.camera import Mark
-from tasks.isaaclab.ovphysx import state
 from tasks.spec import GradeParam
 
 KINDS = ("slope_up", "slope_down", "rough", "stairs_up", "stairs_down", "gap")
@@ -218,7 +217,7 @@ def stand_on_tile(env: EnvState, env_ids: torch.Tensor) -> None:
     difficulty = env.difficulty.index_select(0, rows)
     origin, pose = env.once(_tile_starts)(rows, difficulty, kind, yaw).split((3, 7), dim=-1)
     env.command_manager.get_term("twist").origin.index_copy_(0, rows, origin)
-    state.put_root(env, env_ids, env.once(terms.rest)[:k], pose)
+    env.runtime.put_root(env, env_ids, env.once(terms.rest)[:k], pose)
 
 
 def _tile_starts(env: EnvState) -> RowWise:

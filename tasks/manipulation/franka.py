@@ -28,7 +28,6 @@ from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from tasks.core.env_state import EnvState
 from tasks.cuda import linear, rotations
 from tasks.isaaclab import assets, terms
-from tasks.isaaclab.ovphysx import state
 from tasks.manipulation import objects
 from tasks.manipulation.panda import GRIPPER, HAND_MOTION, HAND_TURN
 from tasks.spec import TaskSpec
@@ -152,7 +151,7 @@ def _go_to_start(env: EnvState, env_ids: torch.Tensor, spread: float) -> None:
     ids, default, (low, high), rest = env.once(terms.joint_start, (ARM, FINGERS))
     position = default.repeat(len(env_ids), 1)
     position[:, :7] += sample_uniform(-spread, spread, (len(env_ids), 7), env.device)
-    state.put_joints(env, env_ids, ids, position.clamp(low, high), rest[: len(env_ids)])
+    env.runtime.put_joints(env, env_ids, ids, position.clamp(low, high), rest[: len(env_ids)])
 
 
 def tcp_pose(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:

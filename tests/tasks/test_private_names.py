@@ -47,7 +47,7 @@ def env():
 
 def test_physics_is_stepped_by_public_names_where_a_private_one_is_missing(lacking, capsys):
     assert isinstance(stepping.make(env()), stepping.Stepwise)
-    assert not state._direct(env())
+    assert not state.direct(env())
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].startswith("Isaac Lab on OVPhysX: isaaclab 3.0.0, ovphysx 0.6.4")
@@ -57,7 +57,7 @@ def test_physics_is_stepped_by_public_names_where_a_private_one_is_missing(lacki
 def test_the_switch_takes_the_public_ways(monkeypatch, capsys):
     monkeypatch.setenv("GRADUS_FAST", "0")
     assert isinstance(stepping.make(env()), stepping.Stepwise)
-    assert not state._direct(env())
+    assert not state.direct(env())
     assert capsys.readouterr().err == ""
 
 

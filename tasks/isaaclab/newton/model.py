@@ -21,6 +21,8 @@ from typing import Any
 import mujoco
 import numpy as np
 import warp as wp
+from isaaclab_newton.physics import NewtonManager
+from newton import BodyFlags, ModelFlags
 
 from tasks.core.fast import Home
 from tasks.isaaclab.newton import kernels
@@ -92,8 +94,6 @@ class Changes:
 
     def bring(self, rows: int) -> None:
         """Bring in what a reset of that many rows changed, for factors."""
-        from isaaclab_newton.physics import NewtonManager
-
         if not self._usable:
             return
         self.gather()
@@ -114,8 +114,6 @@ class Changes:
 
     def gather(self) -> None:
         """Let the solver hear of all changes together: of each it would work out the same constants again."""
-        from isaaclab_newton.physics import NewtonManager
-
         if not self._usable:
             return
         changes = NewtonManager._model_changes
@@ -163,15 +161,11 @@ class Changes:
 
 
 def _covered() -> int:
-    from newton import ModelFlags
-
     return reduce(or_, (int(ModelFlags[name]) for name in UPDATES))
 
 
 def _uncovered(solver: Any) -> str | None:
     """What of the model no formula of this module is for, or None."""
-    from newton import BodyFlags
-
     m = solver.mj_model
     if solver.use_mujoco_cpu:
         return "MuJoCo on the CPU"
@@ -196,8 +190,6 @@ class Constants:
 
     def __init__(self, solver: Any) -> None:
         """Take the model as it is now; the reference pose never changes."""
-        from newton import ModelFlags
-
         self._solver, m, w = solver, solver.mj_model, solver.mjw_model
         self._nv, self._nbody, self._worlds = m.nv, m.nbody, solver.mjw_data.nworld
         self._updates = {
@@ -258,6 +250,7 @@ class Constants:
 
     def update(self, flags: int) -> None:
         """Bring in changes of kinds `flags`. Only launches: all that is read and written stays where it is."""
+        # Here, since it may be gone.
         from newton._src.solvers.mujoco.kernels import update_jnt_solref_from_invweight0_kernel as scale_limits
 
         for flag, updates in self._updates.items():

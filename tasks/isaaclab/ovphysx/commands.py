@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from isaaclab.envs.mdp import JointEffortAction, JointPositionAction
+from isaaclab_ov import tensor_types
 
 _DIRECT = (JointPositionAction.apply_actions, JointEffortAction.apply_actions)
 
@@ -19,8 +20,6 @@ class Command:
 
     def __init__(self, term: Any) -> None:
         """Find the buffer of the targets, and for positions also that of the engine. `submit_forces` submits forces."""
-        from isaaclab_ov import tensor_types
-
         robot, ids = term._asset, term._joint_ids
         self._term, self._columns = term, None if isinstance(ids, slice) else ids.long()
         target = robot.actuators.target_command
@@ -46,6 +45,4 @@ def submit_forces(robot: Any) -> None:
     if robot.data.has_joint_ordering:
         robot.actuators.submit_commands()
         return
-    from isaaclab_ov import tensor_types
-
     robot.root_view.set_attribute(tensor_types.DOF_ACTUATION_FORCE, robot.actuators.output_command.effort.warp)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-
-if TYPE_CHECKING:
-    from ovphysx import DLTensor
+from ovphysx import DLTensor
 
 
 def described(tensor: torch.Tensor) -> DLTensor:
@@ -15,7 +11,7 @@ def described(tensor: torch.Tensor) -> DLTensor:
 
     The tensor is contiguous and stays where it is. The caller keeps it: the description does not.
     """
-    from ovphysx._dlpack_utils import acquire_dltensor, copy_dltensor
+    from ovphysx._dlpack_utils import acquire_dltensor, copy_dltensor  # here, since they may be gone
 
     description, capsule = acquire_dltensor(tensor)
     copied = copy_dltensor(description)

@@ -1,7 +1,4 @@
-"""Forces on an asset's bodies during a control step, at their centres of mass, in the world's frame.
-
-Effects add to `on_bodies` before the physics of a control step. After the physics it is zero again.
-"""
+"""Forces on a robot's bodies during a control step, at their centres of mass, in the world's frame."""
 
 from __future__ import annotations
 
@@ -9,45 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import warp
-
-from tasks.isaaclab import private
-
-
-class Composed:
-    """Forces that Isaac Lab's wrench composer hands over before every physics step.
-
-    On OVPhysX, Isaac Lab lets them act at the origins of links. So a body with another centre of mass is turned, too.
-
-    Attributes:
-        on_bodies: forces [N, bodies, 3] [N].
-    """
-
-    def __init__(self, asset: Any) -> None:
-        """Set all forces to zero."""
-        self._composer = asset.permanent_wrench_composer
-        self.on_bodies = torch.zeros(asset.num_instances, asset.num_bodies, 3, device=asset.device)
-        self._set()
-        self._in_place = private.WRENCHES.usable()
-        if self._in_place:  # adding to the composer's own buffer takes a tenth of the time of its setter
-            self.on_bodies = warp.to_torch(self._composer.global_force_at_com_w)
-
-    def include(self, bodies: Sequence[int]) -> None:
-        """Do nothing: all bodies may be pushed."""
-
-    def hand_over(self, step: int) -> None:
-        """Let the composer know before physics step `step` that forces have changed."""
-        if self._in_place:
-            private.note_changed(self._composer)
-        else:
-            self._set()
-
-    def _set(self) -> None:
-        self._composer.set_forces_and_torques_index(forces=self.on_bodies, is_global=True)
-
-    def clear(self) -> None:
-        """Set all forces to zero after the physics of a control step."""
-        self.on_bodies.zero_()
+from isaaclab_ov import tensor_types
+from isaaclab_ov.physics import OvPhysxManager
+from isaaclab_ov.sim.views import OvPhysxView
 
 
 class Direct:
@@ -81,8 +42,6 @@ class Direct:
         for the forces on all of them.
         """
         if self._root_alone and any(bodies):
-            from isaaclab_ov import tensor_types
-
             self._root_alone = False
             self._bind(self._robot.root_view.binding_for(tensor_types.LINK_WRENCH), self._robot.num_bodies)
 
@@ -108,10 +67,6 @@ class Direct:
 
 def _root(robot: Any) -> Any:
     """The binding that takes a wrench [N, 9] on the root of each robot."""
-    from isaaclab_ov import tensor_types
-    from isaaclab_ov.physics import OvPhysxManager
-    from isaaclab_ov.sim.views import OvPhysxView
-
     physx = OvPhysxManager.get_physx_instance()
     roots = OvPhysxView(physx, prim_paths=robot.root_view.prim_paths, device=robot.device)
     return roots.binding_for(tensor_types.RIGID_BODY_WRENCH)

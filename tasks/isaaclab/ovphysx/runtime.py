@@ -17,14 +17,12 @@ from tasks.core.env_state import EnvState, PhysicalEnv
 from tasks.factors.materials import PhysxSurfaces
 from tasks.isaaclab.isaacsim import PATCHES
 from tasks.isaaclab.overflow import LOST
-from tasks.isaaclab.ovphysx import stepping
+from tasks.isaaclab.ovphysx import state, stepping
 from tasks.isaaclab.runtime import Runtime
 
 
 class OvPhysx(Runtime):
     """The kit-less PhysX."""
-
-    direct = True
 
     def physics_cfg(self, newton: dict[str, Any]) -> Any:
         """See `Runtime.physics_cfg`."""
@@ -47,6 +45,20 @@ class OvPhysx(Runtime):
     def stepper(self, env: EnvState) -> Any:
         """See `Runtime.stepper`."""
         return stepping.make(env)
+
+    def put_root(
+        self, env: EnvState, env_ids: torch.Tensor, velocity: torch.Tensor, pose: torch.Tensor | None = None
+    ) -> None:
+        """See `Runtime.put_root`."""
+        put = state.put_root if env.once(state.direct) else super().put_root
+        put(env, env_ids, velocity, pose)
+
+    def put_joints(
+        self, env: EnvState, env_ids: torch.Tensor, joints: torch.Tensor, position: torch.Tensor, rest: torch.Tensor
+    ) -> None:
+        """See `Runtime.put_joints`."""
+        put = state.put_joints if env.once(state.direct) else super().put_joints
+        put(env, env_ids, joints, position, rest)
 
     def overflow(self, manager: Any) -> Overflow:
         """See `Runtime.overflow`."""

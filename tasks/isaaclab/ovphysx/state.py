@@ -1,4 +1,4 @@
-"""Writes the state of some rows of a robot to the engine, as a reset or a push does in nearly every step.
+"""Writes the state of some rows of a robot to OVPhysX, as a reset or a push does in nearly every step.
 
 On OVPhysX, each of Isaac Lab's setters launches a kernel and takes a slow way to the engine. One of them also reads
 the accelerations of all bodies. Here torch copies the rows into the data's own buffers, and OVPhysX takes these.
@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import warp
+from isaaclab_ov import tensor_types
+from isaaclab_ov.physics import OvPhysxManager
 
 from tasks.core.env_state import EnvState
 from tasks.isaaclab.ovphysx.dlpack import described
@@ -16,23 +19,8 @@ from tasks.isaaclab.ovphysx.names import HOME
 
 
 def put_root(env: EnvState, env_ids: torch.Tensor, velocity: torch.Tensor, pose: torch.Tensor | None = None) -> None:
-    """Set the state of the robot's root in rows `env_ids` [k] int32.
-
-    Args:
-        env: the env.
-        env_ids: the rows.
-        velocity: linear [m/s] and angular [rad/s], of the centre of mass, in the world's frame [k, 6].
-        pose: of the link, in the world's frame [k, 7] (position [m], quaternion x, y, z, w). None leaves it as it is.
-    """
-    robot = env.scene["robot"]
-    if not env.once(_direct):
-        if pose is not None:
-            robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
-        robot.write_root_velocity_to_sim_index(root_velocity=velocity, env_ids=env_ids)
-        return
-    from isaaclab_ov import tensor_types
-
-    data, rows = robot.data, env.rows(env_ids)
+    """See `Runtime.put_root`; where `direct`."""
+    data, rows = env.scene["robot"].data, env.rows(env_ids)
     if pose is not None:
         poses = data.root_link_pose_w.torch.index_copy_(0, rows, pose)
         data._reset_pose()
@@ -46,18 +34,8 @@ def put_root(env: EnvState, env_ids: torch.Tensor, velocity: torch.Tensor, pose:
 def put_joints(
     env: EnvState, env_ids: torch.Tensor, joints: torch.Tensor, position: torch.Tensor, rest: torch.Tensor
 ) -> None:
-    """Set `joints` [J] of the robot to `position` [k, J] [rad] ([m]) in rows `env_ids` [k] int32, at rest.
-
-    `rest` are zeros [k, J], which the caller keeps.
-    """
-    robot = env.scene["robot"]
-    if not env.once(_direct):
-        robot.write_joint_position_to_sim_index(position=position, joint_ids=joints, env_ids=env_ids)
-        robot.write_joint_velocity_to_sim_index(velocity=rest, joint_ids=joints, env_ids=env_ids)
-        return
-    from isaaclab_ov import tensor_types
-
-    data, at = robot.data, (env.rows(env_ids)[:, None], joints)
+    """See `Runtime.put_joints`; where `direct`."""
+    data, at = env.scene["robot"].data, (env.rows(env_ids)[:, None], joints)
     positions, velocities = data.joint_pos.torch, data.joint_vel.torch
     positions[at] = position
     for values in (velocities, *env.once(_differences)):
@@ -70,15 +48,13 @@ def put_joints(
     _moved()
 
 
-def _direct(env: EnvState) -> bool:
+def direct(env: EnvState) -> bool:
     """Whether OVPhysX takes the robot's buffers as they are: its joints have OVPhysX's order."""
-    return env.runtime.direct and HOME.usable() and not env.scene["robot"].data.has_joint_ordering
+    return HOME.usable() and not env.scene["robot"].data.has_joint_ordering
 
 
 def _differences(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
     """The velocities that the joints' accelerations are computed from, and the accelerations [N, J]."""
-    import warp
-
     data = env.scene["robot"].data
     return warp.to_torch(data._previous_joint_vel), warp.to_torch(data._joint_acc.data)
 
@@ -102,7 +78,5 @@ class _Writer:
 
 def _moved() -> None:
     """Note that links have moved, so that their poses are computed anew."""
-    from isaaclab_ov.physics import OvPhysxManager
-
     OvPhysxManager.kinematics_dirty = True
     OvPhysxManager.get_scene_data_backend().transforms_timestamp += 1

@@ -10,12 +10,14 @@ import warp as wp
 from isaaclab.envs.mdp import JointEffortAction, JointPositionAction, JointVelocityAction
 from isaaclab.physics import PhysicsManager
 from isaaclab.sensors import BaseContactSensor
+from isaaclab_ov.physics import OvPhysxManager
 
 from tasks.core.env_state import EnvState
 from tasks.isaaclab.ovphysx import layout
 from tasks.isaaclab.ovphysx.commands import Command, is_direct, submit_forces
-from tasks.isaaclab.ovphysx.forces import Composed, Direct
+from tasks.isaaclab.ovphysx.forces import Direct
 from tasks.isaaclab.ovphysx.names import HOME
+from tasks.isaaclab.step_by_step import Composed
 
 _CONSTANT = {term.apply_actions for term in (JointEffortAction, JointPositionAction, JointVelocityAction)}
 
@@ -39,44 +41,6 @@ def _holds(env: EnvState) -> bool:
     drives = [robot.actuators for robot in env.scene.articulations.values()]
     inside = all(drive._implicit_executor and not drive._execution_actuators for drive in drives)
     return inside and all(type(t).apply_actions in _CONSTANT or getattr(t, "constant", False) for t in _terms(env))
-
-
-class StepByStep:
-    """Isaac Lab's way: commands are written before, and the joints read after, every physics step.
-
-    Attributes:
-        forced: robots whose joints are given forces. Here all commands are handed over in every step anyway.
-    """
-
-    def __init__(self, env: EnvState) -> None:
-        """Ask the engine how many physics steps one call of it makes."""
-        self._env = env
-        self.forced: set[Any] = set()
-        self._forces: dict[Any, Composed] = {}
-        self._at_once = env.cfg.decimation if env.sim.physics_manager.handles_decimation() else 1
-
-    def advance(self) -> None:
-        """Make one control step. After it the scene's data are up to date."""
-        env = self._env
-        for forces in self._forces.values():
-            forces.hand_over(0)
-        for _ in range(env.cfg.decimation // self._at_once):
-            env.action_manager.apply_action()
-            env.scene.write_data_to_sim()
-            env.sim.step(render=False)
-            env.scene.update(env.physics_dt * self._at_once)
-        for forces in self._forces.values():
-            forces.clear()
-
-    def forces(self, asset: Any, bodies: Sequence[int]) -> torch.Tensor:
-        """See `LabEnv.forces`."""
-        if asset not in self._forces:
-            self._forces[asset] = Composed(asset)
-        return self._forces[asset].on_bodies
-
-    def reset(self, env_ids: torch.Tensor) -> None:
-        """Clear what the scene's parts remember of rows `env_ids` [k] int32, such as forces and contact times."""
-        self._env.scene.reset(env_ids)
 
 
 class Stepwise:
@@ -148,7 +112,7 @@ class Held:
 
     def __init__(self, env: EnvState) -> None:
         """Sort the scene's parts."""
-        from tasks.isaaclab.ovphysx.contacts import Contacts
+        from tasks.isaaclab.ovphysx.contacts import Contacts  # here, since it takes kernels that may be gone
 
         self._env, self._steps, self._dt = env, env.cfg.decimation, env.physics_dt
         scene = env.scene
@@ -205,8 +169,6 @@ class Held:
 
     def step(self) -> None:
         """Make a physics step, as `sim.step` does. The poses of links are updated where something reads them."""
-        from isaaclab_ov.physics import OvPhysxManager
-
         OvPhysxManager.get_physx_instance().step_sync(dt=self._dt)
         OvPhysxManager.kinematics_dirty = True
         PhysicsManager._sim_time += self._dt
@@ -258,7 +220,7 @@ def _accelerations(data: Any) -> Callable[[], Any]:
     """A function that brings a robot's `joint_acc` up to date. Its kernel launch is recorded once."""
     if data.has_joint_ordering:
         return lambda: data.joint_acc
-    from isaaclab_ov.assets.articulation.kernels import _fd_joint_acc
+    from isaaclab_ov.assets.articulation.kernels import _fd_joint_acc  # here, since it may be gone
 
     velocity, before, acceleration = data.joint_vel.warp, data._previous_joint_vel, data._joint_acc
     arrays = [velocity, before, 1.0, acceleration.data]
