@@ -8,10 +8,10 @@ from tasks.core.fast import Home
 
 pytest.importorskip("isaaclab_ov")
 
-from tasks.isaaclab import private
+from tasks.isaaclab import private, step_by_step
 from tasks.isaaclab.newton import runtime as newton
 from tasks.isaaclab.overflow import Unknown
-from tasks.isaaclab.ovphysx import forces, layout, names, state, stepping
+from tasks.isaaclab.ovphysx import layout, names, state, stepping
 
 HOMES = {
     "core": private.HOME,
@@ -77,7 +77,7 @@ def test_composed_forces_use_the_setter_where_a_private_name_is_missing(monkeypa
     monkeypatch.setattr(private, "WRENCHES", gone)
     composer = Composer()
     asset = SimpleNamespace(permanent_wrench_composer=composer, num_instances=2, num_bodies=3, device="cpu")
-    composed = forces.Composed(asset)
+    composed = step_by_step.Composed(asset)
     composed.on_bodies[1, 2, 0] = 5.0
     composed.hand_over(0)
     assert composer.calls == 2
