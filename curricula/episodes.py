@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from tasks.core.success import succeeded
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -28,4 +30,4 @@ class Episodes:
 
     def success(self, when: str) -> torch.Tensor:
         """Success [k] by a task's rule, `TaskSpec.success_when`."""
-        return self.success_at_end if when == "end" else self.success_once
+        return succeeded(self.success_once, self.success_at_end, when)

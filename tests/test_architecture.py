@@ -67,7 +67,7 @@ LAYERS = {
         ["suite"],
         ["suite.errors", "suite.untrusted", "suite.protocol"],
         ["suite.execute.devices", "suite.execute.energy", "suite.execute.process", "suite.execute.lease"],
-        ["suite.runs.schemas"],
+        ["suite.runs.schemas", "suite.runs.episode_table"],
         ["suite.runs.rundir", "suite.plan.values", "suite.report"],
         ["suite.tracking"],
         ["suite.plan"],

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from leaderboard.data import parquet
+from suite.runs.episode_table import FACTOR, NEEDED, VIOLATION
 from suite.untrusted import Unusable
 from tasks.spec import GRADES
 
-EPISODE_COLUMNS = ("task", "algo", "grade", "return", "length", "success", "engine")
 CELL = re.compile(r"nominal/g[1-5]|(factor/[a-z0-9_.-]{1,64}/[0-9]|category/[a-z]{1,64}|all/mixed|held_out/mixed)")
 MAX_POINTS = 40  # values of a factor; the protocol has two at each of five magnitudes
 
@@ -56,7 +56,7 @@ class Evaluation:
 def read(folder: Path, result: Mapping[str, Any], engine: str, record: Mapping[str, Any]) -> Evaluation:
     """Count the episodes in `folder`. Raises `Unusable` unless they are of the run `result` and what `record` says."""
     path = folder / "episodes.parquet"
-    table = parquet.read(path, record, "episodes_sha256", EPISODE_COLUMNS, ("cell", "factor.", "violation."))
+    table = parquet.read(path, record, "episodes_sha256", NEEDED, ("cell", FACTOR, VIOLATION))
     for column, wanted in (("task", result["task"]), ("algo", result["algo"]), ("engine", engine)):
         names, _ = parquet.texts(path, table, column)
         if others := set(names) - {wanted}:
@@ -111,17 +111,17 @@ def _read_cells(path: Path, table: pa.Table, grade: np.ndarray, success: np.ndar
     episodes = np.bincount(codes, minlength=size)
     points = {}
     for factor in sorted({name.split("/")[1] for name in names if name.startswith("factor/")}):
-        if (column := f"factor.{factor}") in table.column_names:
+        if (column := f"{FACTOR}{factor}") in table.column_names:
             here = np.isin(codes, [i for i, name in enumerate(names) if name.startswith(f"factor/{factor}/")])
             values, which = np.unique(parquet.floats(path, table, column)[here], return_inverse=True)
             if len(values) <= MAX_POINTS and np.isfinite(values).all():
                 points[factor] = np.stack([values, np.bincount(which, success[here]), np.bincount(which)], axis=1)
     violations = {}
-    for column in (c for c in table.column_names if c.startswith("violation.")):
+    for column in (c for c in table.column_names if c.startswith(VIOLATION)):
         steps = parquet.floats(path, table, column)
         if not (steps >= 0).all():
             raise Unusable(f"{path.name} has an impossible number of steps in {column}")
-        violations[column.removeprefix("violation.")] = np.bincount(codes, steps, minlength=size)
+        violations[column.removeprefix(VIOLATION)] = np.bincount(codes, steps, minlength=size)
     order = sorted(range(size), key=names.__getitem__)
     cells = Cells(
         names=tuple(names[i] for i in order),

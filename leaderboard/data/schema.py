@@ -28,11 +28,11 @@ MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_YAML_BYTES = 2**17
 
 type Link = Annotated[str, Field(pattern=r"^(https://[A-Za-z0-9][!#-;=?-~]{1,300})?$")]  # https, or empty
-type Title = Annotated[str, Field(max_length=TEXTS["title"])]
-type Submitter = Annotated[str, Field(max_length=TEXTS["submitter"])]
-type Contact = Annotated[str, Field(max_length=TEXTS["contact"])]
-type Description = Annotated[str, Field(max_length=TEXTS["description"])]
-type FileName = Annotated[str, Field(max_length=400)]
+type Title = Annotated[str, Field(max_length=TEXTS["title"])]  # a text of at most 120 characters
+type Submitter = Annotated[str, Field(max_length=TEXTS["submitter"])]  # a text of at most 64 characters
+type Contact = Annotated[str, Field(max_length=TEXTS["contact"])]  # a text of at most 120 characters
+type Description = Annotated[str, Field(max_length=TEXTS["description"])]  # a text of at most 2000 characters
+type FileName = Annotated[str, Field(max_length=400)]  # a path of at most 400 characters
 
 
 class File(Model):

@@ -20,7 +20,7 @@ from leaderboard.data.curriculum_log import drawings
 from leaderboard.data.curves import TrainingCurve
 from leaderboard.data.evaluations import Evaluation
 from leaderboard.data.runs import Run
-from leaderboard.stats.intervals import wilson_interval
+from suite.report.wilson import wilson_interval
 from tasks.spec import GRADES
 
 NAV = (

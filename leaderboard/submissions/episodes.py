@@ -10,35 +10,29 @@ import pyarrow as pa
 
 from leaderboard.submissions.tables import read_table
 from suite.protocol import Protocol, rows
+from suite.runs.episode_table import FACTOR, VIOLATION, schema
 from suite.runs.evaluation import FAILED
 from suite.runs.schemas import MAX_RETURN as MAX_FAILED_RETURN
 from suite.runs.schemas import NAME
 from suite.untrusted import Unusable
+from tasks.core.success import succeeded
 from tasks.spec import TaskSpec
 
 MAX_RETURN = 1e9  # of an episode in which nothing failed
-
-COLUMNS = {
-    **dict.fromkeys(("task", "algo", "grade", "cell", "termination", "engine"), pa.types.is_string),
-    **dict.fromkeys(("difficulty", "return"), pa.types.is_float64),
-    **dict.fromkeys(("seed", "env", "episode", "length"), pa.types.is_int64),
-    **dict.fromkeys(("success_once", "success_at_end", "success"), pa.types.is_boolean),
-}
 
 
 def read_episodes(path: Path, spec: TaskSpec, protocol: Protocol) -> pa.Table:
     """The episodes in `path`. Raises `Unusable` unless they are those of the protocol, in its order and in range."""
     table = read_table(path)
-    columns = COLUMNS | {f"factor.{factor.name}": pa.types.is_float64 for factor in spec.factors}
-    columns |= {f"violation.{limit}": pa.types.is_int64 for limit in spec.safety}
-    for name, test in columns.items():
+    columns = schema(spec)
+    for name, kind in zip(columns.names, columns.types, strict=True):
         if name not in table.column_names:
             raise Unusable(f'{path.name} has no column "{name}"')
-        if not test(table[name].type) or table[name].null_count:
+        if table[name].type != kind or table[name].null_count:
             raise Unusable(f'"{name}" in {path.name} has another type than the suite writes, or empty places')
-    if extra := set(table.column_names) - set(columns):
+    if extra := set(table.column_names) - set(columns.names):
         raise Unusable(f"{path.name} has an unknown column {ascii(sorted(extra)[0])[:60]}")
-    values = {name: table[name].to_numpy(zero_copy_only=False) for name in columns}
+    values = {name: table[name].to_numpy(zero_copy_only=False) for name in columns.names}
     _check_order(path.name, values, spec, protocol)
     _check_values(path.name, values, spec, protocol.episodes_per_env)
     return table
@@ -65,7 +59,7 @@ def _check_order(file: str, values: Mapping[str, np.ndarray], spec: TaskSpec, pr
         "seed": np.full(len(cells), protocol.seed),
     }
     expected |= {
-        f"factor.{factor.name}": np.repeat(layout.factors[:, k], per_env) for k, factor in enumerate(spec.factors)
+        f"{FACTOR}{factor.name}": np.repeat(layout.factors[:, k], per_env) for k, factor in enumerate(spec.factors)
     }
     for name, wanted in expected.items():
         same = values[name] == wanted if wanted.dtype != float else np.isclose(values[name], wanted, 1e-5, 1e-6)
@@ -83,11 +77,11 @@ def _check_values(file: str, values: Mapping[str, np.ndarray], spec: TaskSpec, p
     known = np.isfinite(values["return"])
     large = np.abs(np.where(known, values["return"], 0.0)) > MAX_RETURN
     longest = np.where(termination == "cut", per_env * spec.max_episode_steps + 1, spec.max_episode_steps)
-    decides = values["success_at_end" if spec.success_when == "end" else "success_once"]
+    decides = succeeded(values["success_once"], values["success_at_end"], spec.success_when)
     rules = {
         **{
-            f"more steps over {limit} than it is long": (values[f"violation.{limit}"] >= 0)
-            & (values[f"violation.{limit}"] <= values["length"])
+            f"more steps over {limit} than it is long": (values[f"{VIOLATION}{limit}"] >= 0)
+            & (values[f"{VIOLATION}{limit}"] <= values["length"])
             for limit in spec.safety
         },
         "a return that is not finite": known | lost,

@@ -15,7 +15,7 @@ from suite import protocol
 from suite.plan import config as configs
 from suite.plan import plans
 from suite.plan.matrix import Job
-from suite.report.display import duration
+from suite.report.display import clock
 from suite.runs import schemas
 from tasks.spec import GRADES
 
@@ -71,7 +71,7 @@ def show(jobs: Sequence[Job], devices: Sequence[str], out: Path) -> None:
         view.add_column(name, justify="right", no_wrap=True)
     for row in rows[:MAX_ROWS]:
         about = "" if row.runs_known else "~"
-        times = [about + duration(row.each_s), (about + duration(row.left_s)) if row.left_s else ""]
+        times = [about + clock(row.each_s), (about + clock(row.left_s)) if row.left_s else ""]
         view.add_row(row.task, row.algo, row.variant, str(row.runs), str(row.complete), *times)
     console = Console()
     console.print(view)
@@ -90,8 +90,8 @@ def summary(rows: Sequence[Row], devices: Sequence[str]) -> list[str]:
     lines = [f"{runs} runs: {complete} complete, {runs - complete} to do"]
     if runs > complete:
         lines.append(
-            f"estimated: about {duration(work / slots)} with {slots} at a time on {kind}"
-            f" ({duration(work)} on one device, one run after the other)"
+            f"estimated: about {clock(work / slots)} with {slots} at a time on {kind}"
+            f" ({clock(work)} on one device, one run after the other)"
         )
         if any(not row.runs_known and row.left_s for row in rows):
             lines.append("~: an estimate from a shipped table of careful guesses; finished runs here replace it")

@@ -231,7 +231,7 @@ def overall(jobs: Sequence[Shown]) -> str:
     if total:
         parts.append(f"{done / total:.0%} of {_count(total)} env steps")
     if speed and done < total:
-        parts.append(f"{_count(speed)} steps/s, about {duration((total - done) / speed)} left")
+        parts.append(f"{_count(speed)} steps/s, about {clock((total - done) / speed)} left")
     return " | ".join(parts)
 
 
@@ -248,7 +248,7 @@ def _cells(t: Shown) -> dict[str, str]:
         "steps/s": _count(status.get("steps_per_s")),
         "return": _number(status.get("return_mean"), ".1f"),
         "success": _number(status.get("success_mean"), ".2f"),
-        "left": duration(status.get("eta_s")),
+        "left": clock(status.get("eta_s")),
     }
 
 
@@ -266,7 +266,7 @@ def _count(value: float | None) -> str:
     return f"{value:.0f}"
 
 
-def duration(seconds: float | None) -> str:
+def clock(seconds: float | None) -> str:
     """Hours, minutes and seconds; '' for None."""
     if seconds is None:
         return ""

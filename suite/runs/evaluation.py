@@ -18,24 +18,16 @@ import tasks
 from suite import protocol as protocols
 from suite.execute import process
 from suite.protocol import Protocol
-from suite.runs import schemas
+from suite.runs import episode_table, schemas
 from suite.runs.provenance import collect
 from suite.runs.rundir import atomic, now, write_checked
+from tasks.core.success import succeeded
 from tasks.spec import GRADES
 
 FAILED = ("cut", "non_finite", "crashed")
 """Terminations of episodes that count as failures whatever happened in them."""
 
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # all others are sent
-_COLUMNS = [
-    *((name, pa.string()) for name in ("task", "algo", "grade", "cell")),
-    ("difficulty", pa.float64()),
-    *((name, pa.int64()) for name in ("seed", "env", "episode")),
-    ("return", pa.float64()),
-    ("length", pa.int64()),
-    *((name, pa.bool_()) for name in ("success_once", "success_at_end", "success")),
-    *((name, pa.string()) for name in ("termination", "engine")),
-]
 
 
 OnProgress = Callable[[int, str], None]
@@ -123,7 +115,7 @@ def _fill(protocol: Protocol, rows: list[dict[str, Any]]) -> list[dict[str, Any]
             row = known.get((env, episode), lost)
             if row["termination"] in FAILED:
                 row = row | {"success_once": False, "success_at_end": False}
-            success = row["success_at_end"] if spec.success_when == "end" else row["success_once"]
+            success = succeeded(row["success_once"], row["success_at_end"], spec.success_when)
             place = {"env": env, "episode": episode, "grade": cell.grade, "cell": cell.id}
             filled.append(row | place | {"success": success})
     return filled
@@ -132,21 +124,16 @@ def _fill(protocol: Protocol, rows: list[dict[str, Any]]) -> list[dict[str, Any]
 def write(path: Path, rows: list[dict[str, Any]], protocol: Protocol, algo: str) -> str:
     """Write `episodes.parquet` and return its SHA-256; the same rows give the same bytes."""
     spec = tasks.get(protocol.task)
-    factors = [f"factor.{factor.name}" for factor in spec.factors]
-    columns = [
-        *_COLUMNS,
-        *((name, pa.float64()) for name in factors),
-        *((f"violation.{name}", pa.int64()) for name in spec.safety),
-    ]
+    factors = [f"{episode_table.FACTOR}{factor.name}" for factor in spec.factors]
     constant = {"task": protocol.task, "algo": algo, "seed": protocol.seed, "engine": protocol.engine}
     flat = [
         row
         | constant
         | dict(zip(factors, row["factors"], strict=True))
-        | {f"violation.{name}": count for name, count in row["violations"].items()}
+        | {f"{episode_table.VIOLATION}{name}": count for name, count in row["violations"].items()}
         for row in rows
     ]
-    table = pa.Table.from_pylist(flat, schema=pa.schema(columns))
+    table = pa.Table.from_pylist(flat, schema=episode_table.schema(spec))
     atomic(path, lambda temporary: pq.write_table(table, temporary))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

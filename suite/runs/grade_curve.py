@@ -13,6 +13,7 @@ from baselines.learner.checkpoint import random_state, set_random_state
 from baselines.policy_file import load_policy
 from suite.runs.recorder import TableError, rows_of
 from suite.runs.rundir import RunDir, atomic
+from tasks.core.success import succeeded as rule
 from tasks.spec import GRADES, difficulty_of
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def first_episodes(env: TensorEnv, policy: Policy, seed: int) -> tuple[torch.Ten
         ended = (terminated | truncated) & ~done
         returns += torch.where(done, 0.0, reward)
         once = once | (extras["success"] & ~done)
-        now = extras["success"] if env.spec.success_when == "end" else once
+        now = rule(once, extras["success"], env.spec.success_when)
         succeeded = torch.where(ended, now, succeeded)
         done = done | ended
     return succeeded.double().cpu(), returns.cpu()

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from suite.runs.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 def cells(episodes: Path) -> dict[str, list]:
     """`columns` and `data` of a table with a row per cell of the evaluation; intervals are Wilson's, at 95 %."""
     import pyarrow.parquet as pq
-    from scipy.stats import binomtest
+
+    from suite.report.wilson import wilson_interval
 
     rows = pq.read_table(episodes).to_pylist()
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
@@ -26,10 +29,10 @@ def cells(episodes: Path) -> dict[str, list]:
     data = []
     for (grade, cell), group in groups.items():
         k, n = sum(row["success"] for row in group), len(group)
-        interval = binomtest(k, n).proportion_ci(method="wilson")
+        low, high = (end.item() for end in wilson_interval(np.array(k), np.array(n)))
         returns = [row["return"] for row in group if math.isfinite(row["return"])]
         mean = sum(returns) / len(returns) if returns else None
-        data.append([cell, grade, k / n, interval.low, interval.high, mean, n])
+        data.append([cell, grade, k / n, low, high, mean, n])
     return {"columns": ["cell", "grade", "success", "low", "high", "return", "episodes"], "data": data}
 
 

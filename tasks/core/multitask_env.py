@@ -12,6 +12,7 @@ from tasks.core.build import build
 from tasks.core.env import Sampler, Step, TensorEnv
 from tasks.core.multitask import JointSpec
 from tasks.core.remote import RemoteEnv
+from tasks.core.success import at_any_time
 
 
 class JointEnv(TensorEnv):
@@ -44,8 +45,8 @@ class JointEnv(TensorEnv):
             described = torch.zeros(env.num_envs, len(spec.factors), device=self.device)
             described[:, 0], described[:, 1] = k, torch.arange(env.num_envs)
             self._described.append(described)
-        at_any_time = [torch.full((env.num_envs,), env.spec.success_when == "once") for env in envs]
-        self._at_any_time = torch.cat(at_any_time).to(self.device)
+        anytime = [torch.full((env.num_envs,), at_any_time(env.spec.success_when)) for env in envs]
+        self._at_any_time = torch.cat(anytime).to(self.device)
         self._solved = torch.zeros(len(self._at_any_time), dtype=torch.bool, device=self.device)
 
     def set_samplers(self, samplers: Sequence[Sampler]) -> None:
