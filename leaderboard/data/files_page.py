@@ -1,6 +1,6 @@
 """The page of the files: what `docs/files.md` says, from their models alone.
 
-`python -m leaderboard.data.files_page docs/files.md` writes it.
+`python -m leaderboard.data.files_page` writes it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import ast
 import inspect
 import json
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def markdown() -> str:
     """The whole page."""
     parts = [
         "# Files\n",
-        "Written by `python -m leaderboard.data.files_page docs/files.md` from the models in `suite/runs/schemas.py`,",
+        "Written by `python -m leaderboard.data.files_page` from the models in `suite/runs/schemas.py`,",
         "by which the suite checks what it writes, and the leaderboard what it reads. A field that is not listed is",
         "refused. A field with a default may be missing.\n",
         "## The run directory\n",
@@ -115,4 +114,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(markdown(), encoding="utf-8")
+    (Path(__file__).parents[2] / "docs" / "files.md").write_text(markdown(), encoding="utf-8")
