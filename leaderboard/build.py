@@ -1,16 +1,18 @@
-"""`python -m leaderboard.build RUNS --out SITE`: write the leaderboard of all runs in a folder."""
+"""`gradus build RUNS --out SITE`: write the leaderboard of all runs in a folder."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
 import sys
 from pathlib import Path
+from typing import Annotated
 
 from leaderboard.board.board import Board, load
 from leaderboard.site import table
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code, printable
 from suite.untrusted import Unusable, load_json
 from tasks.core.files import temporary_beside
@@ -110,26 +112,36 @@ def _no_runs(board: Board, runs: Path) -> str:
     return f"no complete run in {runs}; {len(board.skipped)} left out, the first: {first.path}: {first.reason}"
 
 
-def main() -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m leaderboard.build", description="Build the leaderboard page.")
-    parser.add_argument("runs", type=Path, metavar="RUNS", help="the folder that suite.run wrote")
-    parser.add_argument("--out", type=Path, metavar="SITE", required=True, help="the folder for the page")
-    parser.add_argument("--table", action="store_true", help="print the results, too")
-    parser.add_argument("--strict", action="store_true", help="exit code 1 if anything had to be left out")
-    parser.add_argument("--submissions", default="", metavar="URL", help="link to this submission service")
-    arguments = parser.parse_args()
-    if arguments.submissions and not arguments.submissions.startswith(("https://", "http://", "/")):
-        raise UserError(f"--submissions has to be an http address or a path from /, got {arguments.submissions!r}")
-    board = read(arguments.runs)
-    if arguments.table:
+@app.command("leaderboard.build", ("gradus build runs --out site", "gradus build runs --out site --table --strict"))
+def main(
+    runs: o.Runs,
+    out: Annotated[Path, o.folder("--out", "SITE", "the folder for the page")],
+    table_too: Annotated[bool, o.flag("--table", "print the results, too")] = False,
+    strict: Annotated[bool, o.flag("--strict", "exit code 1 if anything had to be left out")] = False,
+    submissions: Annotated[
+        str, o.option("--submissions", "URL", "link to this submission service", o.OUTPUT, show_default=False)
+    ] = "",
+    as_json: o.Json = False,
+) -> int:
+    """Write the leaderboard of all complete runs in a folder: a page, and its numbers as JSON, CSV and parquet.
+
+    Exit code: 0, 1 with --strict if a run was left out, 2 for a mistake or where there is no run.
+    """
+    if submissions and not submissions.startswith(("https://", "http://", "/")):
+        raise UserError(f"--submissions has to be an http address or a path from /, got {submissions!r}")
+    board = read(runs)
+    if table_too:
         from rich.console import Console
 
-        Console().print(table.render(board))
-    index, board, problems = _write_all(board, arguments.runs, arguments.out, arguments.submissions)
-    print(index)
-    print(f"runs: {len(board.runs)}; left out: {len(board.skipped)}" + (", the page says why" if board.skipped else ""))
-    if arguments.strict and (board.skipped or problems):
+        Console(stderr=as_json).print(table.render(board))
+    index, board, problems = _write_all(board, runs, out, submissions)
+    if as_json:
+        left_out = [{"path": left.path, "reason": left.reason} for left in board.skipped]
+        print(json.dumps({"page": str(index), "runs": len(board.runs), "left_out": left_out, "problems": problems}))
+    else:
+        more = ", the page says why" if board.skipped else ""
+        print(f"{index}\nruns: {len(board.runs)}; left out: {len(board.skipped)}{more}")
+    if strict and (board.skipped or problems):
         print(printable(problems[0] if problems else f"left out: {board.skipped[0].reason}"), file=sys.stderr)
         return 1
     return 0

@@ -1,8 +1,7 @@
-"""`python -m leaderboard.curricula RUNS`: whether a curriculum helped, from runs with a curve by grade."""
+"""`gradus curricula RUNS`: whether a curriculum helped, from runs with a curve by grade."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -10,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from leaderboard.data import runs as runs_module
 from leaderboard.data.curves import GradeCurve
 from leaderboard.data.runs import Run
 from leaderboard.stats import curve_metrics
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code
 from suite.runs.rundir import atomic
 from tasks.spec import GRADES
@@ -178,30 +180,42 @@ def plot(comparisons: Sequence[Comparison], file: Path) -> None:
     atomic(file, lambda temporary: figure.savefig(temporary, dpi=110, format=kind))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m leaderboard.curricula", description=__doc__)
-    parser.add_argument("runs", type=Path, metavar="RUNS", help="the folder that suite.run wrote")
-    parser.add_argument("--threshold", type=float, default=0.5, help="overall success that counts as reached (0.5)")
-    parser.add_argument("--json", action="store_true", help="every number, by seed, instead of the tables")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw the curves (png, svg or pdf)")
-    args = parser.parse_args(argv)
-    if not 0 < args.threshold <= 1:
-        raise UserError(f"--threshold must be above 0 and at most 1, got {args.threshold}")
-    if args.figure and args.figure.suffix not in (".png", ".svg", ".pdf"):
-        raise UserError(f"--figure {args.figure}: the name has to end in .png, .svg or .pdf")
+EXAMPLES = (
+    "gradus curricula runs",
+    "gradus curricula runs --threshold 0.8 --figure curves.png",
+    "gradus curricula runs --json",
+)
+
+
+@app.command("leaderboard.curricula", EXAMPLES)
+def main(
+    runs: o.Runs,
+    threshold: Annotated[
+        float, o.option("--threshold", "SHARE", "overall success that counts as reached", parser=o.number)
+    ] = 0.5,
+    figure: Annotated[Path | None, o.folder("--figure", "FILE", "also draw the curves (png, svg or pdf)")] = None,
+    as_json: o.Json = False,
+) -> int:
+    """Say whether a curriculum helped, from runs with a curve by grade (train.curve=true).
+
+    It prints a Markdown table for each task and setting; with --json every number, by seed.
+    """
+    if not 0 < threshold <= 1:
+        raise UserError(f"--threshold must be above 0 and at most 1, got {threshold}")
+    if figure and figure.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--figure {figure}: the name has to end in .png, .svg or .pdf")
     try:
-        comparisons = load(args.runs, args.threshold)
+        comparisons = load(runs, threshold)
     except OSError as error:
-        raise UserError(f"cannot read runs from {args.runs}: {error.strerror}; give suite.run's --out") from None
+        raise UserError(f"cannot read runs from {runs}: {error.strerror}; give suite.run's --out") from None
     if not comparisons:
-        raise UserError(f"no complete run in {args.runs} has a curve by grade; make some with train.curve=true")
-    if args.json:
+        raise UserError(f"no complete run in {runs} has a curve by grade; make some with train.curve=true")
+    if as_json:
         print(json.dumps([_plain(comparison) for comparison in comparisons], indent=1))
     else:
         print("\n\n".join(table(comparison) for comparison in comparisons))
-    if args.figure:
-        plot(comparisons, args.figure)
+    if figure:
+        plot(comparisons, figure)
     return 0
 
 

@@ -1,19 +1,21 @@
-"""`python -m leaderboard.publish RUNS... --out DIR`: copy complete runs into a folder that git can keep."""
+"""`gradus publish RUNS... --out DIR`: copy complete runs into a folder that git can keep."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import shutil
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from leaderboard.data import plain, runs
 from leaderboard.data.runs import Run, Skipped
 from leaderboard.submissions import bundle, checks
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code, printable
 from suite.runs import rundir
 from suite.untrusted import Unusable
@@ -124,14 +126,22 @@ def _copy(folder: Path, files: Iterable[str], place: Path, scratch: Path) -> int
     return size
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m leaderboard.publish", description="Copy complete runs for git.")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="folders of run directories")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder that is published")
-    args = parser.parse_args(argv)
-    done = publish(args.runs, args.out)
-    print(f"{args.out}: {done.runs} runs copied, {done.policies} with policy, {done.size / 1e6:.1f} MB")
+EXAMPLES = ("gradus publish runs --out published", "gradus publish runs-a runs-b --out published --json")
+
+
+@app.command("leaderboard.publish", EXAMPLES)
+def main(
+    runs: Annotated[list[Path], o.argument("RUNS", "folders of runs")],
+    out: Annotated[Path, o.folder("--out", "DIR", "the folder that is published")],
+    as_json: o.Json = False,
+) -> int:
+    """Copy complete runs into a folder that git can keep: what the page needs, and the policies of the best seeds."""
+    done = publish(runs, out)
+    if as_json:
+        left_out = [{"path": left.path, "reason": left.reason} for left in done.skipped]
+        print(json.dumps({"runs": done.runs, "policies": done.policies, "bytes": done.size, "left_out": left_out}))
+    else:
+        print(f"{out}: {done.runs} runs copied, {done.policies} with policy, {done.size / 1e6:.1f} MB")
     for left in done.skipped:
         print(printable(f"left out {left.path}: {left.reason}"), file=sys.stderr)
     return 0

@@ -1,18 +1,21 @@
-"""`python -m leaderboard.report RUNS --wandb PROJECT`: a W&B report on published runs."""
+"""`gradus report RUNS --project PROJECT`: a W&B report on published runs."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from leaderboard import build
 from leaderboard.board.board import Board, TaskRow
 from leaderboard.data.runs import Entry
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code, first_line
 from suite.runs.rundir import atomic
 from suite.tracking.tracker import login
@@ -130,41 +133,61 @@ def spec(report: Report) -> dict[str, Any]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 if W&B refuses; `UserError` for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m leaderboard.report", description="Write a W&B report.")
-    parser.add_argument("runs", type=Path, nargs="?", default=Path("runs"), metavar="RUNS", help="the published runs")
-    parser.add_argument("--wandb", required=True, metavar="[ENTITY/]PROJECT", help="where the runs were tracked")
-    parser.add_argument("--draft", action="store_true", help="save it as a draft, which others do not see")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write what would be sent, as JSON, and send nothing")
-    args = parser.parse_args(argv)
-    entity, _, project = args.wandb.rpartition("/")
-    if not project or "/" in entity:
-        raise UserError(f"--wandb has to be PROJECT or ENTITY/PROJECT, got {args.wandb!r}")
-    if args.out is None and not login():
+EXAMPLES = (
+    "gradus report runs --project my-team/gradus",
+    "gradus report runs --project gradus --out report.json",
+)
+
+
+@app.command("leaderboard.report", EXAMPLES)
+def main(
+    context: typer.Context,
+    runs: Annotated[Path, o.argument("RUNS", "the folder of the published runs (runs)")] = Path("runs"),
+    project: Annotated[
+        str | None, o.option("--project", "[ENTITY/]PROJECT", "the W&B project in which the runs were tracked")
+    ] = None,
+    wandb: Annotated[
+        str | None, o.option("--wandb", "PROJECT", "the same, as it was called before", hidden=True)
+    ] = None,
+    draft: Annotated[bool, o.flag("--draft", "save it as a draft, which others do not see")] = False,
+    out: Annotated[
+        Path | None, o.folder("--out", "FILE", "write what would be sent, as JSON, and send nothing")
+    ] = None,
+) -> int:
+    """Write a W&B report on published runs: the ranking, and each task's results beside its curves.
+
+    Exit code: 0, 1 if W&B refuses, 2 for a mistake.
+    """
+    where = project or wandb
+    if where is None:
+        raise UserError("--project is missing: name the W&B project in which the runs were tracked")
+    entity, _, name = where.rpartition("/")
+    if not name or "/" in entity:
+        raise UserError(f"--project has to be PROJECT or ENTITY/PROJECT, got {where!r}")
+    if out is None and not login():
         raise UserError("a report needs a login: run `wandb login` once, or look at it with --out FILE")
-    board = build.read(args.runs)
+    board = build.read(runs)
     if not board.runs:
-        raise UserError(f"no complete run in {args.runs}")
-    if args.out is not None:
-        text = json.dumps(spec(make(board, entity, project)), indent=1) + "\n"
-        atomic(args.out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-        print(f"{args.out}: {len(board.runs)} runs, {len(board.tasks)} tasks; nothing was sent")
+        raise UserError(f"no complete run in {runs}")
+    if out is not None:
+        text = json.dumps(spec(make(board, entity, name)), indent=1) + "\n"
+        atomic(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        print(f"{out}: {len(board.runs)} runs, {len(board.tasks)} tasks; nothing was sent")
         return 0
-    return _send(board, entity, project, args.draft)
+    try:
+        address = _send(board, entity, name, draft)
+    except Exception as error:  # the client raises whatever its layers do
+        print(f"{app.program_of(context)}: W&B did not take the report: {first_line(error)}", file=sys.stderr)
+        return 1
+    print(address)
+    return 0
 
 
-def _send(board: Board, entity: str, project: str, draft: bool) -> int:
+def _send(board: Board, entity: str, project: str, draft: bool) -> str:
+    """The report's address."""
     import wandb
 
-    try:
-        entity = entity or wandb.Api().default_entity
-        report = make(board, entity, project).save(draft=draft)
-    except Exception as error:  # the client raises whatever its layers do
-        print(f"leaderboard.report: W&B did not take the report: {first_line(error)}", file=sys.stderr)
-        return 1
-    print(report.url)
-    return 0
+    return make(board, entity or wandb.Api().default_entity, project).save(draft=draft).url
 
 
 if __name__ == "__main__":

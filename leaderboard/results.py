@@ -1,11 +1,10 @@
-"""`python -m leaderboard.results RUNS --out PAGE.md`: the results of a folder of runs as a Markdown page with pictures.
+"""`gradus results RUNS --out PAGE.md`: the results of a folder of runs as a Markdown page with pictures.
 
 For READMEs and papers, which cannot hold the site. The pictures lie beside the page, `<page>-<budget>.png`.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
@@ -14,6 +13,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
+from typing import Annotated
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from leaderboard.board import perturbed
 from leaderboard.board.board import Board, TaskRow
 from leaderboard.build import read
 from leaderboard.site.render import render
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code
 from suite.runs.rundir import atomic
 from tasks.spec import GRADES
@@ -99,17 +101,12 @@ def picture(rows: list[TaskRow], path: Path) -> None:
     figure.savefig(path, **PICTURE)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m leaderboard.results", description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, metavar="RUNS", help="a folder of run directories")
-    parser.add_argument("--out", type=Path, metavar="PAGE.md", required=True, help="the page")
-    arguments = parser.parse_args(argv)
-    if arguments.out.suffix != ".md" or not arguments.out.parent.is_dir():
-        raise UserError(
-            f"--out has to be a Markdown file (.md) in a folder that is there, got {os.fspath(arguments.out)}"
-        )
-    for path in write(read(arguments.runs), arguments.runs, arguments.out):
+@app.command("leaderboard.results", ("gradus results leaderboard/published --out docs/results.md",))
+def main(runs: o.Runs, out: Annotated[Path, o.folder("--out", "PAGE.md", "the page")]) -> int:
+    """Write the results of a folder of runs as a Markdown page with pictures."""
+    if out.suffix != ".md" or not out.parent.is_dir():
+        raise UserError(f"--out has to be a Markdown file (.md) in a folder that is there, got {os.fspath(out)}")
+    for path in write(read(runs), runs, out):
         print(path)
     return 0
 

@@ -1,16 +1,19 @@
-"""`python -m leaderboard.submit RUN... --out bundle.zip`: pack complete runs for the leaderboard."""
+"""`gradus submit RUN... --out bundle.zip`: pack complete runs for the leaderboard."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
-from leaderboard.data.schema import LINKS, Unusable, check_result, read_json
+from leaderboard.data.schema import Unusable, check_result, read_json
 from leaderboard.submissions import bundle, checks, tables
-from suite.errors import UserError, exit_code
+from suite.cli import app
+from suite.cli import options as o
+from suite.errors import UserError, exit_code, one_of
 from suite.runs.rundir import RunDir
 
 
@@ -82,29 +85,58 @@ def _place(folder: Path) -> str:
     return "/".join(("runs", *folder.parts[-5:]))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m leaderboard.submit", description="Pack runs for the leaderboard.")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or folders that hold them")
-    parser.add_argument("--out", type=Path, required=True, metavar="ZIP", help="the bundle, a new file")
-    parser.add_argument("--division", default="closed", choices=bundle.DIVISIONS, help="closed: the suite's training")
-    for name, longest in bundle.TEXTS.items():
-        needed = name != "description"
-        parser.add_argument(
-            f"--{name}", required=needed, default="", metavar="TEXT", help=f"at most {longest} characters"
-        )
-    for name in LINKS:
-        parser.add_argument(f"--{name}", default="", metavar="URL", help="an address that the page shows, https://...")
-    args = parser.parse_args(argv)
-    texts = {name: vars(args)[name] for name in bundle.TEXTS}
-    for name in LINKS:
-        if link := vars(args)[name]:
+EXAMPLES = (
+    "gradus submit runs --out bundle.zip --title 'What it is' --submitter 'Who you are' --contact you@example.org",
+    "gradus submit runs/0.1.0/ant-run/mine --out mine.zip --division open --title Mine --submitter Me --contact me",
+)
+SUBMISSION = "The submission"
+
+
+def _text(name: str) -> Any:
+    return o.option(f"--{name}", "TEXT", f"at most {bundle.TEXTS[name]} characters", SUBMISSION, show_default=False)
+
+
+def _link(name: str) -> Any:
+    return o.option(f"--{name}", "URL", "an address that the page shows, https://...", SUBMISSION, show_default=False)
+
+
+@app.command("leaderboard.submit", EXAMPLES)
+def main(
+    runs: Annotated[list[Path], o.argument("RUN", "run directories, or folders that hold them")],
+    out: Annotated[Path, o.folder("--out", "ZIP", "the bundle, a new file")],
+    title: Annotated[str, _text("title")],
+    submitter: Annotated[str, _text("submitter")],
+    contact: Annotated[str, _text("contact")],
+    description: Annotated[str, _text("description")] = "",
+    code: Annotated[str, _link("code")] = "",
+    paper: Annotated[str, _link("paper")] = "",
+    division: Annotated[
+        str,
+        o.named(
+            "--division",
+            "NAME",
+            f"{' or '.join(bundle.DIVISIONS)}; closed: the suite's training",
+            lambda: bundle.DIVISIONS,
+            SUBMISSION,
+        ),
+    ] = "closed",
+    as_json: o.Json = False,
+) -> int:
+    """Pack complete runs for the leaderboard, and check them as it will."""
+    one_of("division", division, bundle.DIVISIONS)
+    texts = {"title": title, "submitter": submitter, "contact": contact, "description": description}
+    for name, link in (("code", code), ("paper", paper)):
+        if link:
             if not link.startswith("https://"):
                 raise UserError(f"--{name} has to be an address that starts with https://, got {link!a}")
             texts[name] = link
-    digest, count = pack(args.runs, args.out, args.division, texts)
-    print(f"{args.out}: {count} runs, {args.out.stat().st_size / 1e6:.1f} MB, sha256 {digest}")
-    print(f"check it as the leaderboard will: python -m leaderboard.verify {args.out}")
+    digest, count = pack(runs, out, division, texts)
+    size = out.stat().st_size
+    if as_json:
+        print(json.dumps({"bundle": str(out), "runs": count, "bytes": size, "sha256": digest}))
+        return 0
+    print(f"{out}: {count} runs, {size / 1e6:.1f} MB, sha256 {digest}")
+    print(f"check it as the leaderboard will: gradus verify {out}")
     return 0
 
 

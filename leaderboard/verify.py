@@ -1,8 +1,8 @@
-"""`python -m leaderboard.verify BUNDLE`: does a submission hold? Its files, its numbers, and its policies run again."""
+"""`gradus verify BUNDLE`: does a submission hold? Its files, its numbers, and its policies run again."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
 import re
 import secrets
@@ -14,13 +14,15 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import suite
 from leaderboard.data.schema import LINKS, Unusable
 from leaderboard.submissions import bundle, checks, reevaluation, tables
 from leaderboard.submissions.checks import Submitted
 from leaderboard.submissions.isolation import MEMORY, limited_memory
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code, first_line, printable
 from suite.execute import devices, process
 from suite.plan.preflight import check_writable
@@ -189,63 +191,78 @@ def _stated(compared: Sequence[compare.Cell], tests: Sequence[compare.Test]) -> 
     return stated
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0: accepted, 1: refused, 3: undecided; `UserError` for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m leaderboard.verify", description="Verify a submission.")
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that leaderboard.submit wrote")
-    how_many = parser.add_mutually_exclusive_group()
-    how_many.add_argument("--cells", type=int, default=CELLS, metavar="N", help=f"cells to run again ({CELLS})")
-    how_many.add_argument("--full", action="store_true", help="run all cells again")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the verdict (BUNDLE.verdict.json)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
-    parser.add_argument("--entropy", metavar="HEX", help="draw the cells that an earlier verdict's entropy gave")
-    hours = reevaluation.LIMIT_S / 3600
-    parser.add_argument("--hours", type=float, default=hours, help=f"for all evaluations together ({hours:g})")
-    parser.add_argument("--submitter", metavar="NAME", help="refuse a bundle that names another one")
-    parser.add_argument("--unpack", type=Path, metavar="DIR", help="put the runs here if they are accepted")
-    args = parser.parse_args(argv)
-    if not args.bundle.is_file():
-        raise UserError(f"{args.bundle} is not a file; make a bundle with python -m leaderboard.submit")
-    if args.cells < 1:
-        raise UserError(f"--cells must be 1 or more, got {args.cells}")
-    if args.entropy is not None and not ENTROPY.fullmatch(args.entropy):
+EXAMPLES = (
+    "gradus verify bundle.zip",
+    "gradus verify bundle.zip --full --device cuda:0",
+    "gradus verify bundle.zip --cells 4 --out verdict.json --unpack runs-of-others",
+)
+
+
+@app.command("leaderboard.verify", EXAMPLES)
+def main(
+    path: Annotated[Path, o.argument("BUNDLE", "the zip that `gradus submit` wrote")],
+    cells: Annotated[int | None, o.option("--cells", "N", f"cells to run again ({CELLS})", parser=o.integer)] = None,
+    full: Annotated[bool, o.flag("--full", "run all cells again", o.WHAT)] = False,
+    entropy: Annotated[
+        str | None, o.option("--entropy", "HEX", "draw the cells that an earlier verdict's entropy gave")
+    ] = None,
+    submitter: Annotated[str | None, o.option("--submitter", "NAME", "refuse a bundle that names another one")] = None,
+    device: o.Device = "auto",
+    hours: Annotated[
+        float, o.option("--hours", "H", "that all evaluations together may take", o.WHERE, parser=o.number)
+    ] = reevaluation.LIMIT_S / 3600,
+    out: Annotated[Path | None, o.folder("--out", "FILE", "the verdict (BUNDLE.verdict.json)")] = None,
+    unpack: Annotated[Path | None, o.folder("--unpack", "DIR", "put the runs here if they are accepted")] = None,
+    as_json: o.Json = False,
+) -> int:
+    """Verify a submission: its files, its numbers, and its policies, which are run again.
+
+    Exit code: 0 if it is accepted, 1 if it is refused, 2 for a mistake, 3 if this machine cannot tell.
+    """
+    if full and cells is not None:
+        raise UserError("--full runs all cells again; leave out --cells")
+    if not path.is_file():
+        raise UserError(f"{path} is not a file; make a bundle with python -m leaderboard.submit")
+    if cells is not None and cells < 1:
+        raise UserError(f"--cells must be 1 or more, got {cells}")
+    if entropy is not None and not ENTROPY.fullmatch(entropy):
         raise UserError("--entropy has to be 32 to 128 hex digits, as a verdict has them")
-    out = args.out or args.bundle.with_name(f"{args.bundle.name}.verdict.json")
+    out = out or path.with_name(f"{path.name}.verdict.json")
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file")
-    for option, place in (("--out", out), ("--unpack", args.unpack)):
+    for option, place in (("--out", out), ("--unpack", unpack)):
         if place is not None and not place.parent.is_dir():
             raise UserError(f"{option} {place}: there is no folder {place.parent}")
-    if args.unpack is not None and args.unpack.exists():
-        raise UserError(f"--unpack {args.unpack} exists; name a new folder")
-    if not 0 < args.hours <= 10_000:
-        raise UserError(f"--hours must be more than 0, and 10000 at most, got {args.hours:g}")
-    device = devices.slots(args.device)[0]
-    near = (args.unpack or out).parent  # beside the result, so that it is moved into place whole
+    if unpack is not None and unpack.exists():
+        raise UserError(f"--unpack {unpack} exists; name a new folder")
+    if not 0 < hours <= 10_000:
+        raise UserError(f"--hours must be more than 0, and 10000 at most, got {hours:g}")
+    device = devices.slots(device)[0]
+    near = (unpack or out).parent  # beside the result, so that it is moved into place whole
     for folder in {out.parent, near}:
         check_writable(folder)
     with tempfile.TemporaryDirectory(prefix=".verify-", dir=near, ignore_cleanup_errors=True) as folder:
         work = Path(folder)
         verdict = verify(
-            args.bundle,
+            path,
             work,
-            cells=None if args.full else args.cells,
+            cells=None if full else cells or CELLS,
             device=device,
-            entropy=args.entropy,
-            submitter=args.submitter,
-            limit_s=args.hours * 3600,
+            entropy=entropy,
+            submitter=submitter,
+            limit_s=hours * 3600,
         )
         try:
-            if args.unpack is not None and verdict["decision"] == "accepted":
+            if unpack is not None and verdict["decision"] == "accepted":
                 shutil.copy(work / "bundle" / "manifest.json", work / "bundle" / "runs" / "manifest.json")
-                os.replace(work / "bundle" / "runs", args.unpack)
+                os.replace(work / "bundle" / "runs", unpack)
             write_json(out, verdict)  # last: where it is, the rest is
         except OSError as error:
-            if args.unpack is not None:
-                shutil.rmtree(args.unpack, ignore_errors=True)
+            if unpack is not None:
+                shutil.rmtree(unpack, ignore_errors=True)
             why = f"cannot write the verdict ({verdict['decision']}: {verdict['reason']})"
             raise UserError(f"{why}: {error.strerror or error}") from None
-    print(f"{verdict['decision']}: {verdict['reason']}\nverdict: {out}")
+    print(json.dumps(verdict) if as_json else f"{verdict['decision']}: {verdict['reason']}\nverdict: {out}")
     return EXIT[verdict["decision"]]
 
 

@@ -1,22 +1,24 @@
-"""`python -m suite.adopt POLICY`: a policy that other code trained becomes a run, evaluated like any other."""
+"""`gradus adopt POLICY`: a policy that other code trained becomes a run, evaluated like any other."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import re
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaconf import DictConfig, OmegaConf
+import typer
+from omegaconf import OmegaConf
 from rich.console import Console
 
 import baselines
 import tasks
-from suite.cli.arguments import Parser, as_path
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code, one_of
 from suite.execute import devices
 from suite.execute.lease import Claimant
@@ -32,43 +34,51 @@ from tasks.core import engines
 NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 
 
-def parser() -> Parser:
-    """Options of `suite.adopt`."""
-    p = Parser(
-        prog="python -m suite.adopt",
-        description="Make a run directory of a policy that other code trained, and evaluate it by the protocol.",
-        epilog="The policy is a file as baselines.policy_file.save_policy writes it."
-        " Such runs are for the open division.",
-    )
-    p.add_argument("policy", type=as_path, metavar="POLICY", help="a safetensors file of kind mlp or discrete")
-    p.add_argument("--task", required=True, metavar="NAME", help="the task that it acts in")
-    p.add_argument("--name", required=True, help="what the algorithm is called on the leaderboard")
-    p.add_argument("--env-steps", type=int, required=True, metavar="N", help="env steps that it was trained with")
-    p.add_argument("--seed", type=int, default=0, metavar="K", help="which of the algorithm's trainings this is (0)")
-    p.add_argument("--budget", default="full", help=f"the protocol's size: {', '.join(configs.BUDGETS)} (full)")
-    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(engines.names())} (physx)")
-    p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
-    p.add_argument("--out", type=as_path, default=Path("runs"), metavar="DIR", help="where the runs go (runs)")
-    return p
+EXAMPLES = (
+    "gradus adopt policy.safetensors --task franka-lift --name rsl-rl-ppo --env-steps 50000000",
+    "gradus adopt policy.safetensors --task toy-reach --name mine --env-steps 10000 --seed 1 --budget smoke",
+)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 if the evaluation fails; `UserError` for bad input."""
-    args = parser().parse_args(argv)
-    spec = tasks.get(one_of("task", args.task, tasks.known()))
-    one_of("budget", args.budget, configs.BUDGETS)
-    one_of("engine", args.physics, engines.names())
-    if not NAME.fullmatch(args.name) or args.name in (*baselines.known(), *baselines.reference_names()):
-        raise UserError(f"--name {args.name!r} has to be small letters, digits and _.+-, and none of the suite's names")
-    for option, value, most in (("--env-steps", args.env_steps, 10**15), ("--seed", args.seed, 10**9 - 1)):
+@app.command("suite.adopt", EXAMPLES)
+def main(
+    context: typer.Context,
+    policy: Annotated[Path, o.argument("POLICY", "a safetensors file of kind mlp or discrete")],
+    task: o.Task,
+    name: Annotated[str, o.option("--name", "NAME", "what the algorithm is called on the leaderboard")],
+    env_steps: Annotated[int, o.option("--env-steps", "N", "env steps that it was trained with", parser=o.integer)],
+    seed: Annotated[int, o.option("--seed", "K", "which of the algorithm's trainings this is", parser=o.integer)] = 0,
+    budget: Annotated[
+        str, o.named("--budget", "NAME", f"the protocol's size: {', '.join(configs.BUDGETS)}", lambda: configs.BUDGETS)
+    ] = "full",
+    physics: o.Physics = "physx",
+    device: o.Device = "auto",
+    out: o.RunsOut = Path("runs"),
+    as_json: o.Json = False,
+) -> int:
+    """Make a run directory of a policy that other code trained, and evaluate it by the protocol.
+
+    The policy is a file as baselines.policy_file.save_policy writes it. Such runs are for the open division.
+
+    Exit code: 0, 1 if the evaluation fails, 2 for a mistake.
+    """
+    spec = tasks.get(one_of("task", task, tasks.known()))
+    one_of("budget", budget, configs.BUDGETS)
+    one_of("engine", physics, engines.names())
+    if not NAME.fullmatch(name) or name in (*baselines.known(), *baselines.reference_names()):
+        raise UserError(f"--name {name!r} has to be small letters, digits and _.+-, and none of the suite's names")
+    for option, value, most in (("--env-steps", env_steps, 10**15), ("--seed", seed, 10**9 - 1)):
         if not 0 <= value <= most:
             raise UserError(f"{option} must be from 0 to {most}, got {value}")
-    engine = concrete_engine(args.physics, spec)
-    command = shlex.join(["python", "-m", "suite.adopt", *(sys.argv[1:] if argv is None else argv)])
-    config = _config(spec, args, engine, command)
-    run = RunDir(folder(config, {}, args.out) / f"seed{args.seed}")
-    policies.load(args.policy, spec, "cpu")
-    check_writable(args.out)
+    engine = concrete_engine(physics, spec)
+    command = shlex.join(["python", "-m", "suite.adopt", *app.argv_of(context)])
+    where = {"algo": name, "seed": seed, "randomization": "r0", "train": {"env_steps": env_steps}}
+    where |= {"engine": engine, "physics": engine, "device": devices.slots(device)[0]}
+    where |= {"wandb": "disabled", "command": command}
+    config = OmegaConf.merge(configs.defaults(spec, "zero", budget), where)
+    run = RunDir(folder(config, {}, out) / f"seed{seed}")
+    policies.load(policy, spec, "cpu")
+    check_writable(out)
     if run.result.exists():
         raise UserError(f"{run.path} exists; name another --seed, --name or --out")
     check_writable(run.path)
@@ -77,26 +87,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What an earlier try left is replaced, until there is a result.
     configs.save(config, run)
     run.progress.unlink(missing_ok=True)
-    if args.env_steps:  # what a training would have written of itself
-        row = {"env_steps": [args.env_steps], "wall_time_s": [0.0], "episodes": [0.0], "success_mean": [float("nan")]}
+    if env_steps:  # what a training would have written of itself
+        row = {"env_steps": [env_steps], "wall_time_s": [0.0], "episodes": [0.0], "success_mean": [float("nan")]}
         atomic(run.progress, lambda temporary: pq.write_table(pa.table(row), temporary))
-    atomic(run.policy, lambda temporary: temporary.write_bytes(args.policy.read_bytes()))
-    console = Console()
+    atomic(run.policy, lambda temporary: temporary.write_bytes(policy.read_bytes()))
+    console = Console(stderr=as_json)
     try:
         result = work(run, console)
     except RunFailed as error:
-        print(f"suite.adopt: the evaluation failed: {error}; repeat the command to try again", file=sys.stderr)
+        print(
+            f"{app.program_of(context)}: the evaluation failed: {error}; repeat the command to try again",
+            file=sys.stderr,
+        )
         return 1
-    console.print(by_grade(f"{args.task}, {args.name}, {engine}", result))
+    if as_json:
+        print(json.dumps({"run": str(run.path)} | {key: result[key] for key in ("success", "return", "episodes")}))
+        return 0
+    console.print(by_grade(f"{task}, {name}, {engine}", result))
     console.print(f"written to {run.path}", highlight=False, markup=False, soft_wrap=True)
     return 0
-
-
-def _config(spec: tasks.TaskSpec, args: argparse.Namespace, engine: str, command: str) -> DictConfig:
-    where = {"algo": args.name, "seed": args.seed, "randomization": "r0", "train": {"env_steps": args.env_steps}}
-    where |= {"engine": engine, "physics": engine, "device": devices.slots(args.device)[0]}
-    where |= {"wandb": "disabled", "command": command}
-    return OmegaConf.merge(configs.defaults(spec, "zero", args.budget), where)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m suite.doctor`: what this machine has, what is missing, and what to do about it."""
+"""`gradus doctor`: what this machine has, what is missing, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import suite
-from suite.cli.arguments import Parser
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import exit_code
 from suite.execute import devices
 from suite.runs.provenance import packages
@@ -23,13 +23,14 @@ VARIABLES = {"assets": "GRADUS_CACHE", "kernels": "WARP_CACHE_PATH"}  # that nam
 DISK_NEEDED_GB = 2.0  # [GB] what runs, kernels and converted robots take at most in a first session
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0 if the default engine can run here, 1 if not."""
-    parser = Parser(prog="python -m suite.doctor", description="Say what this machine has and what is missing.")
-    parser.add_argument("--json", action="store_true", help="as a JSON object")
-    args = parser.parse_args(argv)
+@app.command("suite.doctor", ("gradus doctor", "gradus doctor --json"))
+def main(as_json: o.Json = False) -> int:
+    """Say what this machine has, what is missing, and what to do about it.
+
+    Exit code: 0 if the default engine can run here, 1 if not.
+    """
     found = examine()
-    if args.json:
+    if as_json:
         print(json.dumps(found, indent=1))
     else:
         _show(found)

@@ -1,18 +1,19 @@
-"""`python -m suite.list`: what can be run."""
+"""`gradus list`: what can be run."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import baselines
 import curricula
 import suite
 import tasks
-from suite.cli.arguments import Parser, as_path
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code
 from suite.plan.config import BUDGETS
 from suite.plan.matrix import algorithms, levels
@@ -23,22 +24,22 @@ from tasks.core import engines
 from tasks.spec import GRADES, TaskSpec
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print tasks, algorithms, curricula, randomisation levels and budgets."""
-    parser = Parser(prog="python -m suite.list", description="Show what suite.run can run.")
-    parser.add_argument("--json", action="store_true", help="as a JSON object")
-    parser.add_argument("--markdown", type=as_path, metavar="FILE", help="write the page of the tasks (docs/tasks.md)")
-    args = parser.parse_args(argv)
-    if args.markdown:
-        if args.markdown.is_dir():
-            raise UserError(f"--markdown {args.markdown} is a folder; name a file")
-        check_writable(args.markdown.parent)
-        page = markdown([tasks.get(name) for name in tasks.names()])
-        atomic(args.markdown, lambda path: path.write_text(page, encoding="utf-8"))
-        print(args.markdown)
+@app.command("suite.list", ("gradus list", "gradus list --json", "gradus list --markdown docs/tasks.md"))
+def main(
+    as_json: o.Json = False,
+    page: Annotated[Path | None, o.folder("--markdown", "FILE", "write the page of the tasks (docs/tasks.md)")] = None,
+) -> int:
+    """Show what `gradus run` can run: tasks, algorithms, curricula, randomization levels, budgets."""
+    if page:
+        if page.is_dir():
+            raise UserError(f"--markdown {page} is a folder; name a file")
+        check_writable(page.parent)
+        text = markdown([tasks.get(name) for name in tasks.names()])
+        atomic(page, lambda path: path.write_text(text, encoding="utf-8"))
+        print(page)
         return 0
     found = catalogue()
-    if args.json:
+    if as_json:
         print(json.dumps(found, indent=1))
     else:
         _show(found)

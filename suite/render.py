@@ -1,16 +1,17 @@
-"""`python -m suite.render`: a picture or a film of a policy in a task, without a display."""
+"""`gradus render`: a picture or a film of a policy in a task, without a display."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tasks
-from suite.cli.arguments import Parser, as_path
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code, one_of, shown
 from suite.execute import devices
 from suite.execute.process import leave, limit_threads
@@ -32,50 +33,58 @@ FRAME_RATE = 30.0  # [Hz] of a film, at most
 SMALLEST, LARGEST = 64, 4096  # [px]
 
 
-def parser() -> Parser:
-    """Options of `suite.render`."""
-    p = Parser(prog="python -m suite.render", description="Write a picture or a film of a policy in a task.")
-    p.add_argument("--task", required=True, metavar="NAME")
-    p.add_argument("--grade", default="g3", help="g1 to g5 (g3)")
-    p.add_argument(
-        "--policy", default="zero", metavar="POLICY", help="zero, random, a policy.safetensors or a run directory"
-    )
-    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(engines.names())} (physx)")
-    p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
-    p.add_argument("--out", type=as_path, metavar="FILE", help="a picture (.png) or a film (.mp4) (TASK-GRADE.png)")
-    p.add_argument(
-        "--seconds", type=float, metavar="S", help="when the picture is taken (0), how long the film is (one episode)"
-    )
-    p.add_argument("--size", default="640x480", metavar="WxH", help="in pixels (640x480)")
-    p.add_argument("--seed", type=int, default=0, help="of the episodes (0)")
-    return p
+EXAMPLES = (
+    "gradus render --task franka-lift --grade g3 --policy zero --out lift.png",
+    "gradus render --task toy-reach --policy runs/0.1.0/toy-reach/ppo/none-r0-torch-smoke/seed0 --out reach.mp4",
+)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0; `UserError` for bad input, before the simulator starts."""
-    args = parser().parse_args(argv)
-    spec = tasks.get(one_of("task", args.task, tasks.names()))
-    grade = one_of("grade", args.grade, GRADES)
-    engine = concrete_engine(one_of("engine", args.physics, engines.names()), spec)
-    device = devices.slots(args.device)[0]
-    out = args.out or Path(f"{spec.name}-{grade}.png")
+@app.command("suite.render", EXAMPLES, leaves=True)
+def main(
+    task: o.Task,
+    grade: Annotated[str, o.named("--grade", "GRADE", "g1 to g5", lambda: GRADES)] = "g3",
+    policy: Annotated[
+        str, o.option("--policy", "POLICY", "zero, random, a policy.safetensors or a run directory")
+    ] = "zero",
+    seed: Annotated[int, o.option("--seed", "K", "the seed of the episodes", parser=o.integer)] = 0,
+    seconds: Annotated[
+        float | None,
+        o.option(
+            "--seconds", "S", "when the picture is taken (0), how long the film is (one episode)", parser=o.number
+        ),
+    ] = None,
+    physics: o.Physics = "physx",
+    device: o.Device = "auto",
+    out: Annotated[Path | None, o.folder("--out", "FILE", "a picture (.png) or a film (.mp4) (TASK-GRADE.png)")] = None,
+    size: Annotated[str, o.option("--size", "WxH", "of the picture or film, in pixels", o.OUTPUT)] = "640x480",
+) -> int:
+    """Write a picture or a film of a policy in a task; it needs no display.
+
+    Exit code: 0, 2 for a mistake.
+    """
+    spec = tasks.get(one_of("task", task, tasks.names()))
+    grade = one_of("grade", grade, GRADES)
+    engine = concrete_engine(one_of("engine", physics, engines.names()), spec)
+    device = devices.slots(device)[0]
+    out = out or Path(f"{spec.name}-{grade}.png")
     film = _is_film(out)
-    width, height = _size(args.size)
-    seconds = args.seconds if args.seconds is not None else spec.episode_length_s if film else 0.0
+    width, height = _size(size)
+    if seconds is None:
+        seconds = spec.episode_length_s if film else 0.0
     if not 0.0 <= seconds <= 3600.0 or (film and seconds < spec.control_dt):
         least = spec.control_dt if film else 0.0
         raise UserError(f"--seconds must be between {least:g} and 3600, got {seconds:g}")
-    check_between("--seed", args.seed, *SEEDS)
+    check_between("--seed", seed, *SEEDS)
     check_writable(out.parent)
-    file = policies.file_of(args.policy, spec)
+    file = policies.file_of(policy, spec)
 
     device = devices.claim(device)
     limit_threads(device)
     with _silent():
-        policy = policies.load(args.policy if file is None else file, spec, device)
+        loaded = policies.load(policy if file is None else file, spec, device)
         said = Progress(spec.name, engine)
         env = spec.pictured(width, height).build(1, device, engine)
-        frames = watch(env, policy, difficulty_of(grade), args.seed, seconds, film, said)
+        frames = watch(env, loaded, difficulty_of(grade), seed, seconds, film, said)
         if film:
             stride = _stride(spec)
             atomic(out, lambda path: write_film(path, frames, (width, height), 1.0 / (stride * spec.control_dt)))

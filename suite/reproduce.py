@@ -1,14 +1,16 @@
-"""`python -m suite.reproduce RUN`: do a recorded run again in a fresh folder, and compare."""
+"""`gradus reproduce RUN`: do a recorded run again in a fresh folder, and compare."""
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -18,7 +20,8 @@ from scipy.stats import t as student
 
 import suite
 import tasks
-from suite.cli.arguments import Parser, as_path
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code, first_line, shown, unknown
 from suite.execute import devices
 from suite.execute.run_one import RunFailed, work
@@ -64,17 +67,25 @@ def config_of(result: Mapping[str, Any]) -> DictConfig:
         raise UserError(f"the result says what no run can be: {shown(first_line(error))}") from None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0 if the run was reproduced, 1 if not; `UserError` for bad input."""
-    p = Parser(
-        prog="python -m suite.reproduce",
-        description="Do a run again in a fresh folder and compare: bit for bit on the same stack, else by statistics.",
-    )
-    p.add_argument("run", type=as_path, metavar="RUN", help="a run directory, or its result.json")
-    p.add_argument("--out", type=as_path, default=Path("reproduced"), metavar="DIR", help="where the new run goes")
-    p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: the first GPU, else the CPU)")
-    args = p.parse_args(argv)
-    result = _read(args.run)
+EXAMPLES = (
+    "gradus reproduce leaderboard/published/runs/0.1.0/cartpole-balance/ppo/none-r0-ovphysx-smoke/seed0",
+    "gradus reproduce result.json --out again --device cpu",
+)
+
+
+@app.command("suite.reproduce", EXAMPLES)
+def main(
+    context: typer.Context,
+    recorded: Annotated[Path, o.argument("RUN", "a run directory, or its result.json")],
+    device: o.Device = "auto",
+    out: Annotated[Path, o.folder("--out", "DIR", "where the new run goes")] = Path("reproduced"),
+    as_json: o.Json = False,
+) -> int:
+    """Do a run again in a fresh folder and compare: bit for bit on the same stack, else by statistics.
+
+    Exit code: 0 if the run was reproduced, 1 if not, 2 for a mistake.
+    """
+    result = _read(recorded)
     config = config_of(result)
     spec = tasks.get(config.task)
     if not engines.serves(config.engine, spec):
@@ -86,15 +97,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("the run starts from another run's policy (train.init); do it with suite.run --init RUN")
     check_level(spec, config.randomization)
     configs.check_curriculum(config, spec, config.randomization)
-    device = devices.slots(args.device)[0]
+    device = devices.slots(device)[0]
     command = shown(result.get("command", ""), MAX_COMMAND)
     config = OmegaConf.merge(config, values.literal({"device": device, "command": command}))
-    check_recorded(args.run, config)
-    run = RunDir(folder(config, result["overrides"], args.out) / f"seed{config.seed}")
+    check_recorded(recorded, config)
+    run = RunDir(folder(config, result["overrides"], out) / f"seed{config.seed}")
     if run.path.exists():
         raise UserError(f"{run.path} exists; name a fresh --out")
     check_writable(run.path)
-    return _reproduce(args.run if args.run.is_dir() else args.run.parent, result, config, run)
+    recorded = recorded if recorded.is_dir() else recorded.parent
+    return _reproduce(recorded, result, config, run, app.program_of(context), as_json)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -118,20 +130,29 @@ def check_recorded(path: Path, config: DictConfig) -> None:
         raise UserError(f"config.yaml and result.json of {path} differ in {', '.join(keys)}")
 
 
-def _reproduce(recorded: Path, result: Mapping[str, Any], config: DictConfig, run: RunDir) -> int:
-    console = Console()
+def _reproduce(
+    recorded: Path,
+    result: Mapping[str, Any],
+    config: DictConfig,
+    run: RunDir,
+    program: str = "suite.reproduce",
+    as_json: bool = False,
+) -> int:
+    console = Console(stderr=as_json)
     configs.save(config, run)
     console.print(f"reproducing in {run.path} ({config.device})", highlight=False, markup=False, soft_wrap=True)
     console.print(f"recorded by: {config.command}", highlight=False, markup=False, soft_wrap=True)
     try:
         again = work(run, console)
     except RunFailed as error:
-        print(f"suite.reproduce: the run failed: {error}", file=sys.stderr)
+        print(f"{program}: the run failed: {error}", file=sys.stderr)
         return 1
     outcome = judge(result, again, results_of_seeds(recorded.parent))
     write_json(run.path / "reproduction.json", outcome)
     console.print(_table(result, again))
     console.print(f"{outcome['verdict']}: {outcome['reason']}", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps(outcome | {"run": str(run.path)}))
     return 0 if outcome["verdict"] == "reproduced" else 1
 
 

@@ -1,26 +1,34 @@
-"""`python -m suite.run`: train and evaluate a matrix of runs, and build the leaderboard page."""
+"""`gradus run`: train and evaluate a matrix of runs, and build the leaderboard page."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import wraps
+from typing import Any
 
-from suite.cli import arguments
+from suite.cli import app, arguments
 from suite.errors import EXIT_INTERRUPTED, exit_code
 from suite.execute import scheduler
 from suite.plan import estimate, plans, preflight
 from suite.plan.matrix import plan
 from suite.report import display, summary
 
+EXAMPLES = (
+    "gradus run --task all --algo ppo",
+    "gradus run --task go2-velocity,franka-lift --algo ppo,sac --seeds 5 --curriculum uniform --budget quick",
+    "gradus run --task cartpole-balance --algo ppo --device cpu train.num_envs=64 agent.learning_rate=1e-3 --dry-run",
+)
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0 if every run is complete, 1 if one is not, 130 after Ctrl-C; `UserError` for bad input."""
-    request, execution, notes = arguments.parse(argv)
+
+@app.command("suite.run", EXAMPLES, arguments.as_override)
+@wraps(arguments.read)
+def main(**options: Any) -> int:  # noqa: D103 (it is that of `read`)
+    request, execution, notes = arguments.read(**options)
     jobs = plan(request)
     damaged = [job.damage for job in jobs if job.damage]
     jobs = [job for job in jobs if not job.damage]
     for reason in damaged:
-        print(f"suite.run: left out: {reason}", file=sys.stderr)
+        print(f"{app.program_of(options['context'])}: left out: {reason}", file=sys.stderr)
     if execution.dry_run:
         estimate.show(jobs, execution.devices, request.out)
         return 1 if damaged else 0

@@ -1,4 +1,4 @@
-"""`python -m suite.status OUT`: where the runs in a folder stand, seen from outside."""
+"""`gradus status RUNS`: where the runs in a folder stand, seen from outside."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from suite.cli.arguments import Parser, as_path
+from suite.cli import app
+from suite.cli import options as o
 from suite.errors import UserError, exit_code, shown
 from suite.execute import lease
 from suite.plan import plans
@@ -46,23 +47,26 @@ class Found:
     message: str = ""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0 if every run is complete, 1 if one is not; `UserError` for a folder without runs."""
-    parser = Parser(prog="python -m suite.status", description="Show where the runs in a folder stand.")
-    parser.add_argument("out", type=as_path, metavar="OUT", help="the --out of suite.run")
-    parser.add_argument("--json", action="store_true", help="as a JSON object, every run of it")
-    parser.add_argument("--follow", action="store_true", help="again every two seconds, until no run is left")
-    args = parser.parse_args(argv)
-    if not args.out.is_dir():
-        raise UserError(f"{shown(args.out)} is not a folder; expected the --out of suite.run")
-    check_versions(args.out)
-    found = look(args.out)
+@app.command("suite.status", ("gradus status runs", "gradus status runs --follow", "gradus status runs --json"))
+def main(
+    runs: o.Runs,
+    follow: Annotated[bool, o.flag("--follow", "again every two seconds, until no run is left")] = False,
+    as_json: o.Json = False,
+) -> int:
+    """Show where the runs in a folder stand, also while other commands work on them.
+
+    Exit code: 0 if every run is complete, 1 if one is not, 2 for a folder without runs.
+    """
+    if not runs.is_dir():
+        raise UserError(f"{shown(runs)} is not a folder; expected the --out of suite.run")
+    check_versions(runs)
+    found = look(runs)
     if not found:
-        raise UserError(f"{args.out} holds no runs of this suite version")
-    if args.json:
+        raise UserError(f"{runs} holds no runs of this suite version")
+    if as_json:
         print(json.dumps(_as_json(found), indent=1))
-    elif args.follow:
-        found = _follow(args.out)
+    elif follow:
+        found = _follow(runs)
     else:
         _show(found)
     return 0 if all(run.state == "complete" for run in found) else 1

@@ -16,7 +16,7 @@ from packaging.version import Version
 import suite
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("tasks", "curricula", "baselines", "suite", "leaderboard")
+PACKAGES = ("tasks", "curricula", "baselines", "suite", "leaderboard", "gradus")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 

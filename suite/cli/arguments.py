@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-import errno
-import os
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+
+import typer
 
 import baselines
 import curricula
 import tasks
-from suite.errors import UserError, first_line, one_of, shown, unknown
+from suite.cli import app
+from suite.cli import options as o
+from suite.cli import run_options as r
+from suite.cli.run_options import JOBS_PER_GPU, LAUNCHERS
+from suite.errors import UserError, first_line, one_of, shown
 from suite.execute import devices
 from suite.execute.launch import Launcher, Local
 from suite.plan import config
@@ -27,79 +28,6 @@ from suite.tracking import tracker
 from tasks.core import engines
 from tasks.core.multitask import SEPARATOR
 from tasks.spec import RANDOMIZATION_LEVELS
-
-LAUNCHERS = ("local", "ray")
-JOBS_PER_GPU = 2  # 1.8 times the runs per hour of one at a time: docs/clusters.md
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are `UserError`s, and which takes no shortened option."""
-
-    def __init__(self, **options: object) -> None:
-        """See `argparse.ArgumentParser`."""
-        super().__init__(allow_abbrev=False, **options)
-
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """See `argparse.ArgumentParser`; raises `UserError` for an argument that is not UTF-8."""
-        for text in sys.argv[1:] if args is None else args:
-            if any("\ud800" <= character <= "\udfff" for character in text):
-                raise UserError(f"{shown(text)}: expected UTF-8, which config.yaml and result.json are written in")
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage."""
-        raise UserError(f"{shown(message)} (see --help)")
-
-    def unknown_option(self, option: str) -> UserError:
-        """An error for an option that this command does not have."""
-        valid = [text for action in self._actions for text in action.option_strings if text.startswith("--")]
-        return unknown("option", option.partition("=")[0], valid, list_all=False)
-
-
-def as_path(text: str) -> Path:
-    """The type of an option that names a file or a folder: one that the file system can have.
-
-    Raises `argparse.ArgumentTypeError` otherwise.
-    """
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path, got an empty text")
-    try:
-        os.lstat(text)
-    except OSError as error:
-        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-            raise argparse.ArgumentTypeError(f"{error.strerror}: {shown(text)}") from None
-    return Path(text)
-
-
-def parser() -> Parser:
-    """Options of `suite.run`."""
-    p = Parser(
-        prog="python -m suite.run",
-        description="Train and evaluate a matrix of runs, and build the leaderboard page.",
-        usage="%(prog)s --task NAME[,NAME]|all --algo NAME[,NAME]|all [options] [dotted.key=value ...]",
-        epilog="dotted.key=value overrides the configuration, for instance train.num_envs=1024; see docs/running.md",
-    )
-    p.add_argument("--task", required=True, metavar="NAMES", help="tasks, by comma, or all; a+b: one policy for both")
-    p.add_argument("--algo", required=True, metavar="NAMES", help="algorithms, by comma, or all")
-    p.add_argument("--seeds", type=int, default=1, metavar="N", help="train with seeds 0 to N-1 (1)")
-    p.add_argument("--curriculum", default="none", metavar="NAMES", help="teachers, by comma, or all (none)")
-    p.add_argument("--randomization", default="r0", metavar="LEVEL", help="what varies in training (r0: nothing)")
-    p.add_argument("--physics", default="physx", metavar="ENGINE", help=f"{', '.join(engines.names())} (physx)")
-    p.add_argument("--device", default="auto", help="auto, cpu or cuda:K (auto: every GPU, else the CPU)")
-    p.add_argument("--budget", default="auto", help="auto, smoke, quick or full (auto: full with a GPU, else smoke)")
-    p.add_argument("--init", type=as_path, metavar="RUN", help="start from the policy of a complete run: .../seedK")
-    p.add_argument("--out", type=as_path, default=Path("runs"), metavar="DIR", help="where the runs go (runs)")
-    p.add_argument("--wandb", metavar="MODE", help="online, offline or disabled (online if logged in, else disabled)")
-    p.add_argument("--dry-run", action="store_true", help="show the runs, what is complete, and the time that is left")
-    p.add_argument("--retries", type=int, default=2, metavar="N", help="further tries of a run that fails (2)")
-    p.add_argument("--watchdog", type=float, default=WATCHDOG_S, metavar="S", help=f"hung after S s ({WATCHDOG_S:.0f})")
-    p.add_argument("--no-wait", action="store_true", help="leave the runs to others that other commands work on")
-    p.add_argument("--workers", type=int, metavar="N", help="runs at a time on the CPU (by its cores and memory)")
-    p.add_argument("--jobs-per-gpu", default="auto", metavar="N", help=f"runs at a time per GPU (auto: {JOBS_PER_GPU})")
-    p.add_argument("--launcher", default="local", metavar="NAME", help=f"{' or '.join(LAUNCHERS)} (local)")
-    p.add_argument("--ray-address", metavar="HOST:PORT", help="an existing Ray cluster (a new one on this machine)")
-    p.add_argument("--store", metavar="URL", help="fsspec URL through which Ray's workers exchange files (--out)")
-    return p
 
 
 @dataclass(frozen=True)
@@ -117,46 +45,112 @@ class Execution:
     store: str | None
 
 
+def read(
+    context: typer.Context,
+    task: r.TaskNames,
+    algo: r.AlgorithmNames,
+    overrides: r.Overrides = None,
+    *,
+    seeds: r.Seeds = 1,
+    curriculum: r.CurriculumNames = "none",
+    randomization: r.Levels = "r0",
+    budget: r.Budget = "auto",
+    init: r.Init = None,
+    physics: o.Physics = "physx",
+    device: r.Devices = "auto",
+    workers: r.Workers = None,
+    jobs_per_gpu: r.JobsPerGpu = "auto",
+    launcher: r.LauncherName = "local",
+    ray_address: r.RayAddress = None,
+    store: r.Store = None,
+    dry_run: r.DryRun = False,
+    retries: r.Retries = 2,
+    watchdog: r.Watchdog = WATCHDOG_S,
+    no_wait: r.NoWait = False,
+    out: o.RunsOut = Path("runs"),
+    wandb: r.WandbMode = None,
+) -> tuple[Request, Execution, list[str]]:
+    """Train and evaluate a matrix of runs, and build the leaderboard page.
+
+    KEY=VALUE changes a setting, for instance train.num_envs=512; docs/running.md has them all.
+    The same command again continues what was stopped, and skips what is complete.
+
+    Exit code: 0 if every run is complete, 1 if one is not, 2 for a mistake, 130 after Ctrl-C.
+    """
+    more = baselines.reference_names()
+    request = Request(
+        tasks=task_names(task),
+        algos=names_of("algorithm", algo, [*baselines.known(), *more], [*baselines.names(), *more]),
+        algos_named=algo.strip() != "all",
+        curricula=names_of("curriculum", curriculum, curricula.known(), curricula.names()),
+        levels=names_of("randomization level", randomization, RANDOMIZATION_LEVELS),
+        physics=names_of("engine", physics, engines.names()),
+        seeds=seeds,
+        budget=one_of("budget", budget, ["auto", *config.BUDGETS]),
+        overrides=tuple(overrides or ()),
+        out=out,
+        init=init and init.resolve(),
+        wandb=wandb or "",
+        command=shlex.join(["python", "-m", "suite.run", *app.argv_of(context)]),
+    )
+    check_versions(out)
+    mode, why_mode = tracker.choose_mode(wandb)
+    one_of("launcher", launcher, LAUNCHERS)
+    per_gpu = str(JOBS_PER_GPU) if jobs_per_gpu == "auto" else jobs_per_gpu
+    if not per_gpu.isdecimal() or len(per_gpu) > 3 or not int(per_gpu):
+        raise UserError(f"--jobs-per-gpu must be auto, or 1 to 999, got {shown(jobs_per_gpu)}")
+    check_between("--seeds", seeds, 1, MOST_RUNS)
+    check_between("--workers", workers, 1, 1000)
+    check_between("--retries", retries, 0, 1000)
+    if not watchdog >= 1:
+        raise UserError(f"--watchdog must be 1 or more, got {watchdog}")
+    execution = Execution(
+        launcher=launcher,
+        devices=_slots(launcher, device, int(per_gpu), workers, ray_address, store),
+        jobs_per_gpu=int(per_gpu),
+        retries=retries,
+        watchdog=watchdog,
+        wait=not no_wait,
+        dry_run=dry_run,
+        ray_address=ray_address,
+        store=store,
+    )
+    chosen, why_budget = choose_budget(budget, execution.devices)
+    if launcher == "local":
+        specs = [tasks.get(name) for name in request.tasks]
+        simulators = [len(config.parts_of(spec)) for spec in specs if not engines.without_simulator(spec)]
+        check_memory(execution.devices, max(simulators, default=0))
+    request = Request(**vars(request) | {"budget": chosen, "wandb": mode})
+    return request, execution, [note for note in (why_budget, why_mode) if note]
+
+
+def _slots(
+    launcher: str, device: str, per_gpu: int, workers: int | None, ray_address: str | None, store: str | None
+) -> list[str]:
+    """The device of each of the runs at a time."""
+    if launcher == "ray":
+        from suite.execute import launch_ray
+
+        found = launch_ray.slots(ray_address, device, per_gpu, workers, store)
+    elif ray_address or store:
+        raise UserError("--ray-address and --store need --launcher ray")
+    else:
+        found = devices.slots(device, per_gpu, workers)
+    if workers and found[0] != "cpu":
+        raise UserError("--workers is for runs on the CPU; for GPUs there is --jobs-per-gpu")
+    return found
+
+
 def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
     """The request, how to execute it, and what to tell the user about choices made for them.
 
     Raises:
         UserError: for anything that cannot be done.
     """
-    p = parser()
-    args, rest = p.parse_known_args(argv)
-    for text in rest:
-        if text.startswith("-"):
-            raise _as_override(text) or p.unknown_option(text)
-    every, more = baselines.names(), baselines.reference_names()
-    request = Request(
-        tasks=task_names(args.task),
-        algos=names_of("algorithm", args.algo, [*baselines.known(), *more], [*every, *more]),
-        algos_named=args.algo.strip() != "all",
-        curricula=names_of("curriculum", args.curriculum, curricula.known(), curricula.names()),
-        levels=names_of("randomization level", args.randomization, RANDOMIZATION_LEVELS),
-        physics=names_of("engine", args.physics, engines.names()),
-        seeds=args.seeds,
-        budget=one_of("budget", args.budget, ["auto", *config.BUDGETS]),
-        overrides=tuple(rest),
-        out=args.out,
-        init=args.init and args.init.resolve(),
-        wandb=args.wandb or "",
-        command=shlex.join(["python", "-m", "suite.run", *(sys.argv[1:] if argv is None else argv)]),
-    )
-    check_versions(args.out)
-    wandb, why_wandb = tracker.choose_mode(args.wandb)
-    execution = _execution(args)
-    budget, why_budget = choose_budget(request.budget, execution.devices)
-    if execution.launcher == "local":
-        specs = [tasks.get(name) for name in request.tasks]
-        simulators = [len(config.parts_of(spec)) for spec in specs if not engines.without_simulator(spec)]
-        check_memory(execution.devices, max(simulators, default=0))
-    chosen = {"budget": budget, "wandb": wandb}
-    return Request(**vars(request) | chosen), execution, [note for note in (why_budget, why_wandb) if note]
+    return app.command("suite.run", unknown_option=as_override)(read)(argv)
 
 
-def _as_override(option: str) -> UserError | None:
+def as_override(option: str) -> UserError | None:
     """An error that says how a setting is overridden which was written as an option; None if it is none."""
     name = option.partition("=")[0].lstrip("-").lower().replace("-", "_")
     for key in config.known_settings():
@@ -182,39 +176,6 @@ def task_names(text: str) -> tuple[str, ...]:
             raise UserError(f"--task {first_line(error)}") from None
         names.append(name)
     return tuple(dict.fromkeys(names))
-
-
-def _execution(args: argparse.Namespace) -> Execution:
-    one_of("launcher", args.launcher, LAUNCHERS)
-    per_gpu = str(JOBS_PER_GPU) if args.jobs_per_gpu == "auto" else args.jobs_per_gpu
-    if not per_gpu.isdecimal() or len(per_gpu) > 3 or not int(per_gpu):
-        raise UserError(f"--jobs-per-gpu must be auto, or 1 to 999, got {shown(args.jobs_per_gpu)}")
-    check_between("--seeds", args.seeds, 1, MOST_RUNS)
-    check_between("--workers", args.workers, 1, 1000)
-    check_between("--retries", args.retries, 0, 1000)
-    if not args.watchdog >= 1:
-        raise UserError(f"--watchdog must be 1 or more, got {args.watchdog}")
-    if args.launcher == "ray":
-        from suite.execute import launch_ray
-
-        devices_used = launch_ray.slots(args.ray_address, args.device, int(per_gpu), args.workers, args.store)
-    elif args.ray_address or args.store:
-        raise UserError("--ray-address and --store need --launcher ray")
-    else:
-        devices_used = devices.slots(args.device, int(per_gpu), args.workers)
-    if args.workers and devices_used[0] != "cpu":
-        raise UserError("--workers is for runs on the CPU; for GPUs there is --jobs-per-gpu")
-    return Execution(
-        launcher=args.launcher,
-        devices=devices_used,
-        jobs_per_gpu=int(per_gpu),
-        retries=args.retries,
-        watchdog=args.watchdog,
-        wait=not args.no_wait,
-        dry_run=args.dry_run,
-        ray_address=args.ray_address,
-        store=args.store,
-    )
 
 
 def launcher_of(execution: Execution, out: Path) -> Launcher:

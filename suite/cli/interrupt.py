@@ -12,9 +12,9 @@ def _end(signum: int, frame: object) -> None:
     os._exit(130)
 
 
-def watch() -> None:
+def watch(command: bool = False) -> None:
     """End at Ctrl-C, if this process is a command (`python -m`) and was left to do what Python does at Ctrl-C."""
-    command = sys.argv[:1] == ["-m"]  # as long as Python looks for the module
+    command = command or sys.argv[:1] == ["-m"]  # as long as Python looks for the module
     if command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import baselines
 from baselines.policy_header import PolicyError, check_fits, read
-from suite.cli.arguments import as_path
 from suite.errors import UserError, first_line
 from suite.plan import config as configs
+from suite.plan.paths import as_path
 from suite.runs.rundir import RunDir
 from tasks.spec import TaskSpec
 
@@ -25,7 +24,7 @@ def file_of(policy: str, spec: TaskSpec) -> Path | None:
         return None
     try:
         path = as_path(policy)
-    except ArgumentTypeError as error:
+    except ValueError as error:
         raise UserError(f"--policy: {error}") from None
     if path.is_dir():
         run = RunDir(path)
