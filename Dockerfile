@@ -1,6 +1,6 @@
 # The steps of README.md on a plain Debian with Python 3.12 and pip.
 #   docker build -t gradus .
-#   docker run --rm -v "$PWD/runs:/gradus/runs" gradus --task cartpole-balance --algo ppo --budget smoke
+#   docker run --rm -v "$PWD/runs:/gradus/runs" gradus run --task cartpole-balance --algo ppo --budget smoke
 # On a machine with an NVIDIA GPU and its container toolkit: `docker run --gpus all ...`.
 FROM python:3.12-bookworm AS base
 RUN apt-get update \
@@ -12,4 +12,4 @@ FROM base AS gradus
 WORKDIR /gradus
 COPY . .
 RUN uv sync --no-dev --no-cache
-ENTRYPOINT ["uv", "run", "--no-sync", "python", "-m", "suite.run"]
+ENTRYPOINT ["uv", "run", "--no-sync", "gradus"]

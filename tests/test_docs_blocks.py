@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from suite.cli import arguments
+from gradus.app import build as gradus_app
+from gradus.commands import COMMANDS
+from suite.cli import app, arguments
 from suite.errors import UserError
 from suite.plan import config
 from suite.plan.matrix import plan
@@ -33,19 +35,31 @@ WORDS = {
 SYNOPSIS = re.compile(r"\[-|\.\.\.|\|| \[|, \.\.|/ [a-z]")  # what is left out, or a choice
 
 
+START = re.compile(r"python -m |gradus ")
+
+
 def commands(text):
-    """Commands `python -m ...` in indented lines, continued ones as one, and in backticks."""
+    """Commands `gradus ...` and `python -m ...` in indented lines, continued ones as one, and in backticks."""
     lines = iter(text.splitlines())
     for line in lines:
-        yield from re.findall(r"`(python -m [^`]+)`", line)
+        yield from re.findall(r"`((?:python -m |gradus )[^`]+)`", line)
         if not line.startswith("    "):
             continue
         line = line.strip()
         while line.endswith("\\"):
             line = line[:-1] + next(lines).strip()
         line = line.removeprefix("uv run ").replace("$OUT", "OUT")
-        if line.startswith("python -m "):
+        if START.match(line):
             yield line.partition(" #")[0].strip()
+
+
+def module_and_arguments(words):
+    """What a command line calls: `gradus X` is `python -m` of a module."""
+    if words[0] == "gradus":
+        return (
+            (COMMANDS[words[1]].module, words[2:]) if len(words) > 1 and words[1] in COMMANDS else ("gradus", words[1:])
+        )
+    return words[2], words[3:]
 
 
 ALL = sorted({(page.name, line) for page in PAGES for line in commands(page.read_text(encoding="utf-8"))})
@@ -55,69 +69,72 @@ class Parsed(BaseException):
     """What a program's own parser made of a command line; raised before it does anything."""
 
 
-def parsed(monkeypatch, module, argv):
-    """`module` gets as far as its parser; what this takes is checked by `argparse` itself."""
+def is_typers(module):
+    return module in {entry.module for entry in COMMANDS.values()}
+
+
+def check_arguments(monkeypatch, module, argv):
+    """`module` gets as far as its parser, which takes all of `argv`."""
+    if is_typers(module):
+        command = importlib.import_module(module).main.command
+        while True:
+            with command.make_context(module, list(argv)) as context:
+                argv = [*context._protected_args, *context.args]
+                if not argv:
+                    return
+                _, command, argv = command.resolve_command(context, argv)
 
     def look(parser, args=None, namespace=None, known=argparse.ArgumentParser.parse_known_args):
-        found = known(parser, args, namespace)
-        raise Parsed(parser, *found)
+        raise Parsed(*known(parser, args, namespace))
 
-    main = importlib.import_module(module).main
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", outermost(look))
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", look)
     monkeypatch.setattr(sys, "argv", [module, *argv])
-    try:
+    main = importlib.import_module(module).main
+    with pytest.raises(Parsed) as found:
         main(argv) if inspect.signature(main).parameters else main()
-    except Parsed as found:
-        return found.args
-    except SystemExit:
-        raise AssertionError(f"{module} does not take {shlex.join(argv)}") from None
-    raise AssertionError(f"{module} has no parser")
+    # gpu_packing hands the rest on to suite.run
+    assert not found.value.args[1] or module == "benchmarks.gpu_packing", f"{module} does not take {argv}"
 
 
-def outermost(look):
-    """Subparsers call the same method: only the first call reports."""
-    inside, known = [], argparse.ArgumentParser.parse_known_args
+def options(monkeypatch, module):
+    """The options that a module's command has."""
+    if is_typers(module) or module == "gradus":
+        command = gradus_app() if module == "gradus" else importlib.import_module(module).main.command
+        commands = [command, *getattr(command, "commands", {}).values()]
+        return {option for each in commands for option in app.options(each)}
 
-    def parse(parser, args=None, namespace=None):
-        if inside:
-            return known(parser, args, namespace)
-        inside.append(parser)
-        return look(parser, args, namespace)
+    def look(parser, args=None, namespace=None):
+        raise Parsed(parser)
 
-    return parse
-
-
-def options(parser):
-    found = {option for action in parser._actions for option in action.option_strings}
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            found |= {option for sub in action.choices.values() for option in options(sub)}
-    return found
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", look)
+    monkeypatch.setattr(sys, "argv", [module])
+    main = importlib.import_module(module).main
+    with pytest.raises(Parsed) as found:
+        main([]) if inspect.signature(main).parameters else main()
+    return {option for action in found.value.args[0]._actions for option in action.option_strings}
 
 
-@pytest.mark.parametrize(("page", "line"), ALL, ids=[f"{page}: {line[10:90]}" for page, line in ALL])
+@pytest.mark.parametrize(("page", "line"), ALL, ids=[f"{page}: {line[:80]}" for page, line in ALL])
 def test_a_command_is_one_that_its_program_takes(monkeypatch, tmp_path, page, line):
     if SYNOPSIS.search(line):
-        module = line.split()[2]
+        module, _ = module_and_arguments(line.split())
         if " / " in line:  # several programs
             package = module.partition(".")[0]
-            for name in [module, *(f"{package}.{word}" for word in line.split(" / ")[1:])]:
-                assert importlib.util.find_spec(name), name
+            for name in line.split(" / ")[1:]:
+                assert name in COMMANDS or importlib.util.find_spec(f"{package}.{name}"), name
             return
-        parser = parsed_parser(monkeypatch, module)
-        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) <= options(parser)
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) <= options(monkeypatch, module)
         return
-    _, _, module, *argv = shlex.split(line)
+    module, argv = module_and_arguments(shlex.split(line))
     argv = [WORDS.get(word, word) for word in argv]
+    if module == "gradus":
+        assert set(argv) <= {*options(monkeypatch, module), "COMMAND"}, f"gradus does not take {argv}"
+        return
     if module == "pytest" or not argv:  # only named
         assert importlib.util.find_spec(module)
         return
-    parser, _, rest = parsed(monkeypatch, module, argv)
-    monkeypatch.undo()
-    if module == "benchmarks.gpu_packing":  # hands the rest on to suite.run
-        return
     if module != "suite.run":
-        assert not rest, f"{module} does not take {rest}"
+        check_arguments(monkeypatch, module, argv)
         return
     # What depends on the machine is another's.
     for option in (
@@ -138,26 +155,22 @@ def test_a_command_is_one_that_its_program_takes(monkeypatch, tmp_path, page, li
     assert plan(request)
 
 
-def parsed_parser(monkeypatch, module):
-    def look(parser, args=None, namespace=None):
-        raise Parsed(parser)
-
-    main = importlib.import_module(module).main
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", look)
-    monkeypatch.setattr(sys, "argv", [module])
-    with pytest.raises(Parsed) as found:
-        main([]) if inspect.signature(main).parameters else main()
-    return found.value.args[0]
-
-
 def test_a_command_that_its_program_does_not_take_is_found(monkeypatch, tmp_path):
-    for line in ("python -m suite.evaluate RUN --enigne x", "python -m leaderboard.build RUNS --aut SITE"):
+    for line in (
+        "python -m suite.evaluate RUN --enigne x",
+        "gradus evaluate RUN --enigne x",
+        "python -m leaderboard.build RUNS --aut SITE",
+        "gradus biuld RUNS --out SITE",
+        "gradus serve tkoen NAME",
+    ):
         with pytest.raises((AssertionError, UserError)):
             test_a_command_is_one_that_its_program_takes(monkeypatch, tmp_path, "", line)
         monkeypatch.undo()
-    line = "python -m suite.run --task franka-lft --algo ppo"
-    with pytest.raises(UserError, match="unknown task"):
-        test_a_command_is_one_that_its_program_takes(monkeypatch, tmp_path, "", line)
+    for form in ("python -m suite.run", "gradus run"):
+        with pytest.raises(UserError, match="unknown task"):
+            test_a_command_is_one_that_its_program_takes(
+                monkeypatch, tmp_path, "", f"{form} --task franka-lft --algo ppo"
+            )
 
 
 def blocks(page):

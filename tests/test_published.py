@@ -9,7 +9,7 @@ from suite import reproduce
 from suite.runs.rundir import read_json
 
 ROOT = Path(__file__).parents[1]
-COMMAND = "python -m leaderboard.results leaderboard/published --out docs/results.md"
+COMMAND = "gradus results leaderboard/published --out docs/results.md"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from tasks.isaaclab import assets
 from tasks.spec import GRADES, RANDOMIZATION_LEVELS, TaskSpec, Term
 
-PICTURE = "python -m suite.render --task {name} --grade {grade} --out docs/tasks/{name}.png --size 480x320"
+PICTURE = "gradus render --task {name} --grade {grade} --out docs/tasks/{name}.png --size 480x320"
 GRADE = "g3"
 
 
@@ -15,7 +15,7 @@ def markdown(specs: Sequence[TaskSpec]) -> str:
     """The whole page. Pictures are expected in `tasks/` beside it."""
     parts = [
         "# Tasks\n",
-        "Written by `python -m suite.list --markdown docs/tasks.md` from the declarations in `tasks/`. Each picture is",
+        "Written by `gradus list --markdown docs/tasks.md` from the declarations in `tasks/`. Each picture is",
         f"the start of an episode at {GRADE}, with the goal drawn in, by",
         f"`{PICTURE.format(name='TASK', grade=GRADE)}`.\n",
         "Observations are one vector, in the order of the tables. Actions are in [-1, 1]; their unit is what 1 means.",
