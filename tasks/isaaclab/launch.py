@@ -13,6 +13,7 @@ from isaaclab.app.sim_launcher import launch_simulation
 from isaaclab.assets import AssetBaseCfg
 from isaaclab.scene import InteractiveSceneCfg
 
+from tasks.isaaclab import private
 from tasks.isaaclab.runtime import Runtime
 
 
@@ -35,7 +36,11 @@ def launch(cfg: Any, device: str, runtime: Runtime) -> Iterator[None]:
     """Start what the env config needs (Kit for Isaac Sim, nothing otherwise) and stop it at the end.
 
     Says what is slow before it happens: kernels compile at their first use on a machine and are kept in Warp's cache.
+
+    Raises:
+        RuntimeError: in one line, where Isaac Lab lacks a private name that there is no public way to.
     """
+    private.HOME.demand()
     os.environ.setdefault("OMNI_KIT_ACCEPT_EULA", "YES")
     wp.config.quiet = True
     wp.init()

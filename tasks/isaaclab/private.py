@@ -36,7 +36,7 @@ HOME = Home(
         "isaaclab.envs:ManagerBasedRLEnv": ("_reset_idx",),
     },
 )
-"""What there is no public way to. `GradedEnv` asks for it before it builds anything."""
+"""What there is no public way to. `launch` asks for it before anything is built."""
 
 WRENCHES = Home("Isaac Lab", VERSIONS, {"isaaclab.utils.wrench_composer:WrenchComposer": ("_dirty",)})
 """What `Composed` forces need for their fast path."""

@@ -9,6 +9,7 @@ from tasks.core.fast import Home
 pytest.importorskip("isaaclab_ov")
 
 from tasks.isaaclab import private, step_by_step
+from tasks.isaaclab.launch import launch
 from tasks.isaaclab.newton import runtime as newton
 from tasks.isaaclab.overflow import Unknown
 from tasks.isaaclab.ovphysx import layout, names, state, stepping
@@ -85,7 +86,14 @@ def test_composed_forces_use_the_setter_where_a_private_name_is_missing(monkeypa
     assert capsys.readouterr().err.count("slower public way") == 1
 
 
-def test_what_has_no_public_way_is_refused_in_one_line(monkeypatch):
+def test_what_has_no_public_way_is_refused_before_anything_is_built(monkeypatch):
+    gone = without(private.HOME, "isaaclab.managers:EventManager", "_no_longer_there")
+    monkeypatch.setattr(private, "HOME", gone)
+    with pytest.raises(RuntimeError, match=r"^Isaac Lab: .* has no .*EventManager\._no_longer_there; tested with .*$"):
+        launch(None, "cpu", None).__enter__()
+
+
+def test_a_collection_that_cannot_be_mended_is_refused_in_one_line(monkeypatch):
     owner = "isaaclab_ov.assets:RigidObjectCollection"
     monkeypatch.setattr(layout, "COLLECTIONS", without(names.COLLECTIONS, owner, "_no_longer_there"))
     with pytest.raises(RuntimeError, match=r"has no .*RigidObjectCollection\._no_longer_there; tested with isaaclab"):

@@ -1,1 +1,1 @@
-"""PhysX without Kit, stepped directly. The only home of private names of Isaac Lab and OVPhysX."""
+"""PhysX without Kit, stepped directly. The home of private names of OVPhysX and of Isaac Lab on OVPhysX."""
