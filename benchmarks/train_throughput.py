@@ -16,10 +16,11 @@ One process each, with the same networks, batch and hyper-parameters: those of `
 budget `smoke` on a CPU and `full` on a GPU, with a constant learning rate. Episodes start out of step, as they do in
 training, but for `stock`, whose collector does not know that. The time of an iteration is split into the engine's
 physics, the rest of the env step, policy inference, update and the overhead of collector and buffer. On CUDA the split
-is measured on the device with events. "Start" is from the start of the process to the end of its first iteration;
-kernels that are not in Warp's cache yet are compiled in that time. "Memory" is that of the process, on CUDA what it has
-of the device. `--profile` counts the copies from device to host that our step loop makes; what the profiler needs is in
-the memory then. A learner may be named several times, to see how much a measurement varies.
+is measured on the device with events. "Per CPU second" counts the time that the process's threads worked, which other
+work on the machine changes less. "Start" is from the start of the process to the end of its first iteration; kernels
+that are not in Warp's cache yet are compiled in that time. "Memory" is that of the process, on CUDA what it has of the
+device. `--profile` counts the copies from device to host that our step loop makes; what the profiler needs is in the
+memory then. A learner may be named several times, to see how much a measurement varies.
 
 `--together` starts all at once, which takes their memory together; they measure one by one, while the others are
 stopped. "Start" is left out then.
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 STAGES = ("physics", "rest of env step", "inference", "update")
 NAMES = ("ours", "stock", "rsl_rl")
+RATES = (("env_steps", "s"), ("env_steps", "cpu_s"), ("collect_steps", "s"))  # of a result
 UNRECORDED = "unrecorded"
 ISAACLAB = "isaaclab"  # needs a task with a simulator
 
@@ -245,10 +247,10 @@ def measure(name: str, args: argparse.Namespace, wait: Callable[[], None] = lamb
     for _ in range(args.warmup - 1):
         iterate()
     watch.clear()
-    start = watch.mark()
+    start, busy = watch.mark(), time.process_time()
     for _ in range(args.iterations):
         iterate()
-    end = watch.mark()
+    end, busy = watch.mark(), time.process_time() - busy
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     wall, split = watch.seconds(start, end), watch.split()
@@ -257,6 +259,7 @@ def measure(name: str, args: argparse.Namespace, wait: Callable[[], None] = lamb
     result = {
         "learner": name,
         "env_steps_per_s": steps / wall,
+        "env_steps_per_cpu_s": steps / busy,
         "wall_s": wall,
         "share": {stage: seconds / wall for stage, seconds in split.items()},
         "collect_steps_per_s": steps / (wall - split["update"]),
@@ -309,12 +312,13 @@ def count_copies(events: list[dict[str, Any]]) -> dict[str, int]:
 def table(results: list[dict[str, Any]]) -> str:
     stages = (*STAGES, "overhead")
     ours = results[0]["env_steps_per_s"]
-    head = ("learner", "env steps/s", f"{results[0]['learner']} is", "collect only", *stages, "start", "memory")
+    mine = f"{results[0]['learner']} is"
+    head = ("learner", "env steps/s", mine, "per CPU second", "collect only", *stages, "start", "memory")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for r in results:
         shares = (f"{r['share'][stage]:.1%}" for stage in stages)
-        rate, collect = r["env_steps_per_s"], r["collect_steps_per_s"]
-        cells = (r["learner"], f"{rate:,.0f}", f"{ours / rate:.2f} ×", f"{collect:,.0f}", *shares)
+        rate, cpu, collect = (r[f"{name}_per_{unit}"] for name, unit in RATES)
+        cells = (r["learner"], f"{rate:,.0f}", f"{ours / rate:.2f} ×", f"{cpu:,.0f}", f"{collect:,.0f}", *shares)
         start = "" if r["start_s"] is None else f"{r['start_s']:.0f} s"
         lines.append(f"| {' | '.join(cells)} | {start} | {r['memory_gib']:.1f} GiB |")
     return "\n".join(lines)
