@@ -24,7 +24,6 @@ SAME_NAME = {
     "env": "tasks/core has the contract, tasks/toy an env without a simulator",
     "registry": "tasks/core has the class, tasks/factors that of the effects",
     "runtime": "every engine has one",
-    "engines": "tasks/isaaclab/engines.py is the old place, until no command imports it",
 }
 """Names that several modules of a package have, and why."""
 
