@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from baselines.algorithms import registry as algorithms
 from baselines.algorithms.definition import AgentConfig
 from baselines.algorithms.registry import ALGORITHMS
+from tasks.core.settings import as_dict, merged
 
 
 def schemas() -> list[type[AgentConfig]]:
@@ -45,11 +46,11 @@ def load(algo: str, task: str, budget: str) -> DictConfig:
         f"tasks.{task}.budgets.{budget}": of_task.get("budgets", {}).get(budget, {}),
     }
     try:
-        cfg = OmegaConf.merge(cfg, {key: value for layer in layers.values() for key, value in layer.items()})
+        cfg = merged(cfg, {key: value for layer in layers.values() for key, value in layer.items()})
     except OmegaConfBaseException:
         for name, layer in layers.items():  # which one was it
             try:
-                OmegaConf.merge(cfg, layer)
+                merged(cfg, layer)
             except OmegaConfBaseException as error:
                 raise ValueError(f"{file.name}, {name}: {str(error).splitlines()[0]}") from error
         raise
@@ -67,7 +68,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def check(algo: str, cfg: DictConfig) -> None:
     """Raise `ValueError`, naming the key, for a value that no training with `algo` can use."""
-    algorithms.get(algo).check(OmegaConf.to_container(cfg, resolve=True))  # look-ups in plain data are fast
+    algorithms.get(algo).check(as_dict(cfg))  # look-ups in plain data are fast
 
 
 def digest(cfg: DictConfig) -> str:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from curricula.definition import CurriculumConfig
 from curricula.registry import TEACHERS, get
 from tasks.core import settings
-from tasks.core.settings import any_value, one_of, ruled
+from tasks.core.settings import any_value, as_dict, one_of, ruled
 from tasks.spec import TaskSpec
 
 MIXES = ("uniform", "progress")
@@ -51,7 +51,7 @@ def moved(cfg: DictConfig, spec: TaskSpec) -> tuple[str, ...]:
 
 def check(cfg: DictConfig, spec: TaskSpec, level: str) -> None:
     """Raise `ValueError`, naming the key, for settings that no training of the task at `level` can use."""
-    get(cfg.name).check(OmegaConf.to_container(cfg))
+    get(cfg.name).check(as_dict(cfg, resolve=False))
     if "target" not in cfg or (cfg.target == "difficulty" and not cfg.factors):
         return
     if cfg.target == "difficulty":

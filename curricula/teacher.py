@@ -79,7 +79,7 @@ class Teacher(ABC):
             given = tuple(values[self._taken : self._taken + len(env_ids)] for values in self._ahead)
             self._taken += len(env_ids)
         self._handed.append((given[0], env_ids < self.playing))
-        return given if self.space.hands_out_factors else given[0]
+        return (given[0], given[1]) if self.space.hands_out_factors else given[0]
 
     def update(self, episodes: Episodes) -> None:
         """Take in the episodes that finished since the last call; what was drawn ahead is forgotten."""

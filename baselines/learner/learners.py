@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from baselines.algorithms import registry as algorithms
 from baselines.data.collector import Act, Collector
@@ -23,6 +23,7 @@ from baselines.tianshou.graphs import Repeated
 from curricula.episodes import Episodes
 from curricula.teacher import Teacher
 from tasks.core.env import TensorEnv
+from tasks.core.settings import as_dict
 
 
 def make_learner(
@@ -41,7 +42,7 @@ def make_learner(
     Raises `ValueError` for a config that cannot be used.
     """
     definition = algorithms.get(algo)
-    definition.check(OmegaConf.to_container(cfg, resolve=True))
+    definition.check(as_dict(cfg))
     if cfg.num_envs != env.num_envs:
         raise ValueError(f"the env has {env.num_envs} rows, the config asks for num_envs={cfg.num_envs}")
     kind = OnPolicyLearner if definition.on_policy else OffPolicyLearner

@@ -51,7 +51,10 @@ class LevelReplay(Teacher):
 
     def outcome(self, episodes: Episodes) -> torch.Tensor:
         """See `Teacher.outcome`; the mean absolute advantage where that is the score."""
-        return episodes.advantage if self.needs_advantage else super().outcome(episodes)
+        if not self.needs_advantage:
+            return super().outcome(episodes)
+        assert episodes.advantage is not None  # `make_learner` refuses an algorithm without
+        return episodes.advantage
 
     def learn(self, points: torch.Tensor, success: torch.Tensor, env_ids: torch.Tensor) -> None:
         """See `Teacher.learn`."""

@@ -202,6 +202,13 @@ def evaluation_on(run: Run, engine: str) -> Evaluation | None:
     return next((e for e in (run.evaluation, *run.others) if e.engine == engine), None)
 
 
+def _known(run: Run, engine: str) -> Evaluation:
+    """The run's evaluation on `engine`. Raises `KeyError` if it has none."""
+    if (found := evaluation_on(run, engine)) is None:
+        raise KeyError(f"{run.path} has no evaluation on {engine}")
+    return found
+
+
 def generator(*name: object) -> np.random.Generator:
     """A generator seeded by what it is for: a row's interval does not move when other rows come or go."""
     digest = hashlib.sha256(json.dumps([str(part) for part in name]).encode()).digest()
@@ -210,7 +217,7 @@ def generator(*name: object) -> np.random.Generator:
 
 def counts(runs: Sequence[Run], engine: str) -> tuple[np.ndarray, np.ndarray]:
     """Successes and episodes [seeds, grades]."""
-    evaluations = [evaluation_on(run, engine) for run in runs]
+    evaluations = [_known(run, engine) for run in runs]
     return np.stack([e.successes for e in evaluations]), np.stack([e.episodes for e in evaluations])
 
 
@@ -239,8 +246,8 @@ def _task_rows(groups: Sequence[tuple[Sequence[Run], str]]) -> list[TaskRow]:
         totals = np.stack([k.sum(axis=1), n.sum(axis=1)], axis=-1).tolist()
         for i, cells, counted, mean in zip(same, limits.tolist(), totals, means.tolist(), strict=True):
             runs, engine = groups[i]
-            returns = np.mean([evaluation_on(run, engine).returns for run in runs], axis=0).tolist()
-            row = [Cell(estimate(*c), *t, r) for c, t, r in zip(cells, counted, returns, strict=True)]
+            returns = np.mean([_known(run, engine).returns for run in runs], axis=0).tolist()
+            row = [Cell(estimate(*c), t[0], t[1], r) for c, t, r in zip(cells, counted, returns, strict=True)]
             rows[i] = TaskRow(runs[0].task, runs[0].entry, engine, tuple(row), estimate(*mean), tuple(runs))
     return [rows[i] for i in range(len(groups))]
 
@@ -267,21 +274,25 @@ def _rank(results: Sequence[TaskRow], tasks: Sequence[str]) -> list[RankRow]:
     return [numbered.get(row.entry, row) for row in ranking]
 
 
-def _score(entry: Entry, data: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple | Spread]:
+type Limits = tuple[float, float, float]  # a value, and the lower and upper limit of its interval
+type Scores = tuple[dict[str, Limits], Spread]  # limits of `score`, `iqm` and `median`; spread of the score
+
+
+def _score(entry: Entry, data: Sequence[tuple[np.ndarray, np.ndarray]]) -> Scores:
     """Score, IQM and median with their intervals, and the score's spread."""
     successes, episodes = [k for k, _ in data], [n for _, n in data]
     observed = [k / n for k, n in data]
     spread = intervals.combine([intervals.seed_spread(k, n, axis=-1) for k, n in data])
     draws = intervals.resample(successes, episodes, generator("score", entry))
-    found: dict[str, tuple | Spread] = {"spread": spread}
+    found: dict[str, Limits] = {}
     for name, statistic in (("score", statistics.mean), ("iqm", statistics.iqm), ("median", statistics.median)):
         point = float(statistic(observed))
         low, high = intervals.bootstrap_interval(point, statistic(draws), spread)
         if name == "score" and low == high:  # every seed alike: the episodes still say how sure that is
             trials = np.array(sum(n.sum() for n in episodes))
             low, high = intervals.spread_interval(np.array(point), trials, spread)
-        found[name] = (point, low, high)
-    return found
+        found[name] = (point, float(low), float(high))
+    return found, spread
 
 
 def _missing(rows: Sequence[TaskRow], tasks: Sequence[str]) -> int:
@@ -289,10 +300,9 @@ def _missing(rows: Sequence[TaskRow], tasks: Sequence[str]) -> int:
     return len(set(tasks) - {row.task for row in rows})
 
 
-def _rank_row(
-    entry: Entry, rows: Sequence[TaskRow], tasks: Sequence[str], scores: dict[str, tuple | Spread]
-) -> RankRow:
-    score = estimate(*scores["score"])
+def _rank_row(entry: Entry, rows: Sequence[TaskRow], tasks: Sequence[str], scores: Scores) -> RankRow:
+    limits, spread = scores
+    score = estimate(*limits["score"])
     gap = float(statistics.optimality_gap(rates(rows)))
     seeds = min(len(row.runs) for row in rows)
     unranked = ""
@@ -309,10 +319,10 @@ def _rank_row(
         rank=None,
         unranked=unranked,
         score=score,
-        iqm=estimate(*scores["iqm"]),
-        median=estimate(*scores["median"]),
+        iqm=estimate(*limits["iqm"]),
+        median=estimate(*limits["median"]),
         optimality_gap=estimate(gap, 1 - score.high, 1 - score.low),
-        spread=scores["spread"],
+        spread=spread,
         grades=tuple(float(np.mean([row.cells[i].success.value for row in rows])) for i in range(len(GRADES))),
         seeds=seeds,
         rows=tuple(rows),

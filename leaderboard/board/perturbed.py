@@ -148,8 +148,9 @@ def _robust_row(row: TaskRow, c: Counts, others: Sequence[EngineRow]) -> RobustR
 
 def _by_value(row: TaskRow, factor: str) -> tuple[tuple[float, ...], tuple[Estimate, ...]]:
     """The values of a factor that all runs of the row have episodes at, and success there; nothing if unknown."""
-    points = [run.evaluation.cells.points.get(factor) for run in row.runs]
-    if any(p is None or not np.array_equal(p[:, 0], points[0][:, 0]) for p in points):
+    found = [run.evaluation.cells.points.get(factor) for run in row.runs]
+    points = [p for p in found if p is not None]
+    if len(points) < len(found) or any(not np.array_equal(p[:, 0], points[0][:, 0]) for p in points):
         return (), ()
     stacked = np.stack(points)
     k, n = stacked[:, :, 1], stacked[:, :, 2]

@@ -53,10 +53,11 @@ def read(path: Path, result: Mapping[str, Any]) -> Course | None:
     started, solved, episodes = (np.stack([x[part].sum(axis=0) for part in rows]) for x in (started, solved, episodes))
     with np.errstate(invalid="ignore"):
         rate = np.clip(solved / episodes, 0.0, 1.0)
-    ranges = {
-        name: tuple(np.array([values[f"{end}.{name}"][part].mean() for part in rows]) for end in ("low", "high"))
-        for name in names
-    }
+
+    def means(column: str) -> np.ndarray:
+        return np.array([values[column][part].mean() for part in rows])
+
+    ranges = {name: (means(f"low.{name}"), means(f"high.{name}")) for name in names}
     return Course(started / np.maximum(started.sum(axis=1, keepdims=True), 1.0), rate, ranges)
 
 

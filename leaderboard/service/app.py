@@ -45,7 +45,7 @@ SITE = (
 )
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
-State = Annotated[Literal["", *STATES], Query()]
+State = Annotated[Literal["", "queued", "verifying", "accepted", "refused", "failed"], Query()]  # `store.STATES`
 Submitter = Annotated[str, Query(max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 PageNumber = Annotated[int, Query(alias="page", ge=1, le=100_000)]
 

@@ -208,7 +208,7 @@ def _ranking_rows(board: Board) -> Iterator[ROW]:
             "next_low": _number(d.low) if d else None,
             "next_high": _number(d.high) if d else None,
             "next_p": _number(d.p) if d else None,
-            "next_improvement": _number(row.versus.improvement.value) if d else None,
+            "next_improvement": _number(row.versus.improvement.value) if row.versus else None,
         }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, PercentFormatter
 
@@ -199,10 +201,10 @@ def magnitudes(
         return _svg(figure, name)
 
 
-HEAT = matplotlib.colors.ListedColormap([f"#0103{level:02x}" for level in range(101)])
+HEAT = ListedColormap([f"#0103{level:02x}" for level in range(101)])
 
 
-def _line(number: int) -> dict[str, object]:
+def _line(number: int) -> dict[str, Any]:
     dashes = DASHES[min(number // SERIES_COLOURS, len(DASHES) - 1)]
     return {"color": _stand_in(number), "linewidth": 1.6, "linestyle": dashes}
 

@@ -165,7 +165,7 @@ def _cost(row: RankRow) -> Cost:
         evaluation_time_s=float(np.mean([r["evaluation_time_s"] for r in results])),
         runs=len(results),
         hours=sum(r["wall_time_s"] + r["evaluation_time_s"] for r in results) / 3600,
-        energy_j=float(np.mean(energies)) if None not in energies else np.nan,
+        energy_j=float(np.mean([e for e in energies if e is not None])) if None not in energies else np.nan,
         devices=tuple(sorted({r["device"] for r in results})),
     )
 

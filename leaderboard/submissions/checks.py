@@ -40,6 +40,7 @@ from suite.reproduce import config_of
 from suite.runs.evaluation import summary
 from suite.untrusted import Unusable
 from tasks.core import engines
+from tasks.core.settings import as_dict
 
 TEST_TASKS = "GRADUS_TEST_TASKS"  # where this is set in the environment, tasks without physics are taken, for tests
 MAX_ITERATION = 0.25  # of the training's env steps: an iteration is never cut, and may run over the budget
@@ -111,6 +112,7 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
     policy = folder / "policy.safetensors"
     kind = policy_file.check(policy, spec)
     if division == "closed":
+        assert agent is not None  # `_check_config` refuses a policy that something else trained
         _check_closed(config, run, spec, kind, policy, agent)
     episodes = {}
     for evaluation in (run.evaluation, *run.others):
@@ -158,7 +160,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def _check_protocol(config: Mapping[str, Any], run: Run, spec: tasks.TaskSpec) -> None:
     if run.entry.budget not in configs.BUDGETS:
         raise Unusable(f"unknown budget {run.entry.budget!r}")
-    protocol = OmegaConf.to_container(configs.defaults(spec, "zero", run.entry.budget).eval)
+    protocol = as_dict(configs.defaults(spec, "zero", run.entry.budget).eval, resolve=False)
     if config.get("eval") != protocol:
         raise Unusable("the evaluation is not the protocol's: eval.* cannot be changed in a submission")
 
@@ -175,7 +177,7 @@ def _check_config(config: Mapping[str, Any], run: Run, division: str, spec: task
         _check_foreign(config, run)
         return None
     whole = planned(result)
-    wanted = configs.identity(OmegaConf.to_container(whole, resolve=True))
+    wanted = configs.identity(as_dict(whole))
     found = configs.identity(dict(config))
     if wanted != found:
         keys = [key for key in wanted if wanted[key] != found.get(key)] or sorted(set(found) - set(wanted))

@@ -45,6 +45,7 @@ class Launcher(Protocol):
 
     def start(self, device: str, run: RunDir, lease: Lease) -> Attempt:
         """Start the worker of a run, whose configuration is in its directory, in a slot that was taken."""
+        ...
 
     def close(self) -> None:
         """End what is left."""

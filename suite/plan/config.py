@@ -25,6 +25,7 @@ from suite.plan import values
 from suite.plan.values import check_between
 from suite.runs.rundir import RunDir, atomic
 from tasks.core.multitask import SEPARATOR, JointSpec
+from tasks.core.settings import as_dict, merged
 from tasks.spec import GRADES, TaskSpec
 
 EVALUATION_SEED = 2_000_003
@@ -202,7 +203,7 @@ def change(config: DictConfig, changed: Mapping[str, Any]) -> tuple[DictConfig, 
             wanted = "a list like [a, b]" if isinstance(known[key], list) else "a value, not a list"
             raise UserError(f"{key}={shown(value)}: expected {wanted}")
         try:
-            config = OmegaConf.merge(config, {section: {name: values.plain(value)}})
+            config = merged(config, {section: {name: values.plain(value)}})
         except (OmegaConfBaseException, TypeError, ValueError) as error:
             raise UserError(f"{key}={shown(value)}: {shown(first_line(error))}") from None
     _check(config)
@@ -220,7 +221,7 @@ def settable(config: DictConfig) -> dict[str, Any]:
             elif f"{prefix}{key}" not in _SET_BY_FLAG:
                 flat[f"{prefix}{key}"] = value
 
-    content = OmegaConf.to_container(config, resolve=True)
+    content = as_dict(config)
     trained = config.algo not in baselines.reference_names()
     for section in ("curriculum", "train", "eval", "agent", "multi") if trained else ("eval",):
         walk(f"{section}.", content[section] or {})
@@ -249,7 +250,7 @@ def digest(overrides: Mapping[str, Any]) -> str:
 
 def save(config: DictConfig, run: RunDir) -> None:
     """Write the resolved configuration to the run directory, after a line with the fingerprint of its identity."""
-    content = OmegaConf.to_container(config, resolve=True)
+    content = as_dict(config)
     text = f"{_FINGERPRINT}{fingerprint(content)}\n{OmegaConf.to_yaml(config, resolve=True)}"
     atomic(run.config, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -278,17 +279,17 @@ def typed(content: Mapping[str, Any]) -> DictConfig:
         OmegaConfBaseException: for keys and values of another kind; `UserError` for missing ones and for values out
             of range.
     """
-    config = OmegaConf.merge(OmegaConf.structured(RunConfig), values.literal(content))
+    config = merged(OmegaConf.structured(RunConfig), values.literal(content))
     for key in ("curriculum", "agent"):
         if not isinstance(content.get(key), Mapping):
             raise UserError(f"{key} has to be a mapping")
-    config.curriculum = OmegaConf.merge(curricula.config.load(content["curriculum"].get("name")), config.curriculum)
+    config.curriculum = merged(curricula.config.load(content["curriculum"].get("name")), config.curriculum)
     if config.algo in baselines.known():
-        config.agent = OmegaConf.merge(agents.schema(config.algo), config.agent)
+        config.agent = merged(agents.schema(config.algo), config.agent)
     elif config.agent:  # a reference has no settings, and those of other code are not known here
         raise UserError(f"agent has to be {{}}: {config.algo} is no learner of the suite")
     if config.multi is not None:
-        config.multi = OmegaConf.merge(OmegaConf.structured(curricula.config.MixConfig), config.multi)
+        config.multi = merged(OmegaConf.structured(curricula.config.MixConfig), config.multi)
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError(f"{missing[0]} is missing")
     _check(config)

@@ -23,6 +23,7 @@ from suite.plan import values
 from suite.runs.rundir import RunDir, sha256
 from tasks.core import engines
 from tasks.core.multitask import JointSpec
+from tasks.core.settings import as_dict, merged
 from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
 
 MOST_RUNS = 100_000  # of one command
@@ -84,7 +85,7 @@ class Job:
 
     def config(self, device: str) -> DictConfig:
         """The whole configuration of the run on `device`."""
-        return OmegaConf.merge(OmegaConf.structured(configs.RunConfig), values.literal(self.content(device)))
+        return merged(OmegaConf.structured(configs.RunConfig), values.literal(self.content(device)))
 
     def content(self, device: str) -> dict[str, Any]:
         """The same as plain dicts and lists."""
@@ -161,9 +162,9 @@ class _Part:
 
 def _compose(default: DictConfig, items: Sequence[str]) -> _Part:
     if not items:
-        return _Part(default, OmegaConf.to_container(default, resolve=True), {}, set())
+        return _Part(default, as_dict(default), {}, set())
     config, unused = configs.override(default, items)
-    return _Part(config, OmegaConf.to_container(config, resolve=True), configs.changes(default, config), unused)
+    return _Part(config, as_dict(config), configs.changes(default, config), unused)
 
 
 def algorithms(spec: TaskSpec) -> list[str]:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.text import Text
 
-    from suite.runs.rundir import RunDir
-
 LINE_S = 15.0  # [s] between two lines on a running job where there is no terminal
 TOTAL_S = 60.0  # [s] between two lines on all of them
 ACTIVE = ("starting", "training", "evaluating")
@@ -34,23 +32,56 @@ _STYLES = {
 
 
 class Name(Protocol):
-    """Which run. `run` is its directory."""
+    """Which run."""
 
-    task: str
-    algo: str
-    variant: str
-    seed: int
-    env_steps: int
-    run: RunDir
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        ...
+
+    @property
+    def algo(self) -> str:
+        """Name of the algorithm."""
+        ...
+
+    @property
+    def variant(self) -> str:
+        """Its other settings, as in the path."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        ...
+
+    @property
+    def env_steps(self) -> int:
+        """Of the whole training."""
+        ...
 
 
 class Shown(Protocol):
-    """A run and where it stands; see `scheduler.Tracked`. `status` is the content of its status.json."""
+    """A run and where it stands; see `scheduler.Tracked`."""
 
-    job: Name
-    state: str
-    status: dict[str, Any]
-    message: str
+    @property
+    def job(self) -> Name:
+        """Which run."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """What it does."""
+        ...
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """Content of its status.json."""
+        ...
+
+    @property
+    def message(self) -> str:
+        """Why, or what takes long."""
+        ...
 
 
 class Display:
@@ -104,7 +135,7 @@ class Live(Display):
         self._live.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._live.__exit__(*error)
 
 
@@ -241,7 +272,7 @@ def _labels(t: Shown) -> dict[str, str]:
 
 
 def _cells(t: Shown) -> dict[str, str]:
-    status: dict[str, Any] = t.status
+    status = t.status
     total, done = status.get("total_env_steps"), status.get("env_steps")
     return {
         "steps": f"{_count(done)}/{_count(total)}" if total else "",

@@ -6,14 +6,34 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
 
-from suite.report.display import Shown
+from suite.report.display import Name, Shown
+from suite.runs.rundir import RunDir
 
 
-def show(tracked: Sequence[Shown], out: Path) -> int:
+class Placed(Name, Protocol):
+    """Which run, and where."""
+
+    @property
+    def run(self) -> RunDir:
+        """Its directory."""
+        ...
+
+
+class Ended(Shown, Protocol):
+    """A run that this command had to do."""
+
+    @property
+    def job(self) -> Placed:
+        """Which run."""
+        ...
+
+
+def show(tracked: Sequence[Ended], out: Path) -> int:
     """Print what failed, and let the leaderboard print the table of all complete runs in `out` and build its page.
 
     Returns 0 if no run of this command failed or had to be left, and the page was built.

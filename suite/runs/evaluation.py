@@ -75,7 +75,9 @@ def evaluate(protocol: Protocol, policy: Path, log: Path, on_progress: OnProgres
 def _run(
     protocol: Protocol, policy: Path, log: Path, on_progress: OnProgress
 ) -> tuple[list[dict[str, Any]], set[str], int]:
-    rows, markers, steps, total = [], set(), 0, episodes(protocol)
+    rows: list[dict[str, Any]] = []
+    markers: set[str] = set()
+    steps, total = 0, episodes(protocol)
     with process.Child(["suite.runs.rollout", json.dumps(asdict(protocol)), str(policy)], log) as child:
         for event in child:
             if event is None:
@@ -88,6 +90,7 @@ def _run(
                 markers.add(event["marker"])
             else:
                 rows.append(event)
+    assert child.code is not None  # it has ended
     return rows, markers, child.code
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import curricula
 import tasks
 from suite.runs.rundir import RunDir, atomic, sha256
+from tasks.core.settings import merged
 from tasks.spec import GRADES
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 def parts(config: DictConfig, run: RunDir) -> Iterator[tuple[DictConfig, RunDir]]:
     """The run of each task: its configuration, which names the task alone, and its directory."""
     for spec in tasks.get(config.task).parts:
-        yield OmegaConf.merge(config, {"task": spec.name}), run.part(spec.name)
+        yield merged(config, {"task": spec.name}), run.part(spec.name)
 
 
 def build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler]) -> tuple[JointEnv, Mix]:

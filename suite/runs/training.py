@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import baselines
 import curricula
@@ -21,6 +21,7 @@ from suite.plan import config as configs
 from suite.plan.matrix import initial_policy
 from suite.runs import multitask
 from suite.runs.rundir import RunDir
+from tasks.core.settings import as_dict
 
 if TYPE_CHECKING:
     from baselines.learner.learners import Learner
@@ -101,7 +102,7 @@ def train(config: DictConfig, run: RunDir, device: str, report: Reporter) -> boo
     env, teacher = (multitask.build if config.multi else _build)(config, device, clock.timed)
     env.step = _beating(env.step, report)
     identity = {key: config[key] for key in ("suite_version", "engine", "randomization")}
-    identity |= {"curriculum": OmegaConf.to_container(config.curriculum), "device": env.device.type}
+    identity |= {"curriculum": as_dict(config.curriculum, resolve=False), "device": env.device.type}
     learner = make_learner(config.algo, env, config.agent, config.seed, teacher, identity)
     if config.train.init:
         _warm_start(config, learner)

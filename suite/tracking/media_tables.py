@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def cells(episodes: Path) -> dict[str, list]:
+def cells(episodes: Path) -> dict[str, Any]:
     """`columns` and `data` of a table with a row per cell of the evaluation; intervals are Wilson's, at 95 %."""
     import pyarrow.parquet as pq
 
@@ -44,7 +44,7 @@ def progress(file: Path) -> list[dict[str, float]]:
     return [{key: value for key, value in row.items() if value is not None} for row in rows]
 
 
-def curriculum(file: Path) -> Iterator[dict[str, float]]:
+def curriculum(file: Path) -> Iterator[dict[str, Any]]:
     """Rows of curriculum.parquet, to be logged by env steps under `curriculum/`."""
     import pyarrow.parquet as pq
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from suite.errors import UserError, first_line, one_of
 from suite.runs.rundir import RunDir, atomic
 from suite.tracking import media_tables
+from tasks.core.settings import as_dict
 
 MODES = ("online", "offline", "disabled")
 CONNECT_S, UPLOAD_S = 20.0, 300.0  # [s] until W&B counts as out of reach: at the start, and while the last is sent
@@ -75,7 +76,8 @@ class Tracker:
 
     def __init__(self) -> None:
         """Log nothing until `start`."""
-        self._wandb, self._run = None, None
+        self._wandb: Any = None
+        self._run: Any = None
         self._logged = -1  # env steps of the last row that W&B has
 
     def start(self, config: DictConfig, run: RunDir) -> None:
@@ -111,7 +113,7 @@ class Tracker:
             "job_type": config.budget,
             "tags": _tags(config),
             # The variant names the setting, overrides included: what to group a sweep's curves by.
-            "config": OmegaConf.to_container(config, resolve=True) | {"variant": variant},
+            "config": as_dict(config) | {"variant": variant},
         }
         # Git and the requirements are in provenance.json; the console is worker.log.
         settings = {"silent": True, "console": "off", "disable_git": True, "save_code": False}

@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
-from typing import Any, get_origin, get_type_hints
+from typing import Any, cast, get_origin, get_type_hints
 
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 Rule = Callable[[Any], str]
 """What a value should have been, to follow "expected"; an empty text for a value that is right."""
@@ -81,3 +81,19 @@ def without_rule(schema: type) -> list[str]:
     hints = get_type_hints(schema)
     free = {name for name, hint in hints.items() if hint in (bool, bool | None) or get_origin(hint) is list}
     return [f.name for f in fields(schema) if _RULE not in f.metadata and f.name not in free]
+
+
+def merged(*parts: Any) -> DictConfig:
+    """The settings of `parts`, which are mappings, as one: a later part wins. Raises `TypeError` for another kind."""
+    whole = OmegaConf.merge(*parts)
+    if not isinstance(whole, DictConfig):
+        raise TypeError("expected a mapping")
+    return whole
+
+
+def as_dict(cfg: Any, resolve: bool = True) -> dict[str, Any]:
+    """Settings as plain data, in which a look-up is a hundred times as fast. Raises `TypeError` for no mapping."""
+    content = OmegaConf.to_container(cfg, resolve=resolve)
+    if not isinstance(content, dict):
+        raise TypeError("expected a mapping")
+    return cast("dict[str, Any]", content)
