@@ -23,6 +23,9 @@ def names() -> list[str]:
 
 def known() -> list[str]:
     """Names of all learners, which `--algo` takes: the suite's own, and those of installed packages."""
+    for name in REFERENCES:
+        if name in ALGORITHMS:
+            ALGORITHMS.get(name)  # which says that this name is taken
     return ALGORITHMS.names()
 
 

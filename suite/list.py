@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ import tasks
 from suite.cli import app
 from suite.cli import options as o
 from suite.errors import UserError, exit_code
+from suite.plan import parts
 from suite.plan.config import BUDGETS
 from suite.plan.matrix import algorithms, levels
 from suite.plan.preflight import check_writable
@@ -47,7 +49,10 @@ def main(
 
 
 def catalogue() -> dict[str, Any]:
-    """All names that the command line takes, and what each task declares."""
+    """All names that the command line takes, and what each task declares.
+
+    `parts` has the package of every part by kind and name: `my-package 1.0`, or None for Gradus.
+    """
     specs = [tasks.get(name) for name in (*tasks.names(), *tasks.added())]
     used = {level for spec in specs for level in levels(spec)}
     return {
@@ -57,6 +62,7 @@ def catalogue() -> dict[str, Any]:
         "curricula": [_teacher(name) for name in curricula.known()],
         "randomization_levels": sorted(used),
         "budgets": list(BUDGETS),
+        "parts": {kind: parts.origins(kind) for kind in parts.REGISTRIES},
     }
 
 
@@ -129,6 +135,15 @@ def _show(found: dict[str, Any]) -> None:
     console.print(table)
     for name in ("algorithms", "randomization_levels", "budgets"):
         console.print(f"{name.replace('_', ' ')}: {', '.join(found[name])}", highlight=False, soft_wrap=True)
+    for kind in ("engine", "effect"):
+        console.print(f"{kind}s: {', '.join(found['parts'][kind])}", highlight=False, soft_wrap=True)
+    brought = defaultdict(list)
+    for kind, names in found["parts"].items():
+        for name, package in names.items():
+            if package:
+                brought[package].append(f"{kind} {name}")
+    for package, names in sorted(brought.items()):
+        console.print(f"from {package}: {', '.join(names)}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from suite.errors import UserError, exit_code, first_line, shown, unknown
 from suite.execute import devices
 from suite.execute.run_one import RunFailed, work
 from suite.plan import config as configs
-from suite.plan import values
+from suite.plan import parts, values
 from suite.plan.matrix import check_level, concrete_engine, folder
 from suite.plan.preflight import check_writable
 from suite.report import compare
@@ -86,6 +86,8 @@ def main(
     Exit code: 0 if the run was reproduced, 1 if not, 2 for a mistake.
     """
     result = _read(recorded)
+    if why := parts.missing(result["provenance"]):
+        raise UserError(why)
     config = config_of(result)
     spec = tasks.get(config.task)
     if not engines.serves(config.engine, spec):

@@ -24,6 +24,7 @@ from leaderboard.data.schema import Unusable, check_evaluation, check_result, re
 from suite.errors import first_line, printable
 
 RUN_FILES = {"result.json", "status.json", "config.yaml", "provenance.json"}
+OPEN = "-open"  # behind a budget
 PARALLEL_FROM = 400  # run directories; below, starting processes takes longer than it saves
 
 
@@ -32,7 +33,7 @@ class Entry:
     """What is ranked: everything of a run but its task and seed. `overrides` is canonical JSON, `{}` for none.
 
     `budget` has `-open` behind it in the open division, which is ranked apart. `submitter` is empty for runs that no
-    submission brought.
+    submission brought. `packages` has those that parts of the runs come from, beside Gradus, with their versions.
     """
 
     budget: str
@@ -42,6 +43,7 @@ class Entry:
     engine: str
     overrides: str = "{}"
     submitter: str = ""
+    packages: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ def _try_run(folder: str, manifest: str, root: Path) -> tuple[str, Run | None, l
         run, notes = read_run(Path(folder), path)
         if manifest:
             run = _of_submission(run, read_json(Path(manifest)))
+        if run.entry.packages:
+            run = _in_open_division(run)
     except Unusable as error:
         return path, None, [Skipped(path, str(error))]
     except OSError as error:
@@ -143,9 +147,13 @@ def _of_submission(run: Run, manifest: Mapping[str, Any]) -> Run:
     told = {key: manifest[key] for key in ("title", "division", "description") if isinstance(manifest.get(key), str)}
     links = {key: manifest[key] for key in ("code", "paper") if str(manifest.get(key)).startswith("https://")}
     submission = Submission(**{"title": "", "division": ""} | told | links)
-    budget = run.entry.budget + ("-open" if submission.division == "open" else "")
-    entry = replace(run.entry, budget=budget, submitter=str(manifest.get("submitter")))
-    return replace(run, entry=entry, submission=submission)
+    run = replace(run, entry=replace(run.entry, submitter=str(manifest.get("submitter"))), submission=submission)
+    return _in_open_division(run) if submission.division == "open" else run
+
+
+def _in_open_division(run: Run) -> Run:
+    budget = run.entry.budget.removesuffix(OPEN) + OPEN
+    return replace(run, entry=replace(run.entry, budget=budget))
 
 
 def _shown(path: str) -> str:
@@ -203,6 +211,7 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
     taught = "curriculum.parquet" in files and "curriculum_sha256" in result and result["curriculum"] != "none"
     engines = part("evaluations", _engines) if "evaluations" in files else None
     others = [part(f"evaluations/{name}", _read_other) for name in engines or ()]
+    parts = result["provenance"].get("parts") or ()
     run = Run(
         path=path,
         task=result["task"],
@@ -213,6 +222,7 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
             randomization=result["randomization"],
             engine=result["engine"],
             overrides=json.dumps(result["overrides"], sort_keys=True),
+            packages=", ".join(sorted({f"{part['distribution']} {part['version']}".rstrip() for part in parts})),
         ),
         seed=result["seed"],
         result=result,

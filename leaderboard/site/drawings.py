@@ -17,7 +17,7 @@ from leaderboard.site import figures
 from suite.errors import printable
 
 SHOWN = 8  # entries in a figure: as many as there are colours, and no more than can be told apart
-VARIANT = ("curriculum", "randomization", "engine", "submitter")
+VARIANT = ("curriculum", "randomization", "engine", "submitter", "packages")
 LABEL = 40  # characters
 
 

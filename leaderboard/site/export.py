@@ -21,7 +21,8 @@ SCHEMA = 2
 _dump = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 ROW = dict[str, Any]
 ENTRY = {
-    name: pa.string() for name in ("algo", "curriculum", "randomization", "engine", "budget", "overrides", "submitter")
+    name: pa.string()
+    for name in ("algo", "curriculum", "randomization", "engine", "budget", "overrides", "submitter", "packages")
 }
 TABLES = {
     "ranking": {

@@ -60,7 +60,8 @@ def run_page(run: Run, submissions: str = "") -> tuple[str, str]:
 def run_path(run: Run) -> str:
     """Where a run's page lies: readable, unique, the same wherever the run was found, and safe in a URL."""
     name = "-".join((run.task, run.entry.algo, run.entry.curriculum, run.entry.randomization, run.entry.budget))
-    digest = hashlib.sha256(json.dumps([run.task, *vars(run.entry).values(), run.seed]).encode()).hexdigest()[:8]
+    told = [value for name, value in vars(run.entry).items() if value or name != "packages"]  # as before there were any
+    digest = hashlib.sha256(json.dumps([run.task, *told, run.seed]).encode()).hexdigest()[:8]
     return f"runs/{name[:120]}-seed{run.seed}-{digest}.html"
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from leaderboard.board.board import Board, Estimate
 from tasks.spec import GRADES
 
-VARIANT = ("curriculum", "randomization", "engine", "budget", "submitter")
+VARIANT = ("curriculum", "randomization", "engine", "budget", "submitter", "packages")
 
 
 def render(board: Board) -> Table:

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 import baselines
 import tasks
 from baselines import policy_header
+from baselines.algorithms.registry import get as algorithm
 from baselines.learner import warm_start
 from leaderboard.data.content import episodes_hash, policy_hash
 from leaderboard.data.runs import Run, read_run
@@ -35,6 +36,7 @@ from leaderboard.submissions.bundle import Bundle, check_characters
 from leaderboard.submissions.episodes import read_episodes
 from suite.errors import UserError, first_line, printable
 from suite.plan import config as configs
+from suite.plan import parts
 from suite.protocol import Protocol, identity
 from suite.reproduce import config_of
 from suite.runs.evaluation import summary
@@ -79,8 +81,8 @@ def check(bundle: Bundle) -> list[Submitted]:
 
 
 def names_of_tasks() -> list[str]:
-    """The tasks that a submission may be of: those of the suite. Tests add those that need no physics."""
-    return tasks.known() if os.environ.get(TEST_TASKS) else tasks.names()
+    """The tasks that a submission may be of: of the suite and of packages. Tests add those that need no physics."""
+    return tasks.known() if os.environ.get(TEST_TASKS) else [*tasks.names(), *tasks.added()]
 
 
 def _check_run(folder: Path, name: str, division: str) -> Submitted:
@@ -98,6 +100,8 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
     for record, key in ((other, key) for other in others for key in ("suite_version", "task", "algo", "seed")):
         if record[key] != result[key]:
             raise Unusable(f"{key} in evaluation.json is not what result.json says")
+    for record in (result, *others):
+        _check_parts(record, result["curriculum"], division)
     if result["task"] not in names_of_tasks():
         raise Unusable(f"the task {result['task']!r} is none of this suite version")
     config = read_config(folder / "config.yaml")
@@ -125,6 +129,23 @@ def _check_run(folder: Path, name: str, division: str) -> Submitted:
     if provenance != result["provenance"]:
         raise Unusable("provenance.json is not the provenance in result.json")
     return Submitted(name, folder, run, config, episodes, _contents(run, kind, policy, episodes))
+
+
+def _check_parts(record: Mapping[str, Any], curriculum: str, division: str) -> None:
+    """Parts of other packages are for the open division, and the verifier has to have them, in the same version."""
+    claimed = record["provenance"].get("parts") or []
+    if why := parts.missing(record["provenance"]):
+        raise Unusable(why)
+    if record["task"] not in names_of_tasks():
+        return  # which is told by itself
+    found = parts.outside(tasks.get(record["task"]), record["engine"], record["algo"], curriculum)
+    if not all(part in claimed for part in found):  # those of a set of tasks may be more
+        names = ", ".join(f"{part['kind']} {part['name']}" for part in found) or "none"
+        raise Unusable(f"its provenance does not say which parts are of other packages: here {names}")
+    if found and division == "closed":
+        part = found[0]
+        whose = f"{part['kind']} {part['name']} of {part['distribution']} {part['version']}"
+        raise Unusable(f"the closed division has the suite's own parts, not {whose}")
 
 
 def _contents(run: Run, kind: str, policy: Path, episodes: Mapping[str, pa.Table]) -> tuple[str, ...]:
@@ -224,7 +245,7 @@ def _check_closed(
                 "the closed division trains for one task and the budget's env steps, from scratch;"
                 f" {key} is for the open one"
             )
-    expected = algo if algo in policy_file.REFERENCES else "discrete" if algo == "dqn" else "mlp"
+    expected = algo if algo in policy_file.REFERENCES else "discrete" if algorithm(algo).discrete else "mlp"
     if kind != expected:
         raise Unusable(f"the policy is of kind {kind}; {algo} makes one of kind {expected}")
     if algo in policy_file.REFERENCES:

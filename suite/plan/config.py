@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -21,9 +20,9 @@ from suite import protocol as protocols
 from suite import untrusted
 from suite.errors import UserError, first_line, one_of, shown
 from suite.execute.process import out_of_memory
-from suite.plan import values
+from suite.plan import parts, values
 from suite.plan.values import check_between
-from suite.runs.rundir import RunDir, atomic
+from suite.runs.rundir import RunDir, atomic, read_json
 from tasks.core.multitask import SEPARATOR, JointSpec
 from tasks.core.settings import as_dict, merged
 from tasks.spec import GRADES, TaskSpec
@@ -138,11 +137,9 @@ def defaults(spec: TaskSpec, algo: str, budget: str, curriculum: str = "none") -
     if algo in baselines.reference_names():
         config.agent = {}
         return config
-    first = spec
     if isinstance(spec, JointSpec):
-        first = spec.parts[0]  # its settings stand for all
         config.multi = curricula.config.MixConfig(tasks=spec.name)
-    agent = _loaded(agents.load, algo, first.name, budget)
+    agent = _loaded(agents.load, algo, parts_of(spec)[0].name, budget)  # the first task's settings stand for all
     config.train.num_envs = agent.num_envs
     config.train.env_steps = spec.budgets[budget] if agent.env_steps is None else agent.env_steps
     # One place to set each: the agent follows.
@@ -266,6 +263,8 @@ def load(run: RunDir) -> DictConfig:
             f"{run.path} was made by suite version {shown(version)}, this is {suite.__version__};"
             " results of different versions are never compared"
         )
+    if why := parts.missing(read_json(run.provenance) or {}):
+        raise UserError(f"{run.path}: {why}")
     try:
         return typed(content)
     except (OmegaConfBaseException, UserError, TypeError, ValueError) as error:
@@ -373,12 +372,16 @@ def _check(config: DictConfig) -> None:
         if config.train.num_envs < (count := len(config.multi.tasks.split(SEPARATOR))):
             least = f"an env or more for each of the {count} tasks"
             raise UserError(f"train.num_envs={config.train.num_envs}: expected {least}")
-    checks = {"multi": curricula.config.check_mix, "agent": partial(agents.check, config.algo)}
-    for section in [name for name in checks if config[name]]:
-        try:
-            checks[section](config[section])
-        except ValueError as error:
-            raise UserError(f"{section}.{first_line(error)}") from None
+        _told("multi", curricula.config.check_mix, config.multi)
+    if config.agent:
+        _told("agent", agents.check, config.algo, config.agent)
+
+
+def _told(section: str, check: Callable[..., None], *arguments: Any) -> None:
+    try:
+        check(*arguments)
+    except ValueError as error:
+        raise UserError(f"{section}.{first_line(error)}") from None
 
 
 def parts_of(spec: TaskSpec) -> tuple[TaskSpec, ...]:
@@ -389,10 +392,7 @@ def parts_of(spec: TaskSpec) -> tuple[TaskSpec, ...]:
 def check_curriculum(config: DictConfig, spec: TaskSpec, level: str) -> None:
     """Raise `UserError` if the teacher cannot be used on the task, or one of several, at the randomisation level."""
     for part in parts_of(spec):
-        try:
-            curricula.config.check(config.curriculum, part, level)
-        except ValueError as error:
-            raise UserError(f"curriculum.{first_line(error)}") from None
+        _told("curriculum", curricula.config.check, config.curriculum, part, level)
 
 
 def check_episodes(key: str, episodes: int, per_env: int) -> None:

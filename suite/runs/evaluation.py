@@ -173,7 +173,7 @@ def write_record(
         "evaluation_time_s": seconds,
         "episodes_sha256": digest,
         "command": command,
-        "provenance": collect(spec, command) | {"ended": now()},
+        "provenance": collect(spec, command, protocol.engine, result["algo"], result["curriculum"]) | {"ended": now()},
     }
     write_checked(folder / "evaluation.json", record, schemas.Evaluation)
 

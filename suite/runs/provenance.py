@@ -12,6 +12,7 @@ from typing import Any
 
 import suite
 from suite.execute import devices
+from suite.plan import parts
 from suite.runs.rundir import now
 from tasks.spec import TaskSpec
 
@@ -27,10 +28,14 @@ ENVIRONMENT = (
 """Variables that can change a number; nothing else of the environment is recorded."""
 
 
-def collect(spec: TaskSpec, command: str) -> dict[str, Any]:
-    """What `provenance.json` holds when a run starts; `ended` is filled in at its end."""
+def collect(spec: TaskSpec, command: str, engine: str, algo: str, curriculum: str) -> dict[str, Any]:
+    """What `provenance.json` holds when a run starts; `ended` is filled in at its end.
+
+    `parts` is there where a part of the run comes from another package than Gradus.
+    """
     from tasks.isaaclab.assets import hashes
 
+    outside = parts.outside(spec, engine, algo, curriculum)
     return {
         "suite_version": suite.__version__,
         "command": command,
@@ -38,6 +43,7 @@ def collect(spec: TaskSpec, command: str) -> dict[str, Any]:
         "ended": None,
         **machine(),
         "assets": hashes(spec.assets),
+        **({"parts": outside} if outside else {}),
     }
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -119,6 +119,15 @@ class Git(Model):
     dirty: bool  # whether files differed
 
 
+class Part(Model):
+    """A part of a run that another package than Gradus brought."""
+
+    kind: Literal["task", "effect", "algorithm", "curriculum", "engine"]  # what it is
+    name: Name  # its name
+    distribution: Short  # the package
+    version: Short  # of the package
+
+
 class Origin(Model):
     """What is known of a run's origin when it starts."""
 
@@ -137,6 +146,7 @@ class Origin(Model):
     nvidia_driver: Short | None = None  # its version
     environment: Annotated[dict[Short, Text], Field(max_length=32)] | None = None  # variables that can change a number
     assets: Annotated[dict[Line, Line], Field(max_length=64)] | None = None  # hashes of the robots' files
+    parts: Annotated[list[Part], Field(max_length=64)] | None = None  # those that other packages brought, if any
 
 
 class Started(Origin):

@@ -167,7 +167,8 @@ def _finish(config: DictConfig, run: RunDir, report: Status, stop: Stop, tracker
     sweep(run)
     if run.read_result() is None:
         run.result.unlink(missing_ok=True)  # it refers to files that no longer exist
-    provenance = collect(tasks.get(config.task), config.command)
+    spec = tasks.get(config.task)
+    provenance = collect(spec, config.command, config.engine, config.algo, config.curriculum.name)
     earlier = (read_json(run.provenance) or {}) | {"ended": None}
     if not schemas.problem(schemas.Started, "provenance.json", earlier):
         provenance["started"] = earlier.get("started", provenance["started"])  # of the first try

@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "tests" / "plugin"
+TRAIN = ("--task", "toy-reach", "--budget", "smoke", "--device", "cpu", "train.env_steps=8192", "train.checkpoints=4")
 
 
 def install(project: Path, site: Path) -> Path:
