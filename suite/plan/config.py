@@ -218,8 +218,7 @@ def settable(config: DictConfig) -> dict[str, Any]:
             elif f"{prefix}{key}" not in _SET_BY_FLAG:
                 flat[f"{prefix}{key}"] = value
 
-    content = as_dict(config)
-    trained = config.algo not in baselines.reference_names()
+    content, trained = as_dict(config), config.algo not in baselines.reference_names()
     for section in ("curriculum", "train", "eval", "agent", "multi") if trained else ("eval",):
         walk(f"{section}.", content[section] or {})
     return flat
@@ -285,7 +284,7 @@ def typed(content: Mapping[str, Any]) -> DictConfig:
     config.curriculum = merged(curricula.config.load(content["curriculum"].get("name")), config.curriculum)
     if config.algo in baselines.known():
         config.agent = merged(agents.schema(config.algo), config.agent)
-    elif config.agent:  # a reference has no settings, and those of other code are not known here
+    elif config.agent:  # neither a reference nor a policy that other code trained has settings
         raise UserError(f"agent has to be {{}}: {config.algo} is no learner of the suite")
     if config.multi is not None:
         config.multi = merged(OmegaConf.structured(curricula.config.MixConfig), config.multi)
