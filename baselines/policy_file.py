@@ -27,7 +27,7 @@ from baselines.actions import to_env
 from baselines.data.normalizer import ObsNormalizer
 from baselines.policy_header import FORMAT, Network, PolicyError, read
 from tasks.core.files import atomic
-from tasks.core.multitask import JointSpec
+from tasks.core.multitask import MultiTaskSpec
 from tasks.spec import TaskSpec
 
 ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
@@ -92,7 +92,7 @@ def load_policy(path: str | Path, device: str | torch.device) -> Policy:
     return _Uniform(header.action_dim, header.seed)
 
 
-def specialise(path: str | Path, spec: JointSpec, k: int, out: str | Path) -> None:
+def specialise(path: str | Path, spec: MultiTaskSpec, k: int, out: str | Path) -> None:
     """Write the `mlp` or `discrete` policy that a policy for several tasks is in task k: an ordinary one of that task.
 
     What is constant in a task (which task it is, and observations that it does not have, which are 0) goes into the

@@ -18,7 +18,7 @@ NEW, OLD = 256, 1024
 
 
 class Mix:
-    """A teacher per task of a joint env, and the share of the envs that each task gets.
+    """A teacher per task of a multi-task env, and the share of the envs that each task gets.
 
     `uniform` gives every task the same. `progress` deals `floor` of the envs out evenly, and the rest in proportion to
     the absolute learning progress of each task: the difference between its success over the last `NEW` and `OLD`

@@ -63,7 +63,7 @@ def register(spec: TaskSpec) -> TaskSpec:
 
 
 def get(name: str) -> TaskSpec:
-    """The task's declaration, or the joint one of a set `a+b`, see `tasks.core.multitask`.
+    """The task's declaration, or that of a set `a+b`, see `tasks.core.multitask`.
 
     Raises `KeyError` for a name that is not in `known()`, and `ValueError` for tasks that have no policy in common or
     a package's task that cannot be used (`RegistryError`).

@@ -23,7 +23,7 @@ from suite.execute.process import out_of_memory
 from suite.plan import parts, values
 from suite.plan.values import check_between
 from suite.runs.rundir import RunDir, atomic, read_json
-from tasks.core.multitask import SEPARATOR, JointSpec
+from tasks.core.multitask import SEPARATOR, MultiTaskSpec
 from tasks.core.settings import as_dict, merged
 from tasks.spec import GRADES, TaskSpec
 
@@ -137,7 +137,7 @@ def defaults(spec: TaskSpec, algo: str, budget: str, curriculum: str = "none") -
     if algo in baselines.reference_names():
         config.agent = {}
         return config
-    if isinstance(spec, JointSpec):
+    if isinstance(spec, MultiTaskSpec):
         config.multi = curricula.config.MixConfig(tasks=spec.name)
     agent = _loaded(agents.load, algo, parts_of(spec)[0].name, budget)  # the first task's settings stand for all
     config.train.num_envs = agent.num_envs
@@ -385,7 +385,7 @@ def _told(section: str, check: Callable[..., None], *arguments: Any) -> None:
 
 def parts_of(spec: TaskSpec) -> tuple[TaskSpec, ...]:
     """The tasks that a run on `spec` is evaluated on: those of a set, or the task itself."""
-    return spec.parts if isinstance(spec, JointSpec) else (spec,)
+    return spec.parts if isinstance(spec, MultiTaskSpec) else (spec,)
 
 
 def check_curriculum(config: DictConfig, spec: TaskSpec, level: str) -> None:

@@ -22,7 +22,7 @@ from suite.plan import config as configs
 from suite.plan import values
 from suite.runs.rundir import RunDir, sha256
 from tasks.core import engines
-from tasks.core.multitask import JointSpec
+from tasks.core.multitask import MultiTaskSpec
 from tasks.core.settings import as_dict, merged
 from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
 
@@ -174,7 +174,7 @@ def algorithms(spec: TaskSpec) -> list[str]:
 
 def _can_act(algo: str, spec: TaskSpec) -> bool:
     if algo in baselines.reference_names():
-        return not isinstance(spec, JointSpec)
+        return not isinstance(spec, MultiTaskSpec)
     return bool(spec.discrete_actions) or not algorithm(algo).discrete
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from curricula.mix import Mix
     from suite.runs.recorder import Row
     from tasks.core.env import Sampler
-    from tasks.core.multitask_env import JointEnv
+    from tasks.core.multitask_env import MultiTaskEnv
 
 
 def parts(config: DictConfig, run: RunDir) -> Iterator[tuple[DictConfig, RunDir]]:
@@ -35,8 +35,8 @@ def parts(config: DictConfig, run: RunDir) -> Iterator[tuple[DictConfig, RunDir]
         yield merged(config, {"task": spec.name}), run.part(spec.name)
 
 
-def build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler]) -> tuple[JointEnv, Mix]:
-    """The joint env, and a teacher per task with what mixes them. `timed` wraps what the env calls of a teacher."""
+def build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler]) -> tuple[MultiTaskEnv, Mix]:
+    """The multi-task env, and a teacher per task in a mix. `timed` wraps what the env calls of a teacher."""
     from curricula.mix import Mix
     from tasks.core.multitask_env import allot, make_env
 
@@ -62,7 +62,7 @@ def build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler]) 
     return env, mix
 
 
-class JointRecords:
+class MultiTaskRecords:
     """`suite.runs.recorder.Records` of each task, and the progress of the whole with success and share by task."""
 
     def __init__(self, run: RunDir, env_steps: int, total_env_steps: int, mix: Mix) -> None:

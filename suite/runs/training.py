@@ -144,7 +144,7 @@ def _loop(
     total, checkpoints = config.train.env_steps, configs.checkpoints(config, tasks.get(config.task))
     file = run.file("checkpoint")
     _restore(config, learner, run)
-    records = (multitask.JointRecords if config.multi else Records)(run, learner.env_steps, total, teacher)
+    records = (multitask.MultiTaskRecords if config.multi else Records)(run, learner.env_steps, total, teacher)
     clock.seconds = records.progress.total("teacher_time_s")
     curve = Curve(run, learner, teacher, clock.timed(teacher.sample)) if config.train.curve else None
     if curve and not learner.env_steps:

@@ -14,13 +14,13 @@ from tasks.spec import Factor, TaskSpec, Term
 
 SEPARATOR = "+"
 DESCRIPTION = ("task", "row")
-"""The first columns of a joint env's factors; those of the task itself follow."""
+"""The first columns of a multi-task env's factors; those of the task itself follow."""
 
 Block = Literal["observations", "critic_observations", "actions"]
 
 
 @dataclass(frozen=True)
-class JointSpec(TaskSpec):
+class MultiTaskSpec(TaskSpec):
     """A set of tasks. What has no common value (grades, success, safety) is that of the `parts`."""
 
     parts: tuple[TaskSpec, ...] = ()
@@ -47,7 +47,7 @@ class JointSpec(TaskSpec):
         return [starts[term.name, term.dim] + i for term in own for i in range(term.dim)]
 
 
-def declare(parts: Sequence[TaskSpec]) -> JointSpec:
+def declare(parts: Sequence[TaskSpec]) -> MultiTaskSpec:
     """The joint spec of two or more tasks.
 
     Raises `ValueError`, in one line, for tasks that no one policy can serve: they have neither the same robot nor the
@@ -64,7 +64,7 @@ def declare(parts: Sequence[TaskSpec]) -> JointSpec:
     steps = max(part.max_episode_steps for part in parts)
     discrete = {part.discrete_actions for part in parts}
     own_factors = max(len(part.factors) for part in parts)
-    return JointSpec(
+    return MultiTaskSpec(
         name=name,
         summary=f"One policy for {', '.join(part.name for part in parts)}.",
         robot=", ".join(dict.fromkeys(part.robot for part in parts)),
@@ -78,7 +78,7 @@ def declare(parts: Sequence[TaskSpec]) -> JointSpec:
         episode_length_s=steps * first.control_dt,
         success="that of the task",
         success_hold_s=0.0,
-        success_when="end",  # a joint env counts a success that may come at any time until the end
+        success_when="end",  # a multi-task env counts a success that may come at any time until the end
         grades={},
         budgets={budget: sum(part.budgets[budget] for part in parts) for budget in first.budgets},
         factors=tuple(_column(name) for name in (*DESCRIPTION, *(f"factor {i}" for i in range(own_factors)))),

@@ -1,4 +1,4 @@
-"""`JointEnv`: the envs of several tasks as one batch for one agent."""
+"""`MultiTaskEnv`: the envs of several tasks as one batch for one agent."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from tasks.core import engines
 from tasks.core.build import build
 from tasks.core.env import Sampler, Step, TensorEnv
-from tasks.core.multitask import JointSpec
+from tasks.core.multitask import MultiTaskSpec
 from tasks.core.remote import RemoteEnv
 from tasks.core.success import at_any_time
 
 
-class JointEnv(TensorEnv):
+class MultiTaskEnv(TensorEnv):
     """Rows of one env per task, side by side; see `tasks.core.multitask` for the columns.
 
     The envs may have more rows than the batch: at each reset, `shares` says how many of each task take part, and the
@@ -23,13 +23,15 @@ class JointEnv(TensorEnv):
     factors. `terminations` has `time_out` and `failed` only, `violations` nothing.
 
     Attributes:
-        envs: one per task, in the order of `JointSpec.parts`.
+        envs: one per task, in the order of `MultiTaskSpec.parts`.
         shares: gives the share [K] of the batch that each task gets from the next reset on; equal by default.
     """
 
-    spec: JointSpec
+    spec: MultiTaskSpec
 
-    def __init__(self, spec: JointSpec, envs: Sequence[TensorEnv], num_envs: int, device: str | torch.device) -> None:
+    def __init__(
+        self, spec: MultiTaskSpec, envs: Sequence[TensorEnv], num_envs: int, device: str | torch.device
+    ) -> None:
         """`envs` have `num_envs` rows or more together."""
         super().__init__(spec, num_envs, device)
         self.envs = tuple(envs)
@@ -151,7 +153,7 @@ def allot(shares: Sequence[float], total: int) -> list[int]:
     return counts
 
 
-def make_env(spec: JointSpec, num_envs: int, device: str, engine: str, largest: float = 0.0) -> JointEnv:
+def make_env(spec: MultiTaskSpec, num_envs: int, device: str, engine: str, largest: float = 0.0) -> MultiTaskEnv:
     """Build the envs of all tasks, each with room for a share of `largest` of the batch, an equal one at least.
 
     Isaac Lab has one simulation a process, so each task with a simulator gets a process of its own.
@@ -165,4 +167,4 @@ def make_env(spec: JointSpec, num_envs: int, device: str, engine: str, largest: 
         envs = [RemoteEnv(part, size, device, engine) for part, size in parts]
         for env in envs:
             env.wait()
-    return JointEnv(spec, envs, num_envs, device)
+    return MultiTaskEnv(spec, envs, num_envs, device)

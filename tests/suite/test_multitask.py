@@ -57,7 +57,7 @@ def mix(how="progress", floor=0.5, teacher="staged"):
 
 
 def finished(task, success):
-    """Episodes of a joint env: `task` [k] and whether each succeeded, once and at the end alike."""
+    """Episodes of a multi-task env: `task` [k] and whether each succeeded, once and at the end alike."""
     k = len(task)
     factors = torch.zeros(k, 2 + 8)
     factors[:, 0], factors[:, 1] = torch.tensor(task), torch.arange(k) % 8

@@ -7,7 +7,7 @@ import torch
 
 import tasks
 from tasks.core import multitask
-from tasks.core.multitask_env import JointEnv, allot, make_env
+from tasks.core.multitask_env import MultiTaskEnv, allot, make_env
 from tasks.core.remote import RemoteEnv
 from tasks.spec import Term
 
@@ -133,7 +133,7 @@ def test_an_env_in_its_own_process_is_the_env():
     try:
         remote.wait()
         here = make_env(spec, 8, "cpu", "torch")
-        there = JointEnv(spec, [spec.parts[0].build(4, "cpu", "torch"), remote], 8, "cpu")
+        there = MultiTaskEnv(spec, [spec.parts[0].build(4, "cpu", "torch"), remote], 8, "cpu")
         for env in (here, there):
             env.set_samplers([lambda env_ids: env_ids / 8.0, sampler])
         assert here.reset(3, staggered=True).equal(there.reset(3, staggered=True))
