@@ -60,7 +60,8 @@ class TeacherDef:
     paper: str
 
     def __post_init__(self) -> None:
-        if not issubclass(self.schema, CurriculumConfig):
+        schema: type = self.schema  # a package may give any
+        if not issubclass(schema, CurriculumConfig):
             raise ValueError(f"teacher {self.name}: its schema has to be a subclass of TeacherConfig")
         if without := settings.without_rule(self.schema):
             raise ValueError(

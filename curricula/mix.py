@@ -37,13 +37,13 @@ class Mix:
         """`cfg` is of `curricula.config.MixConfig`."""
         self.teachers, self.cfg = tuple(teachers), cfg
         self.needs_advantage = teachers[0].needs_advantage
-        self.dealt = [1.0 / len(teachers)] * len(teachers)
+        self.dealt: list[float] = [1.0 / len(teachers)] * len(teachers)
         self._averages = torch.zeros(2, len(teachers), device=teachers[0].space.device)  # new and old success
 
     def split(self, episodes: Episodes) -> list[Episodes]:
         """The episodes of each task, with the env ids and the factors of its own env. Waits for the device."""
         task, row = (episodes.factors[:, column].long() for column in range(len(DESCRIPTION)))
-        parts = []
+        parts: list[Episodes] = []
         for k, teacher in enumerate(self.teachers):
             rows = (task == k).nonzero().squeeze(1)
             columns = slice(len(DESCRIPTION), len(DESCRIPTION) + teacher.space.num_factors)
@@ -66,7 +66,7 @@ class Mix:
         """The share [K] of the envs that each task should have now. Waits for the device, once a reset of all envs."""
         if self.cfg.mix == "progress":
             count, floor = len(self.teachers), self.cfg.floor
-            progress = (self._averages[0] - self._averages[1]).abs().tolist()
+            progress: list[float] = (self._averages[0] - self._averages[1]).abs().tolist()
             total = sum(progress)
             led = [value / total if total else 1.0 / count for value in progress]
             self.dealt = [floor / count + (1.0 - floor) * value for value in led]

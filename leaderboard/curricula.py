@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from leaderboard.stats import curve_metrics
 from suite.cli import app
 from suite.cli import options as o
 from suite.errors import UserError, exit_code
-from suite.runs.rundir import atomic
+from tasks.core.files import atomic
 from tasks.spec import GRADES
 
 REFERENCES = ("none", "uniform")
@@ -78,7 +78,7 @@ def compare(runs: Iterable[Run], threshold: float) -> list[Comparison]:
         other = [f"{key}={value}" for key, value in changed.items() if not key.startswith("curriculum.")]
         setting = " ".join([entry.algo, entry.randomization, entry.engine, entry.budget, *other])
         groups[run.task, setting][" ".join([entry.curriculum, *own])][run.seed] = run.by_grade
-    comparisons = []
+    comparisons: list[Comparison] = []
     for (task, setting), curricula in sorted(groups.items()):
         by_seed = {
             name: {seed: measure(curve, threshold) for seed, curve in sorted(curves.items())}
@@ -219,7 +219,7 @@ def main(
     return 0
 
 
-def _plain(comparison: Comparison) -> dict:
+def _plain(comparison: Comparison) -> dict[str, Any]:
     """For JSON, which has no NaN and needs no curves: those are in the run directories."""
     rows = [
         {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from leaderboard.data import plain, runs
-from leaderboard.data.runs import Run, Skipped
+from leaderboard.data.runs import Entry, Run, Skipped
 from leaderboard.submissions import bundle, checks
 from suite.cli import app
 from suite.cli import options as o
@@ -73,7 +73,7 @@ def publish(roots: Sequence[Path], out: Path) -> Published:
 def _find(roots: Iterable[Path]) -> tuple[dict[str, Source], list[Skipped]]:
     """The runs below `roots` by their place in the published folder, and what is left out."""
     sources: dict[str, Source] = {}
-    skipped = []
+    skipped: list[Skipped] = []
     for root in roots:
         try:
             found = runs.find(root)
@@ -94,9 +94,9 @@ def _find(roots: Iterable[Path]) -> tuple[dict[str, Source], list[Skipped]]:
     return sources, skipped
 
 
-def _best(found: Iterable[Run]) -> set[tuple]:
+def _best(found: Iterable[Run]) -> set[tuple[str, Entry, int]]:
     """Keys of the best seed of each entry and task: highest mean success over grades, then the lowest seed."""
-    seeds = defaultdict(list)
+    seeds: dict[tuple[str, Entry], list[tuple[float, int]]] = defaultdict(list)
     for run in found:
         seeds[run.task, run.entry].append((-(run.evaluation.successes / run.evaluation.episodes).mean(), run.seed))
     return {(*group, min(ranked)[1]) for group, ranked in seeds.items()}

@@ -17,12 +17,12 @@ from leaderboard.data.runs import Entry
 from suite.cli import app
 from suite.cli import options as o
 from suite.errors import UserError, exit_code, first_line
-from suite.runs.rundir import atomic
 from suite.tracking.tracker import login
+from tasks.core.files import atomic
 from tasks.spec import GRADES
 
 if TYPE_CHECKING:
-    from wandb_workspaces.reports.v2 import Report
+    from wandb_workspaces.reports.v2.interface import BlockTypes, Report
 
 CURVES = {"success_mean": "Success in training", "return_mean": "Return in training"}
 
@@ -33,9 +33,9 @@ def make(board: Board, entity: str, project: str) -> Report:
     The tables are of the board's runs, with intervals. The panels draw from the project whatever carries the suite
     version and the task in its configuration, one line per setting, mean and range over its seeds.
     """
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
-    blocks = [wr.TableOfContents(), wr.H1("Ranking"), wr.MarkdownBlock(_ranking(board))]
+    blocks: list[BlockTypes] = [wr.TableOfContents(), wr.H1("Ranking"), wr.MarkdownBlock(_ranking(board))]
     for task, rows in groupby(board.results, lambda row: row.task):
         blocks += [wr.H1(task), wr.MarkdownBlock(_results(list(rows))), _panels(wr, board.suite_version, task)]
     blocks += [wr.H1("Method"), wr.MarkdownBlock(_method(board))]
@@ -123,7 +123,7 @@ def _cell(text: str) -> str:
 
 def spec(report: Report) -> dict[str, Any]:
     """What W&B would be sent, as plain data; the network is not asked. The library has no public way to it."""
-    model = report._to_model()
+    model = report._to_model()  # pyright: ignore[reportPrivateUsage]
     return {
         "title": model.display_name,
         "description": model.description,
@@ -187,7 +187,9 @@ def _send(board: Board, entity: str, project: str, draft: bool) -> str:
     """The report's address."""
     import wandb
 
-    return make(board, entity or wandb.Api().default_entity, project).save(draft=draft).url
+    if not (entity := entity or wandb.Api().default_entity or ""):
+        raise ValueError("the account has no default entity; name one: --project ENTITY/PROJECT")
+    return make(board, entity, project).save(draft=draft).url
 
 
 if __name__ == "__main__":

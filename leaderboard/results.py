@@ -13,7 +13,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -24,12 +24,12 @@ from leaderboard.site.render import render
 from suite.cli import app
 from suite.cli import options as o
 from suite.errors import UserError, exit_code
-from suite.runs.rundir import atomic
+from tasks.core.files import atomic
 from tasks.spec import GRADES
 
 PLACE = re.compile(r" --(?:no-wait|(?:out|wandb|retries|workers|jobs-per-gpu)[ =]\S+)")
 """Options of suite.run that say where runs go and how many at a time, and make no other run."""
-PICTURE = {"format": "png", "dpi": 150, "metadata": {"Software": None}}
+PICTURE: dict[str, Any] = {"format": "png", "dpi": 150, "metadata": {"Software": None}}
 
 
 def write(board: Board, runs: Path, page: Path) -> list[Path]:

@@ -115,7 +115,7 @@ def _run(args: Options) -> int:
             raise UserError(f"--{name.replace('_', '-')} must be 1 or more, got {vars(args)[name]}")
     device = devices.slots(args.device)[0]
     store, folders = _store(args), _folders(args)
-    held = folders.prepare(store)  # noqa: F841 (locked until the process ends)
+    _held = folders.prepare(store)  # locked until the process ends
     settings = Settings(args.workers, ("--device", device, "--cells", str(args.cells)))
     limits = Limits(bytes=args.max_mb * MIB, per_day=args.per_day)
     app = make_app(store, folders, Queue(store, folders, settings), limits)

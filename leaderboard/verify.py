@@ -131,7 +131,8 @@ def _rerun(
     by_name = {s.name: s for s in submitted}
     # Cells share a simulation, so the whole evaluation that a drawn one is of is repeated, and all of it compared.
     pairs = sorted({(unit.run, unit.engine) for unit in drawn})
-    repeated, end = [], time.monotonic() + limit_s
+    repeated: list[reevaluation.Repeated] = []
+    end = time.monotonic() + limit_s
     for name, engine in pairs:
         if (left := end - time.monotonic()) <= 0:
             raise reevaluation.Undecided(f"its evaluations take more than {limit_s / 3600:.2g} h together")
@@ -172,7 +173,7 @@ def _decide(repeated: Sequence[reevaluation.Repeated], tests: Sequence[compare.T
 
 def _stated(compared: Sequence[compare.Cell], tests: Sequence[compare.Test]) -> dict[str, Any]:
     """The test and what it can see, for whoever reads the verdict."""
-    stated = {
+    stated: dict[str, Any] = {
         "bitwise": "on the same CPU stack every value of every episode has to be equal",
         "statistical": "elsewhere: the same episodes, and tests of the pairs' success, return and steps over safety"
         " limits, in each cell and over all cells, by signs and (but for success) by means; Holm's correction. No"

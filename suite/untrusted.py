@@ -14,10 +14,11 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
@@ -79,7 +80,7 @@ def load_json(source: str | bytes | Path, max_bytes: int = MAX_BYTES) -> Any:
 
 
 @contextmanager
-def opened(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+def opened(path: Path, max_bytes: int) -> Generator[BufferedReader]:
     """The file `path`, to be read. No link is followed, and no pipe is waited for.
 
     Raises:

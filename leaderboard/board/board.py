@@ -365,7 +365,7 @@ def _on_common_tasks(a: RankRow, b: RankRow) -> tuple[Strata, Strata]:
 
 
 def _engine_rows(results: Sequence[TaskRow]) -> list[EngineRow]:
-    sides = []
+    sides: list[tuple[list[Run], str]] = []
     for row in results:
         for engine in sorted({e.engine for run in row.runs for e in run.others}):
             both = [run for run in row.runs if evaluation_on(run, engine)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from leaderboard import curricula
 from leaderboard.board.board import THRESHOLD, Board, TaskRow, counts, is_reference
+from leaderboard.data.runs import Entry
 from leaderboard.stats import intervals
 from leaderboard.stats.intervals import Difference
 
@@ -46,11 +47,11 @@ class Along:
 
 def context(board: Board) -> dict[str, Any]:
     """What the page of curricula shows."""
-    groups: dict[tuple, list[TaskRow]] = defaultdict(list)
+    groups: dict[tuple[str, Entry], list[TaskRow]] = defaultdict(list)
     for row in board.results:
         if not is_reference(row):
             groups[row.task, replace(row.entry, curriculum="")].append(row)
-    shown = []
+    shown: list[tuple[str, str, list[Taught]]] = []
     for (task, entry), rows in groups.items():
         if len(rows) > 1:
             title = " · ".join((entry.algo, entry.randomization, entry.engine, entry.budget))
@@ -67,7 +68,7 @@ def context(board: Board) -> dict[str, Any]:
 
 
 def _along(row: curricula.Row) -> Along:
-    cells = []
+    cells: list[tuple[float | None, str]] = []
     for name, _, _, scale in MEASURES:
         values = np.array([getattr(m, name) for m in row.metrics])
         known = values[np.isfinite(values)]

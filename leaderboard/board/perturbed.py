@@ -108,7 +108,7 @@ def _robust_row(row: TaskRow, c: Counts, others: Sequence[EngineRow]) -> RobustR
     def kept(prefix: str) -> Estimate:
         return interval(partial(robustness.retention, names=c.names, prefix=prefix, reference=c.reference))
 
-    factors = []
+    factors: list[FactorRow] = []
     for name in robustness.factors(c.names):
         values, at = _by_value(row, name)
         factors.append(

@@ -71,9 +71,9 @@ def _about(model: type[schemas.Model]) -> str:
 
 def _fields(model: type[schemas.Model]) -> list[str]:
     """The table of a model's own fields, after the fields that it shares with others."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for base in reversed(model.__mro__):
-        if isinstance(base, type) and issubclass(base, schemas.Model) and base is not schemas.Model:
+        if issubclass(base, schemas.Model) and base is not schemas.Model:
             own = _own(base)
             rows = [*(row for row in rows if row[0] not in own), *own.values()]
     return _table(HEAD, rows)
@@ -84,7 +84,7 @@ def _own(model: type[schemas.Model]) -> dict[str, tuple[str, ...]]:
     source = inspect.getsource(model)
     lines, (body,) = source.splitlines(), ast.parse(source).body
     assert isinstance(body, ast.ClassDef)
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for node in body.body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from suite import untrusted
 from suite.untrusted import Unusable
@@ -22,7 +22,7 @@ LARGEST = {  # [B] of a file by the end of its name
 
 
 @contextmanager
-def opened(path: Path, most: int | None = None) -> Iterator[BinaryIO]:
+def opened(path: Path, most: int | None = None) -> Generator[BufferedReader]:
     """The file `path`, to be read; it has at most `most` bytes (by default what `LARGEST` says).
 
     Raises:

@@ -104,11 +104,11 @@ def find(root: Path) -> Found:
     folders = _run_folders(root)
     read = list(parallel.each(_try_run, [(*f, root) for f in folders], PARALLEL_FROM))
     # Of several submissions of an entry on a task the newest counts, with all its seeds and none of the others'.
-    newest: dict[tuple, str] = {}
+    newest: dict[tuple[str, Entry], str] = {}
     for (_, manifest), (_, run, _) in zip(folders, read, strict=True):
         if run is not None and manifest:
             newest[run.task, run.entry] = max(newest.get((run.task, run.entry), manifest), manifest, key=_natural)
-    seen: dict[tuple, str] = {}
+    seen: dict[tuple[str, Entry, int], str] = {}
     for (_, manifest), (path, run, skipped) in zip(folders, read, strict=True):
         if run is not None and manifest and manifest != (latest := newest[run.task, run.entry]):
             place = os.path.relpath(os.path.dirname(latest), root)
@@ -171,7 +171,8 @@ def _run_folders(root: Path) -> list[tuple[str, str]]:
     Nothing is searched below a run. A complete run of a policy for several tasks stands for the runs of its tasks,
     which lie in `tasks/`.
     """
-    found, above = [], {}
+    found: list[tuple[str, str]] = []
+    above: dict[str, str] = {}
     for folder, below, files in os.walk(root):
         manifest = os.path.join(folder, "manifest.json") if "manifest.json" in files else above.get(folder, "")
         if not RUN_FILES.isdisjoint(files):
@@ -192,7 +193,7 @@ def read_run(folder: Path, path: str) -> tuple[Run, list[Skipped]]:
     own = evaluations.read(folder, result, result["engine"], result)
     if "policy.safetensors" in files and plain.sha256(folder / "policy.safetensors") != result["policy_sha256"]:
         raise Unusable("policy.safetensors is not the file that result.json names by policy_sha256")
-    notes = []
+    notes: list[Skipped] = []
 
     def part(name: str, read: Callable[[Path, Mapping[str, Any]], Any]) -> Any:
         """What costs only itself where it is damaged."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
@@ -54,7 +54,7 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
     """The application. It starts the queue with itself and stops it at its end."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         queue.start()
         yield
         await run_in_threadpool(queue.stop)
@@ -168,7 +168,7 @@ def make_app(store: Store, folders: Folders, queue: Queue, limits: Limits) -> Fa
     def submissions(state: State = "", submitter: Submitter = "", number: PageNumber = 1) -> Response:
         rows, total = store.list(state, submitter, PAGE, (number - 1) * PAGE)
         shown = {"state": state, "submitter": submitter}
-        found = {"rows": rows, "total": total, "page": number, "pages": -(-total // PAGE)}
+        found: dict[str, Any] = {"rows": rows, "total": total, "page": number, "pages": -(-total // PAGE)}
         return page("list.html", here="/submissions", shown=shown, states=STATES, **found)
 
     @get("/submissions/{number}")

@@ -17,6 +17,8 @@ CONNECTIONS = 100
 class Protocol(H11Protocol):
     """HTTP/1.1 in which nobody holds a connection by saying nothing, or by not listening."""
 
+    _since: float
+
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Start the time for the first request's head."""
         super().connection_made(transport)
@@ -24,14 +26,15 @@ class Protocol(H11Protocol):
         self._head: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._watch()
-        idle = [other for other in self.connections if not other.busy and not other.transport.is_closing()]
+        others = [other for other in self.connections if isinstance(other, Protocol)]
+        idle = [other for other in others if not other.busy and not other.transport.is_closing()]
         if len(idle) > IDLE:
             min(idle, key=lambda other: other._since).transport.abort()
 
     @property
     def busy(self) -> bool:
         """True while a request is answered."""
-        return self.cycle is not None and not self.cycle.response_complete
+        return bool(self.cycle) and not self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
         """Part of a head, or of a body."""

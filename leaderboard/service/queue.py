@@ -54,9 +54,9 @@ class Queue:
         self._store, self._folders, self._settings = store, folders, settings
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
-        self._verifying: dict[int, subprocess.Popen] = {}
-        self._showing: dict[int, subprocess.Popen] = {}  # builds of what was just verified, alone
-        self._building: tuple[Path, subprocess.Popen] | None = None
+        self._verifying: dict[int, subprocess.Popen[bytes]] = {}
+        self._showing: dict[int, subprocess.Popen[bytes]] = {}  # builds of what was just verified, alone
+        self._building: tuple[Path, subprocess.Popen[bytes]] | None = None
         self._unbuildable: tuple[Path, float] | None = None  # and when to try again
 
     def start(self) -> None:
@@ -113,7 +113,8 @@ class Queue:
         verdict = read_json(self._folders.verdict(number))
         if verdict is None:
             why = public(process.reason(code, self._folders.log(number)))
-            if self._store.get(number).attempts < TRIES:
+            submission = self._store.get(number)
+            if submission is not None and submission.attempts < TRIES:
                 self._store.queue_again(number, f"the verification ended without a verdict: {why}")
             else:
                 self._store.decide(number, "failed", f"the verification ended {TRIES} times without a verdict", {})
@@ -170,7 +171,7 @@ class Queue:
         self._building = wanted, child
 
     @staticmethod
-    def _start(*arguments: str, log: Path) -> subprocess.Popen:
+    def _start(*arguments: str, log: Path) -> subprocess.Popen[bytes]:
         """A process that sees no secrets of the service, ends with it, and whose children can all be reached."""
         with log.open("wb") as file:
             return subprocess.Popen(

@@ -35,6 +35,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from suite.errors import printable
 
+AnyRow = Row[*tuple[Any, ...]]
+
 STATES = ("queued", "verifying", "accepted", "refused", "failed")
 PREFIX = "gradus_"
 
@@ -172,7 +174,7 @@ class Store:
             row = tokens.insert().values(
                 submitter=submitter, sha256=_hash(secret), created=now, expires=now + int(days * 86400)
             )
-            number = db.execute(row).inserted_primary_key[0]
+            number = db.execute(row.returning(tokens.c.id)).scalar_one()
             _log(db, "token added", token=number, detail=submitter)
         return number, secret
 
@@ -185,7 +187,7 @@ class Store:
             _log(db, "token revoked", token=number)
         return True
 
-    def list_tokens(self) -> Sequence[Row]:
+    def list_tokens(self) -> Sequence[AnyRow]:
         """All tokens, without their hashes."""
         columns = [column for column in tokens.c if column.name != "sha256"]
         with self._engine.connect() as db:
@@ -216,7 +218,7 @@ class Store:
                     state="queued",
                     created=int(time.time()),
                 )
-                number = db.execute(row).inserted_primary_key[0]
+                number = db.execute(row.returning(submissions.c.id)).scalar_one()
                 _log(db, "submitted", number, token.id, address, f"{size} bytes, sha256 {sha256}")
         except IntegrityError:
             with self._engine.connect() as db:
@@ -241,14 +243,14 @@ class Store:
         with self._engine.connect() as db:
             return db.execute(query).scalar_one()
 
-    def get(self, number: int) -> Row | None:
+    def get(self, number: int) -> AnyRow | None:
         """One submission, or None."""
         with self._engine.connect() as db:
             return db.execute(select(submissions).where(submissions.c.id == number)).first()
 
     def list(
         self, state: str | None = None, submitter: str | None = None, limit: int = 50, offset: int = 0
-    ) -> tuple[Sequence[Row], int]:
+    ) -> tuple[Sequence[AnyRow], int]:
         """Submissions, newest first, and how many there are in all."""
         wanted = [submissions.c.state == state] if state else []
         wanted += [submissions.c.submitter == submitter] if submitter else []
@@ -257,7 +259,7 @@ class Store:
             query = select(submissions).where(*wanted).order_by(submissions.c.id.desc()).limit(limit).offset(offset)
             return db.execute(query).all(), total
 
-    def of_state(self, state: str) -> Sequence[Row]:
+    def of_state(self, state: str) -> Sequence[AnyRow]:
         """All submissions in a state, oldest first."""
         with self._engine.connect() as db:
             query = select(submissions).where(submissions.c.state == state).order_by(submissions.c.id)
@@ -277,7 +279,7 @@ class Store:
                 _log(db, "queued again", number, detail="the service was stopped while it was verified")
         return len(found)
 
-    def claim(self) -> Row | None:
+    def claim(self) -> AnyRow | None:
         """The oldest queued submission, now `verifying`, or None."""
         with self._engine.begin() as db:
             oldest = select(submissions).where(submissions.c.state == "queued").order_by(submissions.c.id).limit(1)
@@ -345,7 +347,7 @@ class Store:
         with self._engine.begin() as db:
             _log(db, action, submission, token, address, detail)
 
-    def history(self, submission: int | None = None, limit: int = 1000) -> Sequence[Row]:
+    def history(self, submission: int | None = None, limit: int = 1000) -> Sequence[AnyRow]:
         """Lines of the audit log, of one submission or of all, oldest first; the last `limit` of them."""
         query = select(audit) if submission is None else select(audit).where(audit.c.submission == submission)
         with self._engine.connect() as db:

@@ -9,10 +9,11 @@ import secrets
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from leaderboard.service.folders import Folders
 from leaderboard.service.store import Duplicate, Store, Token
@@ -89,7 +90,7 @@ class Uploads:
         self._store.log("upload", token=token.id, address=address)
 
     @contextmanager
-    def place(self, token: Token, address: str) -> Iterator[None]:
+    def place(self, token: Token, address: str) -> Generator[None]:
         """Hold one of the places for uploads under way. Raises `Rejected` if all, or all of one's own, are taken."""
         own = (f"token {token.id}", f"address {address}")
         if self._under_way["all"] >= self._limits.at_once:
@@ -103,7 +104,7 @@ class Uploads:
             self._under_way.subtract(("all", *own))
             self._under_way += Counter()  # which drops what is zero
 
-    async def receive(self, chunks: AsyncIterator[bytes], run: Callable) -> tuple[Path, str, int]:
+    async def receive(self, chunks: AsyncIterator[bytes], run: Callable[..., Awaitable[Any]]) -> tuple[Path, str, int]:
         """Write an upload to the disk; returns the file, its SHA-256 and size. `run` calls a function in a thread.
 
         Raises `Rejected` for one that is no zip, too large or too slow; whatever is raised, no file is left.

@@ -67,7 +67,9 @@ def draw(board: Board, series: Mapping[Entry, int]) -> Drawn:
     """All figures but the panels of `panels`, in the colours of `colours`."""
     best = _best(board)
     best_of_all = {row.entry for rows in best.values() for row in rows}
-    overall, by_grade, curves = [], [], {}
+    overall: list[Drawing] = []
+    by_grade: list[Drawing] = []
+    curves: dict[str, list[Drawing]] = {}
     for budget, rows in best.items():
         if not rows:
             continue
@@ -93,7 +95,7 @@ def draw(board: Board, series: Mapping[Entry, int]) -> Drawn:
 
 def panels(rows: Sequence[RobustRow], spec: Any, series: Mapping[Entry, int]) -> list[Drawing]:
     """Success against magnitude on one task, a figure per budget; `spec` declares the training ranges, if known."""
-    drawn = []
+    drawn: list[Drawing] = []
     ranges = {f.name: tuple(f.ranges.values()) for f in getattr(spec, "factors", ()) if not f.held_out}
     shades = {name: (min(low for low, _ in r), max(high for _, high in r)) for name, r in ranges.items()}
     for budget, group in groupby(rows, lambda r: r.row.entry.budget):
@@ -145,7 +147,13 @@ def _overall(budget: str, rows: list[RankRow], series: Mapping[Entry, int], numb
 
 
 def _drawing(
-    function: Callable[..., str], title: str, caption: str, budget: str, rows: list, series: Mapping, name: str
+    function: Callable[..., str],
+    title: str,
+    caption: str,
+    budget: str,
+    rows: Any,
+    series: Mapping[Entry, int],
+    name: str,
 ) -> Drawing:
     numbers = [series[row.entry] for row in rows]
     labels = entry_labels([row.entry for row in rows])

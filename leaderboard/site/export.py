@@ -77,7 +77,7 @@ def files(board: Board) -> Iterator[tuple[str, str | bytes]]:
 
 def to_json(board: Board) -> str:
     """All numbers of the board, success and scores in [0, 1]; runs are referred to by their paths. A record a line."""
-    content = {
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "suite_version": board.suite_version,
         "newest_run_ended": board.newest.isoformat(timespec="seconds"),
@@ -111,7 +111,9 @@ def _without_formulas(table: pa.Table) -> pa.Table:
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_string(column.type):
-            column = pc.replace_substring_regex(column, r"^([=+\-@\t\r])", r"'\1")
+            column = pc.call_function(
+                "replace_substring_regex", [column], pc.ReplaceSubstringOptions(r"^([=+\-@\t\r])", r"'\1")
+            )
         columns[name] = column
     return pa.table(columns)
 

@@ -229,7 +229,8 @@ def _draw_lines(
         sns.lineplot(whole, x="x", y="y", hue="line", palette=colours, estimator=None, legend=False, ax=axes)
     for drawn, (i, (x, _, limits)) in zip(axes.lines, lines.items(), strict=True):
         drawn.set(gid=f"line-{i}", **_line(series[i]))
-        axes.fill_between(x, *limits, color=colours[i], linewidth=0, alpha=0.16).set_gid(f"band-{i}")
+        low, high = limits
+        axes.fill_between(x, low, high, color=colours[i], linewidth=0, alpha=0.16).set_gid(f"band-{i}")
     axes.set(xlabel="", ylabel="")
 
 

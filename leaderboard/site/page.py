@@ -13,7 +13,7 @@ import numpy as np
 import tasks as declared
 from leaderboard.board import curriculum_comparison, perturbed
 from leaderboard.board.board import SEEDS_TO_RANK, Board, RankRow, TaskRow, budget_order, make
-from leaderboard.board.perturbed import RobustRow
+from leaderboard.board.perturbed import FactorRow, RobustRow
 from leaderboard.data import parallel
 from leaderboard.data.runs import Entry, Run, Skipped
 from leaderboard.site import drawings, export
@@ -138,7 +138,7 @@ def _task(
 
 
 def _robustness(board: Board, robust: Sequence[RobustRow]) -> dict[str, Any]:
-    heat_maps = []
+    heat_maps: list[tuple[str, list[tuple[str, bool]], list[tuple[RobustRow, dict[str, FactorRow]]]]] = []
     for task, rows in _groups(robust, lambda r: r.row.task):
         names = sorted({f.name for r in rows for f in r.factors})
         held = {f.name for f in getattr(_spec(task), "factors", ()) if f.held_out}
@@ -187,5 +187,5 @@ def _spec(task: str) -> Any:
     return declared.get(task) if task in declared.names() else None
 
 
-def _groups(rows: Iterable[Any], key: Any) -> list[tuple[str, list[Any]]]:
+def _groups[T](rows: Iterable[T], key: Callable[[T], str]) -> list[tuple[str, list[T]]]:
     return [(name, list(group)) for name, group in groupby(rows, key)]

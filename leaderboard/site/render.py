@@ -33,6 +33,8 @@ NAV = (
     ("methods.html", "Methods and data"),
 )
 
+_LOADER = PackageLoader("leaderboard.site")
+
 
 def render(template: str, **context: Any) -> str:
     """A template's text. Whatever is put into it is escaped."""
@@ -41,7 +43,7 @@ def render(template: str, **context: Any) -> str:
 
 def source(name: str) -> str:
     """A file that lies beside the templates."""
-    return environment().loader.get_source(environment(), name)[0]
+    return _LOADER.get_source(environment(), name)[0]
 
 
 def run_page(run: Run, submissions: str = "") -> tuple[str, str]:
@@ -174,14 +176,16 @@ FILTERS = (
 def environment() -> Environment:
     """Where templates come from, with what they can use."""
     made = Environment(
-        loader=PackageLoader("leaderboard.site"),
+        loader=_LOADER,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(version=suite.__version__, nav=NAV)
-    made.filters.update(
+    names: dict[str, Any] = made.globals
+    filters: dict[str, Any] = made.filters
+    names.update(version=suite.__version__, nav=NAV)
+    filters.update(
         {function.__name__: function for function in FILTERS},
         json=to_json,
         mean=lambda values: float(np.mean(list(values))),

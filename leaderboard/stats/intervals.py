@@ -107,7 +107,7 @@ def resample(
 
     A single seed cannot be resampled: its episodes are, which gives binomial counts.
     """
-    drawn = []
+    drawn: list[np.ndarray] = []
     for k, n in zip(successes, episodes, strict=True):
         if len(k) == 1:
             rates = resample_episodes(k[0], n[0], rng, resamples)[:, None]
@@ -151,7 +151,9 @@ def _stretch(spread: Spread) -> float:
     return float(min(narrow, 3.0) * spread.quantile / ndtri(0.5 + CONFIDENCE / 2))
 
 
-def improvement_interval(x: Strata, y: Strata, rng: np.random.Generator, resamples: int = RESAMPLES) -> tuple:
+def improvement_interval(
+    x: Strata, y: Strata, rng: np.random.Generator, resamples: int = RESAMPLES
+) -> tuple[float, float]:
     """Bootstrap interval of the probability of improvement: seeds of both sides are drawn within each stratum."""
     total = np.zeros(resamples)
     wins = [improvements(a, b) for a, b in zip(x, y, strict=True)]

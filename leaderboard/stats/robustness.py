@@ -56,7 +56,7 @@ def area(rates: np.ndarray, names: Sequence[str], factor: str, reference: str) -
     """
     nominal = rates[..., [names.index(f"nominal/{reference}")]]
     curve = np.concatenate([nominal, rates[..., group(names, f"factor/{factor}")]], axis=-1)
-    return np.trapezoid(curve, dx=1 / (curve.shape[-1] - 1), axis=-1)
+    return np.asarray(np.trapezoid(curve, dx=1 / (curve.shape[-1] - 1), axis=-1))
 
 
 def worst_factor(rates: np.ndarray, names: Sequence[str], reference: str) -> np.ndarray:

@@ -57,7 +57,7 @@ def cvar(values: np.ndarray, fraction: float = 0.1) -> np.ndarray:
     n = values.shape[-1]
     if not 0 < fraction <= 1 or not n:
         raise ValueError("CVaR needs at least one value and a fraction above 0 and up to 1")
-    weights = np.clip(fraction * n - np.arange(n), 0, 1)
+    weights: np.ndarray = np.clip(fraction * n - np.arange(n), 0, 1)
     return values @ weights / weights.sum()
 
 

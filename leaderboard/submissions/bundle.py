@@ -34,7 +34,8 @@ from leaderboard.data.schema import (
 )
 from leaderboard.submissions import archive
 from leaderboard.submissions.archive import MIB, Limits
-from suite.runs.rundir import FILES, atomic, paths_of, sha256
+from suite.runs.rundir import FILES, paths_of, sha256
+from tasks.core.files import atomic
 
 RUN_FILES = paths_of(lambda file: file.submitted == "always")
 OPTIONAL_FILES = paths_of(lambda file: file.submitted == "optional")
@@ -175,7 +176,7 @@ def _check_files(folder: Path, files: Mapping[str, Any]) -> None:
 
 
 def _runs(files: Iterable[str]) -> tuple[str, ...]:
-    runs = sorted({_FOLDER.match(name)[0] for name in files})
+    runs = sorted({folder[0] for name in files if (folder := _FOLDER.match(name))})
     for run in runs:
         for name in RUN_FILES:
             if f"{run}/{name}" not in files:

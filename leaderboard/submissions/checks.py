@@ -21,7 +21,7 @@ from baselines import policy_header
 from baselines.algorithms.registry import get as algorithm
 from baselines.learner import warm_start
 from leaderboard.data.content import episodes_hash, policy_hash
-from leaderboard.data.runs import Run, read_run
+from leaderboard.data.runs import Entry, Run, read_run
 from leaderboard.data.schema import (
     check_config,
     check_evaluation,
@@ -251,8 +251,9 @@ def _check_closed(
     if algo in policy_file.REFERENCES:
         if steps:
             raise Unusable(f"{algo} is not trained, but env_steps is {steps}")
-        if algo == "random" and (seed := policy_header.read(policy)[0].seed):
-            raise Unusable(f"the suite's random actions are of seed 0, these of seed {seed}")
+        header = policy_header.read(policy)[0]
+        if algo == "random" and isinstance(header, policy_header.Reference) and header.seed:
+            raise Unusable(f"the suite's random actions are of seed 0, these of seed {header.seed}")
         return
     try:
         warm_start.check(policy, spec, algo, agent)
@@ -321,7 +322,7 @@ def _difference(claimed: Any, found: Any) -> str | None:
 
 def _check_set(submitted: Sequence[Submitted]) -> None:
     """No run twice, and no seed left out: whoever trains ten may not choose the best five."""
-    seeds: dict[tuple, list[int]] = defaultdict(list)
+    seeds: dict[tuple[str, Entry], list[int]] = defaultdict(list)
     owners: dict[tuple[str, str], str] = {}
     for s in submitted:
         seeds[s.run.task, s.run.entry].append(s.run.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def limited_memory(size: int = MEMORY) -> Iterator[None]:
+def limited_memory(size: int = MEMORY) -> Generator[None]:
     """Let this process take at most `size` more bytes of address space; beyond it allocations fail.
 
     Raises:

@@ -127,7 +127,7 @@ def _check_layout(name: str, data: pa.Buffer) -> int:
         columns=texts, use_threads=False
     ):
         for column in batch.columns:
-            longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+            longest = pc.call_function("max", [pc.call_function("binary_length", [column.dictionary])]).as_py() or 0
             if longest > MAX_STRING:
                 raise Unusable(f"{name} has a text of {longest} bytes, more than {MAX_STRING}")
     return rows

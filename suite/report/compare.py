@@ -63,13 +63,13 @@ class Test:
 
 
 def why_not_bitwise(
-    task: str, engine: str, one: Mapping[str, Any], two: Mapping[str, Any], devices: Sequence[str]
+    task: str, engine: str, one: Mapping[str, Any], two: Mapping[str, Any], devices: Sequence[str | None]
 ) -> str | None:
     """Why a repetition may differ in its bits, or None where it must not: see `TaskSpec.inexact`, `different_stack`."""
     return tasks.get(task).inexact.get(engine) or different_stack(one, two, devices)
 
 
-def different_stack(one: Mapping[str, Any], two: Mapping[str, Any], devices: Sequence[str]) -> str | None:
+def different_stack(one: Mapping[str, Any], two: Mapping[str, Any], devices: Sequence[str | None]) -> str | None:
     """Why two provenances are not of machines that give the same bits, or None if they are.
 
     `devices` are those that the two evaluations ran on. Sums on a GPU have no fixed order, so only CPUs count.
