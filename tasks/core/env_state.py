@@ -7,25 +7,18 @@ from typing import Any, Protocol
 
 import torch
 
+from tasks.core.draws import Draws
 from tasks.spec import TaskSpec
 
 
 class FactoredEnv(Protocol):
-    """What an effect of a factor gets as `env`. See `tasks.core.env.TensorEnv` for the attributes."""
+    """What an effect of a factor gets as `env`. See `tasks.core.episodes.EpisodeEnv` for the attributes."""
 
     spec: TaskSpec
     num_envs: int
     device: torch.device
     factors: torch.Tensor
-    former: torch.Tensor
-
-    def uniform(self, *shape: int) -> torch.Tensor:
-        """Draws from [-1, 1), from the env's own generator."""
-        ...
-
-    def normal(self, *shape: int) -> torch.Tensor:
-        """Standard normal draws, from the env's own generator."""
-        ...
+    draws: Draws
 
 
 class PhysicalEnv(FactoredEnv, Protocol):
@@ -65,6 +58,7 @@ class EnvState(Protocol):
 
     task: TaskSpec  # the task's declaration (`spec` is Gymnasium's)
     runtime: Any  # of the engine, a `tasks.isaaclab.runtime.Runtime`
+    draws: Draws  # what episodes draw at random
     difficulty: torch.Tensor  # [N] of the episodes now running, in [0, 1]
     success: torch.Tensor  # [N] bool, after the last step
     violations: dict[str, torch.Tensor]  # name of a safety limit to [N] bool, crossed in the last step

@@ -72,18 +72,19 @@ class MultiTaskEnv(TensorEnv):
                 begin += size
             self._rows = torch.cat(rows)
         self._solved.zero_()
-        obs = [env.reset(None if seed is None else seed + k) for k, env in enumerate(self.envs)]
+        self.draws.begin(self._every)
+        obs = [env.reset(seed) for env in self.envs]
         self._describe()
         return self._joined(obs)
 
-    def _set_age(self, age: torch.Tensor) -> None:
+    def _stagger(self, age: torch.Tensor) -> None:
         every = torch.zeros(len(self._solved), dtype=torch.long, device=self.device)
         every[self._rows] = age
         for env, own in zip(self.envs, every.split([env.num_envs for env in self.envs]), strict=True):
             env._stagger(own % env.spec.max_episode_steps)  # `age` goes up to the length of the longest task's
 
     def _step(self, action: torch.Tensor) -> Step:
-        every = action
+        every, before = action, {"difficulty": self.difficulty, "factors": self.factors}
         if not isinstance(self._rows, slice):
             every = action.new_zeros(len(self._solved), action.shape[1]).index_copy_(0, self._rows, action)
         parts = every.split([env.num_envs for env in self.envs])
@@ -108,6 +109,7 @@ class MultiTaskEnv(TensorEnv):
                 "success": success[self._rows],
                 "terminations": {"time_out": truncated, "failed": terminated},
                 "violations": {},
+                **before,
             },
         )
 

@@ -63,6 +63,11 @@ class RemoteEnv(TensorEnv):
         super().set_sampler(sampler, moving)
         self._ask("moving", moving)
 
+    def identify(self, rows: torch.Tensor) -> None:
+        """See `TensorEnv.identify`."""
+        super().identify(rows)
+        self._ask("identify", rows.cpu().numpy())
+
     def begin(self, action: torch.Tensor) -> None:
         """Let the child take the step whose outcome the next `step` returns, without waiting for it."""
         self._shared["action"].copy_(action)
@@ -71,10 +76,11 @@ class RemoteEnv(TensorEnv):
 
     def _reset(self, seed: int | None) -> torch.Tensor:
         self._ask("reset", seed)
+        self.draws.begin(self._every)
         self._take_over()
         return self._shared["obs"]
 
-    def _set_age(self, age: torch.Tensor) -> None:
+    def _stagger(self, age: torch.Tensor) -> None:
         self._ask("age", age.cpu().numpy())
 
     def _step(self, action: torch.Tensor) -> Step:
@@ -82,6 +88,7 @@ class RemoteEnv(TensorEnv):
             self.begin(action)
         self._begun = False
         self._answer()
+        before = {"difficulty": self.difficulty, "factors": self.factors}
         self._take_over()
         terminated, truncated, success = self._shared["flags"]
         extras = {
@@ -89,11 +96,12 @@ class RemoteEnv(TensorEnv):
             "success": success,
             "terminations": {"time_out": truncated, "failed": terminated},
             "violations": {},
+            **before,
         }
         return self._shared["obs"], self._shared["reward"], terminated, truncated, extras
 
     def _take_over(self) -> None:
-        # New tensors, as in `TensorEnv._assign`: what the step returns of the episodes that ended is not changed.
+        # New tensors: what the step returns of the episodes that ended is not changed.
         self.difficulty, self.factors = self._shared["difficulty"].clone(), self._shared["factors"].clone()
 
     def check(self) -> None:
@@ -202,6 +210,8 @@ def _work(pipe: Connection, env: TensorEnv, shared: dict[str, torch.Tensor]) -> 
             obs = env.reset(value)
         elif what == "age":
             env._stagger(torch.from_numpy(value).to(env.device))
+        elif what == "identify":
+            env.identify(torch.from_numpy(value).to(env.device))
         elif what == "moving":
             env.set_sampler(sampler, value)
         elif what == "check":

@@ -1,7 +1,7 @@
 """Effects of factors on the physics, through Isaac Lab's own setters, on every engine.
 
 Isaac Lab's randomisation events draw their values themselves; here a value is given, and known per episode. What PhysX
-on CUDA takes over the host only is slow: see `TensorEnv.rewrite_episodes`. Where `on` names bodies or joints, it is a
+on CUDA takes over the host only is slow: see `EpisodeEnv.rewrite_episodes`. Where `on` names bodies or joints, it is a
 pattern as in Isaac Lab; an effect starts from what the scene was built with, never from what it wrote before.
 """
 
@@ -15,7 +15,7 @@ import torch
 
 from tasks.core.env_state import PhysicalEnv
 from tasks.factors import materials
-from tasks.factors.signal_effects import Effect
+from tasks.factors.signal_effects import Effect, random_step
 from tasks.spec import Factor
 
 GRAVITY = 9.81  # [m/s²]
@@ -270,18 +270,17 @@ class Push(LabEffect):
         self._force = env.forces(self.asset, [body])[:, body, :2]
         self._steps = max(1, round(PUSH_S / env.spec.control_dt))
         self._chance = env.spec.control_dt / PUSH_EVERY_S
-        self._left = torch.zeros(env.num_envs, device=env.device)  # control steps
-        self._angle = torch.zeros(env.num_envs, device=env.device)
+        self._left, self._angle = torch.zeros(2, env.num_envs, device=env.device).unbind()  # control steps, rad
 
-    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
-        """See `Effect.start`."""
-        self._left.index_fill_(0, env_ids, 0.0)
+    def begin(self, rows: torch.Tensor) -> None:
+        """See `Effect.begin`."""
+        self._left.masked_fill_(rows, 0.0)
 
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
-        chance, turn = self.env.uniform(2, self.env.num_envs)  # both from -1 to 1
-        begins = (self._left <= 0.0) & (chance < 2.0 * self._chance - 1.0)
-        self._angle = torch.where(begins, math.pi * turn, self._angle)
+        chance, turn = self.env.draws.uniform(self.factor.name, 2, of_step=True).unbind(dim=1)
+        begins = (self._left <= 0.0) & (chance < self._chance)
+        self._angle.copy_(torch.where(begins, 2.0 * math.pi * turn, self._angle))
         self._left.masked_fill_(begins, self._steps)
         push = torch.polar(self.value * (self._left > 0.0), self._angle)
         self._force.add_(torch.view_as_real(push))
@@ -295,20 +294,21 @@ class TorqueStep(LabEffect):
     def __init__(self, env: PhysicalEnv, factor: Factor) -> None:
         """Find the joints."""
         super().__init__(env, factor)
-        self._joints = self.joints()
+        self._joints = self.joints().long()
         env.force_joints(self.asset)
+        self._target = self.asset.actuators.target_command.effort.torch  # where Isaac Lab's setter writes, by a kernel
         self._torque = torch.zeros(env.num_envs, len(self._joints), device=env.device)
         self._countdown = torch.zeros(env.num_envs, device=env.device)
 
-    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
-        """See `Effect.start`."""
-        k = len(env_ids)
-        self._torque[env_ids] = value[:, None] * self.env.uniform(k, self._torque.shape[1]).sign()
-        self._countdown[env_ids] = (self.env.uniform(k) + 1.0) / 2.0 * self.env.spec.max_episode_steps
+    def begin(self, rows: torch.Tensor) -> None:
+        """See `Effect.begin`."""
+        sign, start = random_step(self, self._torque.shape[1])
+        self._torque.copy_(torch.where(rows[:, None], self.value[:, None] * sign, self._torque))
+        self._countdown.copy_(torch.where(rows, start, self._countdown))
 
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
         self._countdown -= 1.0
         torque = self._torque * (self._countdown < 0.0)[:, None]
-        self.asset.set_joint_effort_target_index(target=torque, joint_ids=self._joints)
+        self._target.index_copy_(1, self._joints, torque)
         return action

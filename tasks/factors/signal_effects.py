@@ -1,6 +1,7 @@
 """Effects of factors on what a policy sees and does: delays, noise, dropout. Torch alone, for every engine.
 
-An effect carries out one factor. It never waits for the device, and draws from the env's own generator.
+An effect carries out one factor. It never waits for the device, and draws from the env's `draws`. What it keeps from
+step to step stays in the same tensors, so that a CUDA graph can hold what it does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Effect:
     """What one factor does to an env.
 
     Attributes:
-        slow: PhysX on CUDA takes it over the host; see `TensorEnv.rewrite_episodes`.
+        slow: PhysX on CUDA takes it over the host; see `EpisodeEnv.rewrite_episodes`.
     """
 
     slow = False
@@ -33,13 +34,11 @@ class Effect:
         """The factor in the episodes now running [N]."""
         return self.env.factors[:, self._column]
 
-    @property
-    def former(self) -> torch.Tensor:
-        """The factor in the episodes that the last step belongs to [N], for final observations."""
-        return self.env.former[:, self._column]
+    def begin(self, rows: torch.Tensor) -> None:
+        """New episodes begin in `rows` [N] bool; `value` is theirs already. For what the effect itself remembers."""
 
     def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
-        """New episodes begin in rows `env_ids` [k] with `value` [k]."""
+        """New episodes begin in rows `env_ids` [k] with `value` [k]. For what is handed to an engine."""
 
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """What the robot does of `action` [N, action_dim], once a control step."""
@@ -50,7 +49,7 @@ class Effect:
         return obs
 
     def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
-        """What the policy saw of the last `obs` [N, policy_dim] of an episode. Called before `measure`."""
+        """What the policy saw of the last `obs` [N, policy_dim] of an episode. Called before `begin` and `measure`."""
         return obs
 
 
@@ -64,6 +63,13 @@ def build(env: FactoredEnv, moving: Collection[str] | None = None) -> list[tuple
         if factor.effect and (moving is None or factor.name in moving):
             built.append((column, registry.load(factor.effect)(env, factor)))
     return built
+
+
+def random_step(effect: Effect, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random signs [N, width], and the control step [N] of an episode from which on they count."""
+    draws, name = effect.env.draws, effect.factor.name
+    sign = torch.where(draws.uniform(f"{name}.sign", width) < 0.5, -1.0, 1.0)
+    return sign, draws.uniform(f"{name}.start") * effect.env.spec.max_episode_steps
 
 
 def _columns(env: FactoredEnv, name: str) -> torch.Tensor:
@@ -85,16 +91,16 @@ class _Delay:
         self._past = torch.zeros(round(longest) + 1, num_envs, dim, device=device)
         self._rows = torch.arange(num_envs, device=device)
 
-    def clear(self, env_ids: torch.Tensor) -> None:
-        """Let rows `env_ids` [k] have had zeros for ever."""
-        self._past.index_fill_(1, env_ids, 0.0)
+    def clear(self, rows: torch.Tensor) -> None:
+        """Let rows [N] bool have had zeros for ever."""
+        self._past.masked_fill_(rows[:, None], 0.0)
 
     def fill(self, rows: torch.Tensor, signal: torch.Tensor) -> None:
         """Let rows [N] bool have had `signal` for ever."""
-        self._past = torch.where(rows[:, None], signal, self._past)
+        self._past.copy_(torch.where(rows[:, None], signal, self._past))
 
     def push(self, signal: torch.Tensor) -> None:
-        self._past = self._with(signal)
+        self._past.copy_(self._with(signal))
 
     def whole(self, steps: torch.Tensor) -> torch.Tensor:
         """`steps` [N] as whole numbers within the line's length."""
@@ -119,9 +125,9 @@ class ActionDelay(Effect):
         super().__init__(env, factor)
         self._line = _Delay(factor.evaluation[1], env.num_envs, env.spec.action_dim, env.device)
 
-    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
-        """See `Effect.start`."""
-        self._line.clear(env_ids)
+    def begin(self, rows: torch.Tensor) -> None:
+        """See `Effect.begin`."""
+        self._line.clear(rows)
 
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
@@ -149,11 +155,11 @@ class ActionStep(Effect):
         self._step = torch.zeros(env.num_envs, env.spec.action_dim, device=env.device)
         self._countdown = torch.zeros(env.num_envs, device=env.device)
 
-    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
-        """See `Effect.start`."""
-        sign = self.env.uniform(len(env_ids), self._step.shape[1]).sign()
-        self._step[env_ids] = value[:, None] * sign
-        self._countdown[env_ids] = (self.env.uniform(len(env_ids)) + 1.0) / 2.0 * self.env.spec.max_episode_steps
+    def begin(self, rows: torch.Tensor) -> None:
+        """See `Effect.begin`."""
+        sign, start = random_step(self, self._step.shape[1])
+        self._step.copy_(torch.where(rows[:, None], self.value[:, None] * sign, self._step))
+        self._countdown.copy_(torch.where(rows, start, self._countdown))
 
     def act(self, action: torch.Tensor) -> torch.Tensor:
         """See `Effect.act`."""
@@ -168,16 +174,15 @@ class SensorNoise(Effect):
         """See `Effect`."""
         super().__init__(env, factor)
         self._sigma = _sigma(env)
-        self._scale = factor.nominal * self._sigma  # in the last measurement
 
     def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure`."""
-        self._scale = self.value[:, None] * self._sigma
         return self.measure_final(obs)
 
     def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure_final`."""
-        return torch.addcmul(obs, self._scale, self.env.normal(*obs.shape))
+        noise = self.env.draws.normal(self.factor.name, obs.shape[1], of_step=True)
+        return obs + self.value[:, None] * self._sigma * noise
 
 
 class SensorBias(Effect):
@@ -187,24 +192,23 @@ class SensorBias(Effect):
         """See `Effect`."""
         super().__init__(env, factor)
         self._scale = _sigma(env)
-        self._now, self._before = torch.zeros(2, env.num_envs, env.spec.policy_dim, device=env.device)
+        self._error = torch.zeros(env.num_envs, env.spec.policy_dim, device=env.device)
 
-    def start(self, env_ids: torch.Tensor, value: torch.Tensor) -> None:
-        """See `Effect.start`."""
-        drawn = self._draw(len(env_ids), len(self._scale))
-        self._before = self._now
-        self._now = self._now.index_copy(0, env_ids, value[:, None] * self._scale * drawn)
+    def begin(self, rows: torch.Tensor) -> None:
+        """See `Effect.begin`."""
+        error = self.value[:, None] * self._scale * self._draw(len(self._scale))
+        self._error.copy_(torch.where(rows[:, None], error, self._error))
 
-    def _draw(self, *shape: int) -> torch.Tensor:
-        return self.env.normal(*shape)
+    def _draw(self, width: int) -> torch.Tensor:
+        return self.env.draws.normal(self.factor.name, width)
 
     def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure`."""
-        return obs + self._now
+        return obs + self._error
 
     def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure_final`."""
-        return obs + self._before
+        return obs + self._error
 
 
 class Calibration(SensorBias):
@@ -217,8 +221,8 @@ class Calibration(SensorBias):
         if not self._scale.any():
             raise ValueError(f"{env.spec.name}: factor {factor.name} is on {factor.on!r}, which is no observation")
 
-    def _draw(self, *shape: int) -> torch.Tensor:
-        return self.env.uniform(*shape)
+    def _draw(self, width: int) -> torch.Tensor:
+        return self.env.draws.within(self.factor.name, width)
 
 
 class SensorDelay(Effect):
@@ -228,18 +232,16 @@ class SensorDelay(Effect):
         """See `Effect`."""
         super().__init__(env, factor)
         self._line = _Delay(factor.evaluation[1], env.num_envs, env.spec.policy_dim, env.device)
-        self._steps = self._line.whole(self.value)  # in the last measurement
 
     def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure`."""
         self._line.fill(fresh, obs)
         self._line.push(obs)
-        self._steps = self._line.whole(self.value)
-        return self._line.read(self._steps)
+        return self._line.read(self._line.whole(self.value))
 
     def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure_final`."""
-        return self._line.peek(obs, self._steps)
+        return self._line.peek(obs, self._line.whole(self.value))
 
 
 class SensorDropout(Effect):
@@ -250,15 +252,12 @@ class SensorDropout(Effect):
         super().__init__(env, factor)
         self._last = torch.zeros(env.num_envs, env.spec.policy_dim, device=env.device)
 
-    def _kept(self, obs: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        missed = (self.env.uniform(len(value)) + 1.0) / 2.0 < value
-        return torch.where(missed[:, None], self._last, obs)
-
     def measure(self, obs: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure`."""
-        self._last = torch.where(fresh[:, None], obs, self._kept(obs, self.value))
-        return self._last
+        self._last.copy_(torch.where(fresh[:, None], obs, self.measure_final(obs)))
+        return self._last.clone()
 
     def measure_final(self, obs: torch.Tensor) -> torch.Tensor:
         """See `Effect.measure_final`."""
-        return self._kept(obs, self.former)
+        missed = self.env.draws.uniform(self.factor.name, of_step=True) < self.value
+        return torch.where(missed[:, None], self._last, obs)

@@ -35,7 +35,8 @@ class Watch:
         speeds = [data.joint_vel.torch for data in self._joints]
         speeds += [data.root_vel_w.torch for data in self._bases]
         speeds += [data.body_vel_w.torch.flatten(1) for data in self._objects]
-        self.rows = ~(torch.cat(speeds, dim=-1).abs().amax(dim=-1) < LIMIT)  # NaN is not less either
+        fastest = torch.cat(speeds, dim=-1).abs().amax(dim=-1)
+        torch.logical_not(fastest < LIMIT, out=self.rows)  # NaN is not less either; in place, since graphs read it
         self._count += self.rows.sum()
         return self.rows
 

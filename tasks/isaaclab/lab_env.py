@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
-from isaaclab.envs.common import VecEnvStepReturn
 from isaaclab.managers import ActionManager, CommandManager, CurriculumManager, RecorderManager
 
 from tasks.core import engines
-from tasks.core.env import Step, TensorEnv
+from tasks.core.draws import Draws
+from tasks.core.env import Step
+from tasks.core.episodes import EpisodeEnv, Outcome
 from tasks.core.grades import Grades
 from tasks.cuda.record import Recorded
 from tasks.isaaclab import camera, managers
@@ -30,19 +31,20 @@ SOON = 1e-6
 
 @dataclass(frozen=True)
 class Hooks:
-    """What `GradedEnv` asks of the env that it is the inside of.
+    """What `GradedEnv` has of the env that it is the inside of.
 
     Attributes:
-        assign: gives the episodes that start in rows [k] int32 their difficulty and factors; returns the difficulty of
-            all rows [N].
-        started: called when the state of those rows is that of the new episode.
+        difficulty: see `EnvState.difficulty`; always the same tensor.
+        draws: see `EnvState.draws`.
+        begin: begins episodes in rows [k] int32.
         hold: see `EnvState.hold`.
         rows: see `EnvState.rows`.
         shared: see `EnvState.shared`.
     """
 
-    assign: Callable[[torch.Tensor], torch.Tensor]
-    started: Callable[[torch.Tensor], None]
+    difficulty: torch.Tensor
+    draws: Draws
+    begin: Callable[[torch.Tensor], None]
     hold: Callable[[torch.Tensor], torch.Tensor]
     rows: Callable[[torch.Tensor], torch.Tensor]
     shared: Callable[[Callable[..., Any], Any], Any]
@@ -62,12 +64,12 @@ class GradedEnv(ManagerBasedRLEnv):
     ) -> None:
         """Build the scene; see `LabEnv` for `success` and `safety`."""
         self.task, self.runtime, self._hooks = spec, runtime, hooks
+        self.difficulty, self.draws = hooks.difficulty, hooks.draws
         self.hold, self.rows, self.shared = hooks.hold, hooks.rows, hooks.shared
         self.success_condition, self.safety_conditions = success, safety
         num_envs, device = cfg.scene.num_envs, torch.device(cfg.sim.device)
         self.success = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self.violations: dict[str, torch.Tensor] = {}
-        self.difficulty = torch.zeros(num_envs, device=device)
         self._all = torch.arange(num_envs, dtype=torch.int32, device=device)  # what Isaac Lab's kernels take
         self._grades = Grades(spec, device)
         self._params = self._grades.at(self.difficulty)
@@ -78,8 +80,7 @@ class GradedEnv(ManagerBasedRLEnv):
         self.divergence: Watch | None = None
         super().__init__(cfg)
         self._physics = runtime.stepper(self)
-        self._act, self._judge = self.action_manager.process_action, self._outcome
-        self._see_last = self._see = self.observation_manager.compute
+        self._judge = self._outcome
         self.divergence = runtime.divergence(self.scene, num_envs, device)
 
     def param(self, name: str, env_ids: torch.Tensor | slice = slice(None)) -> torch.Tensor:
@@ -124,12 +125,12 @@ class GradedEnv(ManagerBasedRLEnv):
         at_intervals = self.event_manager._mode_term_cfgs.get("interval", ())
         self._intervals = list(zip(at_intervals, self.event_manager._interval_term_time_left, strict=True))
 
-    def step(self, action: torch.Tensor) -> VecEnvStepReturn:
-        """One control step, in the order of Isaac Lab's own and without its recorders, logs and user interface.
+    def advance(self) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        """The physics of a control step with the processed action, in the order of Isaac Lab's own step.
 
-        `extras["final_obs"]` is there where a row ended.
+        Returns the reward [N], ids [k] int32 of the rows that end, and for each event at intervals the ids of rows in
+        which it is due.
         """
-        self._act(action)
         self._physics.advance()
         if self.sim.is_rendering:
             self.sim.render()
@@ -137,24 +138,20 @@ class GradedEnv(ManagerBasedRLEnv):
         self.episode_length_buf += 1
         self.common_step_counter += 1
         due, reward = self._judge()
-        terminated, truncated = self.termination_manager.terminated, self.termination_manager.time_outs
-        extras = {}
         env_ids, *pushed = self._rows_of(due)
-        if len(env_ids):
-            final = extras["final_obs"] = self._see_last()
-            if self.divergence:
-                for obs in final.values():
-                    obs.masked_fill_(self.divergence.rows[:, None], 0.0)
-            self._reset_idx(env_ids)
+        return reward, env_ids, pushed
+
+    def go_on(self, pushed: Sequence[torch.Tensor]) -> None:
+        """What happens after the resets: commands, and events at intervals in rows `pushed`, see `advance`."""
         self.command_manager.compute(dt=self.step_dt)
-        for (term, left), rows in zip(self._intervals, pushed, strict=True):
+        for k, ((term, left), rows) in enumerate(zip(self._intervals, pushed, strict=True)):
             left -= self.step_dt
             if len(rows):
                 low, high = term.interval_range_s
-                left.index_copy_(0, self.rows(rows), torch.rand(len(rows), device=self.device) * (high - low) + low)
+                again = self.draws.uniform(f"interval {k}", of_step=True) * (high - low) + low
+                left.index_copy_(0, self.rows(rows), again[self.rows(rows)])
                 term.func(self, rows, **term.params)
                 self._now.clear()
-        return self._see(), reward, terminated, truncated, extras
 
     def _rows_of(self, due: torch.Tensor) -> list[torch.Tensor]:
         """Ids of the rows [k] int32 in which each bit of `due` [N] is set. The one time that a step waits."""
@@ -180,24 +177,19 @@ class GradedEnv(ManagerBasedRLEnv):
 
     def record(self) -> None:
         """See `TensorEnv.record`."""
-        self._act, self._judge = Recorded(self, self._act), Recorded(self, self._judge)
-        self._see_last, self._see = Recorded(self, self._see_last), Recorded(self, self._see)
-        self._grade = Recorded(self, self._grade)
+        self._judge, self._grade = Recorded(self, self._judge), Recorded(self, self._grade)
         self.recording = True  # as `RowWise` needs to know
-
-    def _assign(self, env_ids: torch.Tensor | slice) -> torch.Tensor:
-        """Difficulty and factors of the episodes that start in `env_ids`; returns them as ids."""
-        if isinstance(env_ids, slice):  # where Isaac Lab means all; terms get ids always
-            env_ids = self._all[env_ids]
-        self.difficulty = self._hooks.assign(env_ids)
-        self._grade(self.difficulty)
-        return env_ids
 
     def _set_params(self, difficulty: torch.Tensor) -> None:
         self._params.copy_(self._grades.at(difficulty))  # of all rows, of which those stay that stay
 
     def _reset_idx(self, env_ids: torch.Tensor | slice) -> None:
-        env_ids = self._assign(env_ids)
+        """Isaac Lab's hook for a reset of all rows."""
+        self._hooks.begin(self._all[env_ids] if isinstance(env_ids, slice) else env_ids)
+
+    def place(self, env_ids: torch.Tensor) -> None:
+        """Put rows `env_ids` [k] int32 where their episodes start."""
+        self._grade(self.difficulty)
         self._physics.reset(env_ids)
         for term in self.event_manager._mode_term_cfgs.get("reset", ()):
             self._now.clear()
@@ -212,8 +204,6 @@ class GradedEnv(ManagerBasedRLEnv):
         ):
             manager.reset(rows)
         self.episode_length_buf.index_fill_(0, rows, 0)
-        self._hooks.started(env_ids)
-        self._now.clear()
 
 
 def _constant(env: GradedEnv, numbers: tuple[Any, ...]) -> torch.Tensor:
@@ -226,7 +216,7 @@ def _joint_ids(env: GradedEnv, pattern: str) -> torch.Tensor | slice:
     return slice(None) if ids == list(range(robot.num_joints)) else torch.tensor(ids, device=env.device)
 
 
-class LabEnv(TensorEnv):
+class LabEnv(EpisodeEnv):
     """A task on one of Isaac Lab's engines. One per process.
 
     Args:
@@ -267,10 +257,11 @@ class LabEnv(TensorEnv):
         self.engine, self.rewrite_episodes = engine, engines.rewrite_episodes(engine, device)
         self.after_reset: list[Callable[[], None]] = []  # what effects do last of all at a reset
         self._shared: dict[tuple[Callable[..., Any], int], Any] = {}
-        self._action = torch.zeros(num_envs, spec.action_dim, device=self.device)
+        self._action, self._done = torch.zeros(2, num_envs, spec.action_dim, device=self.device).unbind()
+        self._pushed: Sequence[torch.Tensor] = ()
         self._stack = ExitStack()
         self._stack.enter_context(launch(cfg, device, self.runtime))
-        hooks = Hooks(self._assigned, self._start, self._hold, self.rows, self.shared)
+        hooks = Hooks(self.difficulty, self.draws, self._begin, self._hold, self.rows, self.shared)
         self._env = GradedEnv(cfg, spec, self.runtime, hooks, success, safety or {})
         self._changes = self.runtime.changes(num_envs, device)
         self._overflow = self.runtime.overflow(self._env.sim.physics_manager)
@@ -319,52 +310,61 @@ class LabEnv(TensorEnv):
         """The joints of `asset` will be given forces: they are handed to the engine before every physics step."""
         self._env._physics.forced.add(asset)
 
-    def _obs(self, groups: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _groups(self) -> torch.Tensor:
+        groups = self._env.observation_manager.compute()
         return torch.cat((groups["policy"], groups["critic"]), dim=-1) if "critic" in groups else groups["policy"]
 
     def _reset(self, seed: int | None) -> torch.Tensor:
-        return self._obs(self._env.reset(seed=seed)[0])  # Isaac Lab draws from the global generators: it seeds those
+        self._env.reset(seed=seed)
+        return self._look()
 
-    def _assigned(self, env_ids: torch.Tensor) -> torch.Tensor:
-        self._assign(env_ids)
-        return self.difficulty
+    def _act(self, action: torch.Tensor) -> torch.Tensor:
+        self._done.copy_(super()._act(action))
+        self._env.action_manager.process_action(self._done)
+        return self._done
 
-    def _start(self, env_ids: torch.Tensor) -> None:
-        super()._start(env_ids)
+    def _advance(self, action: torch.Tensor) -> tuple[Outcome, torch.Tensor]:
+        env = self._env
+        reward, env_ids, self._pushed = env.advance()
+        self._overflow.note()
+        ended = env.termination_manager
+        outcome = Outcome(reward, ended.terminated, ended.time_outs, env.success, ended.fired, env.violations)
+        return outcome, env_ids
+
+    def _observe_last(self) -> torch.Tensor:
+        obs, divergence = self._groups(), self._env.divergence
+        return obs.masked_fill(divergence.rows[:, None], 0.0) if divergence else obs
+
+    def _observe(self) -> torch.Tensor:
+        return self._groups()
+
+    def _place(self, env_ids: torch.Tensor) -> None:
+        self._env.place(env_ids)
+
+    def _placed(self, env_ids: torch.Tensor) -> None:
         for write in self.after_reset:
             write()
-        if not self._changes:
-            return
-        if self._effects:
+        if self._changes and self._effects:
             self._changes.bring(len(env_ids))
-        else:
+        elif self._changes:
             self._changes.gather()
+        self._env._now.clear()
+
+    def _go_on(self) -> None:
+        self._env.go_on(self._pushed)
+
+    def _step(self, action: torch.Tensor) -> Step:
+        self._action.copy_(action)  # the same tensor in every step: else no graph could hold what is done with it
+        return super()._step(self._action)
 
     def _set_age(self, age: torch.Tensor) -> None:
         self._env.episode_length_buf.copy_(age)
 
-    def _step(self, action: torch.Tensor) -> Step:
-        self._action.copy_(action)  # the same tensor in every step: else no graph could hold what is done with it
-        groups, reward, terminated, truncated, extras = self._env.step(self._action)
-        self._overflow.note()
-        obs = self._obs(groups)
-        final = extras.get("final_obs")
-        return (
-            obs,
-            reward,
-            terminated,
-            truncated,
-            {
-                "final_obs": obs if final is None else self._obs(final),
-                "success": self._env.success,
-                "terminations": self._env.termination_manager.fired,
-                "violations": self._env.violations,
-            },
-        )
-
     def record(self) -> None:
         """See `TensorEnv.record`."""
         self._env.record()
+        for part in ("_act", "_renew", "_last", "_look"):
+            setattr(self, part, Recorded(self._env, getattr(self, part)))
 
     def overflows(self) -> int:
         """See `TensorEnv.overflows`."""

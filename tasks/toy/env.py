@@ -7,7 +7,8 @@ from typing import Protocol
 import torch
 
 from tasks.core import engines
-from tasks.core.env import Step, TensorEnv
+from tasks.core.draws import direction
+from tasks.core.episodes import EpisodeEnv, Outcome
 from tasks.spec import TaskSpec
 
 ARENA = 2.0  # [m] half width
@@ -37,7 +38,7 @@ def make_env(spec: TaskSpec, num_envs: int, device: str, engine: str) -> ToyReac
     return ToyReach(spec, num_envs, device, engines.get(engine).load())
 
 
-class ToyReach(TensorEnv):
+class ToyReach(EpisodeEnv):
     """State per row: position [m], velocity [m/s], goal [m], along the axes that the actions push along."""
 
     def __init__(
@@ -52,32 +53,30 @@ class ToyReach(TensorEnv):
         self._steps = torch.zeros(num_envs, dtype=torch.long, device=self.device)
         self._east = torch.eye(spec.action_dim, device=self.device)[0]
 
-    def _obs(self) -> torch.Tensor:
+    def _observe(self) -> torch.Tensor:
         return torch.cat((self._position, self._velocity, self._goal - self._position), dim=-1)
 
-    def _reset_rows(self, env_ids: torch.Tensor) -> None:
-        self._assign(env_ids)
-        k = len(env_ids)
-        self._position[env_ids] = 0.1 * self.uniform(k, self.spec.action_dim)
-        self._velocity[env_ids] = 0.0
-        angle = torch.pi * self.uniform(k)
+    def _place(self, env_ids: torch.Tensor) -> None:
+        angle = torch.pi * self.draws.within("direction")
         # At least 60 % of the largest distance: the goal is outside the start's neighbourhood at every grade.
-        radius = self.spec.grades["distance"].at(self.difficulty[env_ids]) * (0.8 + 0.2 * self.uniform(k))
+        radius = self.spec.grades["distance"].at(self.difficulty) * (0.8 + 0.2 * self.draws.within("distance"))
         if self.spec.action_dim == 1:
-            self._goal[env_ids] = (radius * angle.sign())[:, None]
+            goal = (radius * angle.sign())[:, None]
         else:
-            self._goal[env_ids] = radius[:, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
+            goal = radius[:, None] * direction(angle)
+        start = 0.1 * self.draws.within("position", self.spec.action_dim)
+        for state, new in ((self._position, start), (self._velocity, torch.zeros_like(start)), (self._goal, goal)):
+            state[env_ids] = new[env_ids]
         self._steps[env_ids] = 0
-        self._start(env_ids)
 
     def _reset(self, seed: int | None) -> torch.Tensor:
-        self._reset_rows(torch.arange(self.num_envs, device=self.device))
-        return self._obs()
+        self._begin(torch.arange(self.num_envs, device=self.device))
+        return self._look()
 
     def _set_age(self, age: torch.Tensor) -> None:
         self._steps.copy_(age)
 
-    def _step(self, action: torch.Tensor) -> Step:
+    def _advance(self, action: torch.Tensor) -> tuple[Outcome, torch.Tensor]:
         dt = self.spec.control_dt
         force = ACCELERATION * action.clamp(-1.0, 1.0) - self.factor("drag")[:, None] * self._velocity
         force = force + self.factor("wind")[:, None] * self._east
@@ -90,20 +89,9 @@ class ToyReach(TensorEnv):
         success = self._hold(distance < self.spec.grades["tolerance"].at(self.difficulty))
         terminated = self._position.abs().amax(dim=-1) > ARENA
         truncated = (self._steps >= self.spec.max_episode_steps) & ~terminated
-        extras = {
-            "final_obs": self._obs(),
-            "success": success,
-            "terminations": {"time_out": truncated, "left_arena": terminated},
-            "violations": {},
-        }
+        terminations = {"time_out": truncated, "left_arena": terminated}
         ended = (terminated | truncated).nonzero().squeeze(-1)
-        if len(ended):
-            # New tensors, so that what was returned above is not changed by the reset.
-            self._position, self._velocity, self._goal = (
-                x.clone() for x in (self._position, self._velocity, self._goal)
-            )
-            self._reset_rows(ended)
-        return self._obs(), reward, terminated, truncated, extras
+        return Outcome(reward, terminated, truncated, success, terminations, {}), ended
 
     def close(self) -> None:
         """Nothing to release."""

@@ -13,8 +13,8 @@ import torch
 
 from tasks.core.engines import PHYSX_THREADS
 
-PARTS = ("_act", "_judge", "_see_last", "_see", "_grade")
-"""Attributes of a `GradedEnv` that are recorded."""
+PARTS = ("_act", "_renew", "_last", "_look", "_env._judge", "_env._grade")
+"""Attributes of a `LabEnv` that are recorded."""
 
 PHYSX = {} if torch.cuda.is_available() else {PHYSX_THREADS: "0"}
 """Two tests at a time share two cores, and eight threads each that look for work would too."""
@@ -30,6 +30,14 @@ def build(task, engine, num_envs, difficulty):
     levels = torch.as_tensor(difficulty).expand(num_envs)
     env.set_sampler(lambda env_ids: levels[env_ids.long()])
     return env
+def owner(env, part):
+    return (env._env, part.removeprefix("_env.")) if part.startswith("_env.") else (env, part)
+def any_factors(env, levels):
+    # Difficulties `levels` [N], and factors anywhere in their ranges of evaluation.
+    low, high = torch.tensor([factor.evaluation for factor in env.spec.factors], device=env.device).unbind(dim=1)
+    def sample(env_ids):
+        return levels[env_ids.long()], low + (high - low) * torch.rand(len(env_ids), len(low), device=env.device)
+    return sample
 """
 
 

@@ -28,7 +28,7 @@ if not {CUDA}:
 tasks.cuda.record.prepare()
 env = tasks.get({task!r}).build(envs, device, {engine!r}, recorded=False)
 levels = torch.linspace(0, 1, envs, device=device)
-env.set_sampler(lambda env_ids: levels[env_ids.long()])
+env.set_sampler(any_factors(env, levels))
 env.reset(seed=0, staggered=True)
 env.record()
 changed, compared, wrong = {{}}, {{}}, set()
@@ -45,7 +45,8 @@ def tensors(outputs):
     return [x for x in tree_leaves(outputs) if isinstance(x, torch.Tensor)]
 
 def both(name):
-    part = getattr(env._env, name)
+    holder, attribute = owner(env, name)
+    part = getattr(holder, attribute)
     changed[name], compared[name] = {{}}, 0
     def call(*inputs):
         global now
@@ -63,7 +64,7 @@ def both(name):
         if not all(torch.equal(a, b) for a, b in zip(found, expected, strict=True)):
             wrong.add(name)
         return outputs
-    setattr(env._env, name, call)
+    setattr(holder, attribute, call)
     return part
 
 tasks.cuda.record.Look = Watching

@@ -61,7 +61,7 @@ env.record()
 for step in range(tasks.cuda.record.LOOKS):
     env._env.episode_length_buf[step % {envs}] += spec.max_episode_steps  # an episode ends in every step
     env.step(torch.rand({envs}, spec.action_dim) * 2 - 1)
-report(no_graph=[getattr(env._env, part).why_not for part in {PARTS}])
+report(no_graph=[getattr(*owner(env, part)).why_not for part in {PARTS}])
 env.close()
 """)
     spec = tasks.get(task)
