@@ -42,7 +42,7 @@ def words(name: str, count: int) -> np.ndarray:
 
 
 def direction(angle: torch.Tensor) -> torch.Tensor:
-    """Unit vectors [..., 2] at `angle` [...] [rad]. Worked out in double precision, so rounded alike on every device."""
+    """Unit vectors [..., 2] at `angle` [...] [rad], in double precision first: so rounded alike on every device."""
     exact = angle.double()
     return torch.stack((exact.cos(), exact.sin()), dim=-1).float()
 

@@ -201,7 +201,7 @@ class EpisodeEnv(TensorEnv):
 
     @abstractmethod
     def _place(self, env_ids: torch.Tensor) -> None:
-        """Put rows `env_ids` [k] where their episodes start; difficulty, factors and `draws` are those of the new ones."""
+        """Put rows `env_ids` [k] where their episodes start; difficulty, factors and `draws` are the new ones'."""
 
     def _placed(self, env_ids: torch.Tensor) -> None:
         """The effects of the factors are in place, too."""

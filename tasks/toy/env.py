@@ -60,10 +60,7 @@ class ToyReach(EpisodeEnv):
         angle = torch.pi * self.draws.within("direction")
         # At least 60 % of the largest distance: the goal is outside the start's neighbourhood at every grade.
         radius = self.spec.grades["distance"].at(self.difficulty) * (0.8 + 0.2 * self.draws.within("distance"))
-        if self.spec.action_dim == 1:
-            goal = (radius * angle.sign())[:, None]
-        else:
-            goal = radius[:, None] * direction(angle)
+        goal = radius[:, None] * (angle.sign()[:, None] if self.spec.action_dim == 1 else direction(angle))
         start = 0.1 * self.draws.within("position", self.spec.action_dim)
         for state, new in ((self._position, start), (self._velocity, torch.zeros_like(start)), (self._goal, goal)):
             state[env_ids] = new[env_ids]
