@@ -66,12 +66,17 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Rows:
-    """What each env of an evaluation does: `cell` [N] is an index into `cells`; `factors` [N, F] as in the spec."""
+    """What each env of an evaluation does.
+
+    `cell` [N] is an index into `cells`; `factors` [N, F] as in the spec. `identity` [N] int64 depends on the cell and
+    the env's number in it alone, so that a cell has the same episodes in every protocol: `TensorEnv.identify`.
+    """
 
     cells: tuple[Cell, ...]
     cell: np.ndarray
     difficulty: np.ndarray
     factors: np.ndarray
+    identity: np.ndarray
 
 
 def cells(spec: TaskSpec, protocol: str) -> tuple[Cell, ...]:
@@ -131,13 +136,17 @@ def rows(spec: TaskSpec, protocol: Protocol) -> Rows:
     values = [_values(spec, cell, count, protocol.seed) for cell, count in zip(table, counts, strict=True)]
     index = np.repeat(np.arange(len(table)), counts)
     difficulty = np.array([difficulty_of(cell.grade) for cell in table])
-    return Rows(table, index, difficulty[index], np.concatenate(values))
+    numbers = [_digest(cell).astype(np.int64) + np.arange(count) for cell, count in zip(table, counts, strict=True)]
+    return Rows(table, index, difficulty[index], np.concatenate(values), np.concatenate(numbers))
+
+
+def _digest(cell: Cell) -> np.uint64:
+    return np.frombuffer(hashlib.sha256(cell.id.encode()).digest()[:8], dtype=">u8").astype(np.uint64)[0]
 
 
 def _values(spec: TaskSpec, cell: Cell, count: int, seed: int) -> np.ndarray:
     """Factors [count, F] of a cell's envs."""
-    digest = int.from_bytes(hashlib.sha256(cell.id.encode()).digest()[:8])
-    rng = np.random.default_rng((seed, digest))
+    rng = np.random.default_rng((seed, int(_digest(cell))))
     values = np.tile([factor.nominal for factor in spec.factors], (count, 1))
     for column, factor in enumerate(spec.factors):
         if factor.name not in cell.factors:

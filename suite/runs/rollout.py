@@ -39,6 +39,7 @@ def main() -> int:
     policy = load_policy(policy_file, device)
     rows = protocols.rows(spec, protocol)
     env = spec.build(len(rows.cell), device, protocol.engine)
+    env.identify(torch.tensor(rows.identity, device=device))
     difficulty = torch.tensor(rows.difficulty, dtype=torch.float32, device=device)
     factors = torch.tensor(rows.factors, dtype=torch.float32, device=device)
     if protocol.protocol == "nominal":

@@ -97,35 +97,37 @@ class Recorded:
         print(f"{self._part.__qualname__} is not recorded as a CUDA graph: {why}", file=sys.stderr, flush=True)
 
 
-class RowWise:
-    """A function that gives each row what belongs to it, such as a start state, for the rows that begin an episode.
+class EachRow:
+    """What every row begins an episode with, such as a start state, picked for the rows that begin one.
 
-    How many rows that are changes from step to step, which no graph can follow. So on CUDA, from the second call after
-    `GradedEnv.record` on, all rows are computed as one graph, and those that begin are picked from them.
+    How many rows begin changes from step to step, which no graph can follow. So all rows are computed, on CUDA as one
+    graph from the second call after `GradedEnv.record` on, and those that begin are picked.
     """
 
-    def __init__(self, env: EnvState, function: Callable[..., torch.Tensor], *held: torch.Tensor) -> None:
-        """`function(*drawn, *held)` of [k, ...] is [k, ...], row by row, and waits for nothing.
+    def __init__(self, env: EnvState, function: Callable[..., Any], *args: Any) -> None:
+        """`function(env, *args)` gives tensors of all rows [N, ...].
 
-        `held` are tensors of all rows [N, ...], which stay where they are.
+        It computes them from `env.draws`, the grade's parameters and constants, row by row, and waits for nothing.
         """
-        self._env, self._function, self._held = env, function, held
-        self._drawn: list[torch.Tensor] = []
-        self._graph: Callable[[], torch.Tensor] | None = None
+        self._env, self._function, self._args = env, function, args
+        self._called = False
+        self._graph: Callable[[], Any] | None = None
 
-    def __call__(self, rows: torch.Tensor, *drawn: torch.Tensor) -> torch.Tensor:
-        """What belongs to `rows` [k] long, for which `drawn` [k, ...] was drawn: [k, ...]."""
-        if not self._drawn:  # also what has to be loaded for a recording is loaded by a first call
-            if self._env.recording:
-                self._drawn = [x.new_zeros(self._env.num_envs, *x.shape[1:]) for x in drawn]
-            return self._function(*drawn, *(x.index_select(0, rows) for x in self._held))
-        for x, new in zip(self._drawn, drawn, strict=True):
-            x.index_copy_(0, rows, new)
-        self._graph = self._graph or attempt(self._all, ())
-        return self._graph().index_select(0, rows)
+    def __call__(self, rows: torch.Tensor) -> Any:
+        """What belongs to `rows` [k] long: as the function's, of [k, ...]."""
+        if self._graph is None and self._called and self._env.recording:
+            self._graph = attempt(self._all, ())
+        found = (self._graph or self._all)()
+        self._called = True  # what has to be loaded for a recording is loaded by then
+        return tree_map(lambda x: x.index_select(0, rows), found)
 
-    def _all(self) -> torch.Tensor:
-        return self._function(*self._drawn, *self._held)
+    def _all(self) -> Any:
+        return self._function(self._env, *self._args)
+
+
+def starts(env: EnvState, env_ids: torch.Tensor, function: Callable[..., Any], *args: Any) -> Any:
+    """`function(env, *args)` of all rows [N, ...] for rows `env_ids` [k], see `EachRow`."""
+    return env.once(EachRow, function, *args)(env.rows(env_ids))
 
 
 class _Graph:

@@ -60,6 +60,15 @@ def yaw(rotation: torch.Tensor) -> torch.Tensor:
 
 def about_vertical(angle: torch.Tensor) -> torch.Tensor:
     """Quaternions [N, 4] of turns by `angle` [N] [rad] about the vertical."""
-    half = 0.5 * angle
+    half = 0.5 * angle.double()
     zero = torch.zeros_like(half)
-    return torch.stack((zero, zero, half.sin(), half.cos()), dim=-1)
+    return torch.stack((zero, zero, half.sin(), half.cos()), dim=-1).float()
+
+
+def about(angle: torch.Tensor, axis: torch.Tensor) -> torch.Tensor:
+    """Quaternions [N, 4] of turns by `angle` [N] [rad] about `axis` [N, 3], whose length does not matter.
+
+    Worked out in double precision, so that it is rounded alike on every device.
+    """
+    half, axis = 0.5 * angle.double(), torch.nn.functional.normalize(axis.double(), dim=-1)
+    return torch.cat((axis * half.sin()[..., None], half.cos()[..., None]), dim=-1).float()

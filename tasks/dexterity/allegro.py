@@ -11,11 +11,14 @@ import torch
 from isaaclab.actuators import ImplicitActuatorCfg
 from isaaclab.assets import ArticulationCfg
 from isaaclab.utils import configclass, index_fill_
-from isaaclab.utils.math import quat_apply, quat_from_angle_axis, quat_mul
+from isaaclab.utils.math import quat_apply
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 
+from tasks.core.draws import direction
 from tasks.core.env_state import EnvState
+from tasks.cuda import rotations
+from tasks.cuda.record import starts
 from tasks.isaaclab import assets, terms
 from tasks.manipulation import objects
 
@@ -139,7 +142,6 @@ class Orientations(terms.EpisodeCommand):
         super().__init__(cfg, env)
         self._goal = torch.zeros(self.num_envs, 4, device=self.device)
         self._goal[:, 3] = 1.0
-        self._all = torch.arange(self.num_envs, device=self.device)
         self._held = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self.reached = torch.zeros_like(self._held)
         self.just_reached = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
@@ -151,18 +153,19 @@ class Orientations(terms.EpisodeCommand):
 
     def begin(self, env_ids: torch.Tensor, orientation: torch.Tensor) -> None:
         """Set the first goal of rows `env_ids` [k], in which the thing starts with `orientation` [k, 4]."""
-        self._goal[env_ids] = self._turned(env_ids, orientation)
+        rows = self._env.rows(env_ids)
+        turn = starts(self._env, env_ids, self._turn)
+        self._goal.index_copy_(0, rows, rotations.multiply(turn, orientation))
         for state in (self._held, self.reached, self.just_reached):
             index_fill_(state, env_ids, 0)
 
-    def _turned(self, env_ids: torch.Tensor, orientation: torch.Tensor) -> torch.Tensor:
-        draw = torch.rand(4, len(env_ids), device=self.device)
-        largest = self._env.param("rotation", env_ids)
-        angle = self.cfg.smallest + draw[0] * (largest - self.cfg.smallest)
-        tilt, turn = self._env.param("tilt", env_ids) * draw[1], 2.0 * math.pi * draw[2]
+    def _turn(self, env: EnvState, of_step: bool = False) -> torch.Tensor:
+        """How far each next orientation is turned from the one before [N, 4]."""
+        draw = env.draws.uniform("turn", 4, of_step=of_step).unbind(dim=1)
+        angle = self.cfg.smallest + draw[0] * (env.param("rotation") - self.cfg.smallest)
+        (down, aside), way = direction(env.param("tilt") * draw[1]).unbind(dim=1), direction(2.0 * math.pi * draw[2])
         up = torch.where(draw[3] < 0.5, -1.0, 1.0)
-        axis = torch.stack((tilt.sin() * turn.cos(), tilt.sin() * turn.sin(), tilt.cos() * up), dim=-1)
-        return quat_mul(quat_from_angle_axis(angle, axis), orientation)
+        return rotations.about(angle, torch.cat((aside[:, None] * way, (down * up)[:, None]), dim=-1))
 
     def _update_command(self) -> None:
         near = self.cfg.error(self._env) < self._env.param("tolerance")
@@ -170,7 +173,7 @@ class Orientations(terms.EpisodeCommand):
         torch.ge(self._held, self._env.task.success_hold_steps, out=self.just_reached)
         self.reached += self.just_reached
         self._held.masked_fill_(self.just_reached, 0)
-        turned = self._turned(self._all, self._goal)
+        turned = rotations.multiply(self._turn(self._env, of_step=True), self._goal)
         torch.where(self.just_reached[:, None], turned, self._goal, out=self._goal)
 
     def _resample_command(self, env_ids: torch.Tensor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import MISSING
 from typing import Any
 
@@ -14,12 +13,12 @@ from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import CommandTerm, CommandTermCfg
 from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.utils import configclass
-from isaaclab.utils.math import sample_uniform
 from isaaclab_newton.sim.schemas import NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
 from tasks.core.env_state import EnvState
-from tasks.cuda.record import RowWise
+from tasks.cuda import rotations
+from tasks.cuda.record import starts
 
 NO_SPEED_LIMIT = 100.0
 """Joint speed [rad/s] at which PhysX stops a joint. MuJoCo stops none, so it is set out of reach, and speeds over a
@@ -84,33 +83,22 @@ def env_cfg(scene: InteractiveSceneCfg, **managers: dict[str, Any]) -> ManagerBa
 
 
 def stand(env: EnvState, env_ids: torch.Tensor, yaw: float = 0.0) -> None:
-    """Put robots that are upright by default where they start, at rest, facing up to `yaw` [rad] either way.
-
-    As many draws as Isaac Lab's `reset_root_state_uniform` makes, so that a seed keeps its episodes.
-    """
-    k = len(env_ids)
-    draw, _ = torch.rand(k, 6, device=env.device), torch.rand(k, 6, device=env.device)
-    env.runtime.put_root(env, env_ids, env.once(rest)[:k], env.once(_poses, yaw)(env.rows(env_ids), draw[:, 5]))
+    """Put robots that are upright by default where they start, at rest, facing up to `yaw` [rad] either way."""
+    env.runtime.put_root(env, env_ids, env.once(rest)[: len(env_ids)], starts(env, env_ids, _stances, yaw))
 
 
-def _poses(env: EnvState, yaw: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Where robots stand in rows [k], from draws [k] in [0, 1)."""
+def _stances(env: EnvState, yaw: float) -> torch.Tensor:
+    """Poses of the robot [N, 7]."""
+    start = env.once(_stance)
+    if yaw == 0.0:
+        return start
+    return torch.cat((start[:, :3], rotations.about_vertical(yaw * env.draws.within("yaw"))), dim=-1)
 
-    def turned(draw: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        return torch.cat((start[:, :3], _turned(draw * (2.0 * yaw) - yaw)), dim=-1)
 
+def _stance(env: EnvState) -> torch.Tensor:
     start = env.scene["robot"].data.default_root_pose.torch.clone()
     start[:, :3] += env.scene.env_origins
-    return RowWise(env, turned, start) if yaw else lambda rows, draw: start.index_select(0, rows)
-
-
-def _turned(yaw: torch.Tensor) -> torch.Tensor:
-    """Upright and turned by `yaw` [k] [rad]: [k, 4] (x, y, z, w), to the last bit what Isaac Lab's `quat_mul` gives."""
-    half = 0.5 * yaw
-    cos, sin = half.cos(), half.sin()
-    total, difference = cos + sin, cos - sin
-    w = 0.5 * (total + difference)
-    return torch.stack((cos - w, (w - total) + sin, w - difference, w), dim=-1)
+    return start
 
 
 def rest(env: EnvState) -> torch.Tensor:
@@ -119,15 +107,15 @@ def rest(env: EnvState) -> torch.Tensor:
 
 
 def bend(env: EnvState, env_ids: torch.Tensor, joints: tuple[str, ...], offset: float) -> None:
-    """Put `joints` at rest where they are by default, up to `offset` [rad] either way, within their limits.
+    """Put `joints` at rest where they are by default, up to `offset` [rad] either way, within their limits."""
+    ids, _, _, rest = env.once(joint_start, joints)
+    env.runtime.put_joints(env, env_ids, ids, starts(env, env_ids, _bent, joints, offset), rest[: len(env_ids)])
 
-    As many draws as Isaac Lab's `reset_joints_by_offset` makes, so that a seed keeps its episodes.
-    """
-    ids, default, (low, high), rest = env.once(joint_start, joints)
-    shape = (len(env_ids), len(joints))
-    draw, _ = sample_uniform(-offset, offset, shape, env.device), torch.rand(shape, device=env.device)
-    position = (default + draw).clamp(low, high)
-    env.runtime.put_joints(env, env_ids, ids, position, rest[: len(env_ids)])
+
+def _bent(env: EnvState, joints: tuple[str, ...], offset: float) -> torch.Tensor:
+    """Positions of the joints [N, J]."""
+    _, default, (low, high), _ = env.once(joint_start, joints)
+    return (default + offset * env.draws.within("joints", len(joints))).clamp(low, high)
 
 
 def joint_start(env: EnvState, joints: tuple[str, ...]) -> tuple[torch.Tensor, ...]:
@@ -147,7 +135,6 @@ class EpisodeCommand(CommandTerm):
         return {}
 
     def _resample(self, env_ids: torch.Tensor) -> None:
-        torch.rand(len(env_ids), device=self.device)  # Isaac Lab draws a time here: so a seed keeps its episodes
         self._resample_command(env_ids)
 
     def note(self) -> None:

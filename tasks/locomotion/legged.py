@@ -29,8 +29,9 @@ from isaaclab_newton.sim.spawners.materials import NewtonMaterialCfg
 from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 from isaaclab_physx.sim.spawners.materials.physics_materials_cfg import PhysxMaterialCfg
 
+from tasks.core.draws import direction
 from tasks.core.env_state import EnvState
-from tasks.cuda.record import RowWise
+from tasks.cuda.record import starts
 from tasks.isaaclab import assets, declared, terms
 from tasks.isaaclab.camera import Mark
 from tasks.spec import TaskSpec
@@ -108,7 +109,6 @@ class TwistCommand(terms.EpisodeCommand):
         self._twist = torch.zeros(self.num_envs, 3, device=self.device)
         self._sums = torch.zeros(self.num_envs, 2, device=self.device)
         self.metrics = {"planar_error": self._sums[:, 0], "yaw_error": self._sums[:, 1]}
-        self._first = RowWise(env, self._first_of, env.param("speed"), env.param("yaw_rate"))
 
     @property
     def command(self) -> torch.Tensor:
@@ -116,18 +116,18 @@ class TwistCommand(terms.EpisodeCommand):
         return self._twist
 
     def _resample_command(self, env_ids: torch.Tensor) -> None:
-        draw, rows = torch.rand(3, len(env_ids), device=self.device), env_ids.long()
-        twist, sums = self._first(rows, draw.T).split((3, 2), dim=-1)
+        rows = env_ids.long()
+        twist, sums = starts(self._env, env_ids, self._first)
         self._twist.index_copy_(0, rows, twist)
         self._sums.index_copy_(0, rows, sums)
 
-    def _first_of(self, draw: torch.Tensor, fastest: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-        """Commands and the first errors [k, 5], from draws [k, 3] in [0, 1) and the grade's parameters [k]."""
-        speed = self.cfg.slowest + draw[:, 0] * (fastest - self.cfg.slowest)
-        angle, yaw_rate = self.cfg.direction * (2.0 * draw[:, 1] - 1.0), turn * (2.0 * draw[:, 2] - 1.0)
-        twist = torch.stack((speed * angle.cos(), speed * angle.sin(), yaw_rate), dim=-1)
-        x, y, yaw_rate = twist.unbind(dim=-1)
-        return torch.cat((twist, torch.stack((torch.hypot(x, y), yaw_rate.abs()), dim=-1)), dim=-1)
+    def _first(self, env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
+        """Commands [N, 3] and the first errors [N, 2]."""
+        draw = env.draws.uniform("twist", 3)
+        speed = self.cfg.slowest + draw[:, 0] * (env.param("speed") - self.cfg.slowest)
+        planar = speed[:, None] * direction(self.cfg.direction * (2.0 * draw[:, 1] - 1.0))
+        yaw_rate = env.param("yaw_rate") * (2.0 * draw[:, 2] - 1.0)
+        return torch.cat((planar, yaw_rate[:, None]), dim=-1), torch.stack((speed, yaw_rate.abs()), dim=-1)
 
     def note(self) -> None:
         """Add the errors now, which rewards have needed too."""
@@ -190,10 +190,10 @@ def _is_down(env: EnvState, height: float, tilt: float) -> torch.Tensor:
 
 def push(env: EnvState, env_ids: torch.Tensor) -> None:
     """Change the base's planar velocity by up to the grade's `push` [m/s] along each axis."""
-    robot, env_ids = env.scene["robot"], env_ids.int()
-    velocity = robot.data.root_vel_w.torch[env_ids]
-    kick = 2.0 * torch.rand(len(env_ids), 2, device=env.device) - 1.0
-    velocity[:, :2] += env.param("push", env_ids)[:, None] * kick
+    robot, rows = env.scene["robot"], env.rows(env_ids)
+    velocity = robot.data.root_vel_w.torch[rows]
+    kick = env.draws.within("push", 2, of_step=True)[rows]
+    velocity[:, :2] += env.param("push", rows)[:, None] * kick
     env.runtime.put_root(env, env_ids, velocity)
 
 

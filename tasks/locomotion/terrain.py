@@ -19,8 +19,9 @@ from isaaclab.utils.math import quat_apply, quat_apply_inverse, yaw_quat
 from isaaclab.utils.warp import convert_to_warp_mesh, raycast_mesh
 from isaaclab_physx.sim.schemas import PhysxCollisionCfg
 
+from tasks.core.draws import direction
 from tasks.core.env_state import EnvState
-from tasks.cuda.record import RowWise
+from tasks.cuda.record import starts
 from tasks.cuda.rotations import about_vertical
 from tasks.isaaclab import camera, terms
 from tasks.isaaclab.camera import Mark
@@ -165,7 +166,6 @@ class GoalCommand(terms.EpisodeCommand):
         super().__init__(cfg, env)
         self.origin = torch.zeros(self.num_envs, 3, device=self.device)  # of the robot's tile; `stand_on_tile` sets it
         self.goal = torch.zeros(self.num_envs, 2, device=self.device)
-        self._goals = RowWise(env, _on_square, self.origin)
 
     @property
     def command(self) -> torch.Tensor:
@@ -173,9 +173,12 @@ class GoalCommand(terms.EpisodeCommand):
         return self._env.now(_twist_to_goal, self.cfg.pace, self.cfg.near)
 
     def _resample_command(self, env_ids: torch.Tensor) -> None:
-        rows = env_ids.long()
-        angle = 2.0 * torch.pi * torch.rand(len(rows), device=self.device)
-        self.goal.index_copy_(0, rows, self._goals(rows, angle))
+        self.goal.index_copy_(0, env_ids.long(), starts(self._env, env_ids, self._on_square))
+
+    def _on_square(self, env: EnvState) -> torch.Tensor:
+        """Goals [N, 2] on the square around `origin`."""
+        way = direction(2.0 * torch.pi * env.draws.uniform("goal"))
+        return self.origin[:, :2] + GOAL * way / way.abs().amax(dim=-1, keepdim=True)
 
     def _update_command(self) -> None:
         pass
@@ -188,12 +191,6 @@ class GoalCommandCfg(terms.EpisodeCommandCfg):
     class_type: type = GoalCommand
     pace: float = MISSING  # [m/s]
     near: float = MISSING  # [m]
-
-
-def _on_square(angle: torch.Tensor, origin: torch.Tensor) -> torch.Tensor:
-    """The points [k, 2] at `angle` [k] [rad] on the square around `origin` [k, 3]."""
-    direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
-    return origin[:, :2] + GOAL * direction / direction.abs().amax(dim=-1, keepdim=True)
 
 
 def _twist_to_goal(env: EnvState, pace: float, near: float) -> torch.Tensor:
@@ -211,26 +208,18 @@ def _yaw(env: EnvState) -> torch.Tensor:
 
 def stand_on_tile(env: EnvState, env_ids: torch.Tensor) -> None:
     """Put robots in the middle of a tile: of their difficulty, of a random kind, facing anywhere."""
-    k, rows = len(env_ids), env.rows(env_ids)
-    kind = torch.randint(len(KINDS), (k,), device=env.device)
-    yaw = torch.pi * (2.0 * torch.rand(k, device=env.device) - 1.0)
-    difficulty = env.difficulty.index_select(0, rows)
-    origin, pose = env.once(_tile_starts)(rows, difficulty, kind, yaw).split((3, 7), dim=-1)
-    env.command_manager.get_term("twist").origin.index_copy_(0, rows, origin)
-    env.runtime.put_root(env, env_ids, env.once(terms.rest)[:k], pose)
+    origin, pose = starts(env, env_ids, _tile_starts)
+    env.command_manager.get_term("twist").origin.index_copy_(0, env.rows(env_ids), origin)
+    env.runtime.put_root(env, env_ids, env.once(terms.rest)[: len(env_ids)], pose)
 
 
-def _tile_starts(env: EnvState) -> RowWise:
-    """Origins of tiles and poses on them [k, 3 + 7], from difficulties [k], kinds of ground [k] and yaws [k] [rad]."""
-    origins = env.scene.terrain.terrain_origins
-
-    def start(difficulty: torch.Tensor, kind: torch.Tensor, yaw: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
-        row = (difficulty * (ROWS - 1)).round().long()
-        origin = origins[row, kind]
-        position = torch.cat((origin[:, :2], origin[:, 2:] + pose[:, 2:3]), dim=-1)
-        return torch.cat((origin, position, about_vertical(yaw)), dim=-1)
-
-    return RowWise(env, start, env.scene["robot"].data.default_root_pose.torch)
+def _tile_starts(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
+    """Origins of tiles [N, 3] and poses on them [N, 7]."""
+    row = (env.difficulty * (ROWS - 1)).round().long()
+    origin = env.scene.terrain.terrain_origins[row, env.draws.below("kind", len(KINDS))]
+    height = origin[:, 2:] + env.scene["robot"].data.default_root_pose.torch[:, 2:3]
+    yaw = torch.pi * env.draws.within("yaw")
+    return origin, torch.cat((origin[:, :2], height, about_vertical(yaw)), dim=-1)
 
 
 def goal_in_base(env: EnvState) -> torch.Tensor:

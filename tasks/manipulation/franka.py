@@ -19,7 +19,6 @@ from isaaclab.utils.math import (
     axis_angle_from_quat,
     quat_apply,
     quat_inv,
-    sample_uniform,
     wrap_to_pi,
 )
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg
@@ -27,6 +26,7 @@ from isaaclab_physx.sim.schemas import PhysxRigidBodyCfg
 
 from tasks.core.env_state import EnvState
 from tasks.cuda import linear, rotations
+from tasks.cuda.record import starts
 from tasks.isaaclab import assets, terms
 from tasks.manipulation import objects
 from tasks.manipulation.panda import GRIPPER, HAND_MOTION, HAND_TURN
@@ -148,10 +148,15 @@ def near_start(spread: float) -> EventTermCfg:
 
 
 def _go_to_start(env: EnvState, env_ids: torch.Tensor, spread: float) -> None:
-    ids, default, (low, high), rest = env.once(terms.joint_start, (ARM, FINGERS))
-    position = default.repeat(len(env_ids), 1)
-    position[:, :7] += sample_uniform(-spread, spread, (len(env_ids), 7), env.device)
-    env.runtime.put_joints(env, env_ids, ids, position.clamp(low, high), rest[: len(env_ids)])
+    ids, _, _, rest = env.once(terms.joint_start, (ARM, FINGERS))
+    env.runtime.put_joints(env, env_ids, ids, starts(env, env_ids, _near_start, spread), rest[: len(env_ids)])
+
+
+def _near_start(env: EnvState, spread: float) -> torch.Tensor:
+    """Positions of the arm's and the fingers' joints [N, 9]."""
+    _, default, (low, high), _ = env.once(terms.joint_start, (ARM, FINGERS))
+    arm = default[:7] + spread * env.draws.within("arm", 7)
+    return torch.cat((arm, default[7:].expand(env.num_envs, -1)), dim=-1).clamp(low, high)
 
 
 def tcp_pose(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,6 @@ import isaaclab.sim as sim_utils
 import torch
 from isaaclab.assets import AssetBaseCfg, RigidObjectCfg, RigidObjectCollectionCfg
 from isaaclab.sim.spawners.materials import UsdPhysicsRigidBodyMaterialCfg
-from isaaclab.utils.math import sample_uniform
 from isaaclab_newton.sim.schemas import MujocoCollisionCfg
 
 from tasks.core.env_state import EnvState, episode_state
@@ -211,16 +210,14 @@ def spin(env: EnvState, part: Part = 0) -> torch.Tensor:
     return env.scene[OBJECTS].data.body_com_ang_vel_w.torch[_player(env, part)]
 
 
-def draw(env: EnvState, name: str, env_ids: torch.Tensor) -> torch.Tensor:
-    """Ids of objects [k], each uniform among the first so many that the grade parameter `name` says."""
-    count = env.param(name, env_ids)
-    return (torch.rand_like(count) * (count + 1e-4).floor()).long()
+def draw(env: EnvState, name: str) -> torch.Tensor:
+    """Ids of objects [N], each uniform among the first so many that the grade parameter `name` says."""
+    return env.draws.below(name, (env.param(name) + 1e-4).floor())
 
 
-def upright(env: EnvState, name: str, env_ids: torch.Tensor) -> torch.Tensor:
-    """Orientations [k, 4] (x, y, z, w), turned about the vertical by up to the grade parameter `name` [rad]."""
-    angle = env.param(name, env_ids) * sample_uniform(-1.0, 1.0, (len(env_ids),), env.device)
-    return rotations.about_vertical(angle)
+def upright(env: EnvState, name: str, part: int = 0) -> torch.Tensor:
+    """Orientations [N, 4] (x, y, z, w), turned about the vertical by up to the grade parameter `name` [rad]."""
+    return rotations.about_vertical(env.param(name) * env.draws.within(f"{name}{part}"))
 
 
 def left(env: EnvState, arena: tuple[tuple[float, float], tuple[float, float]], parts: int = 1) -> torch.Tensor:

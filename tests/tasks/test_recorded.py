@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import tasks
+from tasks.core.draws import Draws, direction
 from tasks.cuda import record
 from tests.helpers.fake_graphs import FakeGraph, Kept
 
@@ -178,26 +179,40 @@ def test_quantities_of_the_scene_are_asked_for_before_the_graph_is_played(monkey
     assert type(robot.data) is Data
 
 
+class Starting:
+    """As much of an env as `EachRow` needs."""
+
+    def __init__(self, device):
+        self.recording, self.kept = False, {}
+        self.draws, self.level = Draws(9, torch.device(device)), torch.linspace(0.0, 1.0, 9, device=device)
+
+    def rows(self, env_ids):
+        return env_ids.long()
+
+    def once(self, constant, *args):
+        return self.kept.setdefault((constant, *args), constant(self, *args))
+
+
+def start(env, size):
+    return env.draws.within("x", 2) * env.level[:, None] * size, direction(env.draws.uniform("angle"))
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
 def test_what_rows_begin_with_is_the_same_recorded(device, monkeypatch):
     if device == "cpu":
         monkeypatch.setattr("tasks.cuda.graph.Graph", Kept)
-    env, levels = SimpleNamespace(num_envs=9, recording=False), torch.linspace(0.0, 1.0, 9, device=device)
-    generator = torch.Generator(device).manual_seed(0)
-
-    def function(angle, draw, level):
-        return torch.cat((draw * level[:, None], torch.stack((angle.cos(), angle.sin()), dim=-1)), dim=-1)
-
-    called, made = record.RowWise(env, function, levels), Kept.made
+    env, made = Starting(device), Kept.made
     for step, rows in enumerate(([0, 1, 2, 3, 4, 5, 6, 7, 8], [3], [8, 0], [5, 6, 2, 1], [3, 4], [0, 8, 7])):
         env.recording = step > 1
-        levels += 1.0  # as a grade's parameters change
-        rows = torch.tensor(rows, device=device)
-        angle = torch.rand(len(rows), generator=generator, device=device)
-        draw = torch.rand(3, len(rows), generator=generator, device=device).T
-        found = called(rows, angle, draw)
-        assert torch.equal(found, function(angle, draw, levels[rows]))
-        assert Kept.made == made + (device == "cpu" and step > 2)
+        env.level += 1.0  # as a grade's parameters change
+        begins = torch.zeros(9, dtype=torch.bool, device=device)
+        begins[rows] = True
+        env.draws.begin(begins)
+        env_ids = torch.tensor(rows, device=device, dtype=torch.int32)
+        found = record.starts(env, env_ids, start, 0.5)
+        for one, all_rows in zip(found, start(env, 0.5), strict=True):
+            assert torch.equal(one, all_rows[rows])
+        assert Kept.made == made + (device == "cpu" and step > 1)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from isaaclab.actuators import ImplicitActuatorCfg
 from isaaclab.assets import ArticulationCfg
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
-from isaaclab.utils.math import sample_uniform
 
 from tasks.core.env_state import EnvState
+from tasks.cuda.record import starts
 from tasks.factors.physics_effects import Bodies
 from tasks.isaaclab import assets, declared, terms
 from tasks.isaaclab.lab_env import LabEnv
@@ -124,9 +124,13 @@ def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     length = env.param("pole_length", env_ids)  # as built it is 1 m, and weighs 1 kg; its joint is its origin
     mass = length * env.param("pole_density", env_ids)
     env.shared(Bodies, robot).grade(env_ids, robot.body_names.index("pole"), mass, length)
-    for joint, name in ((CART, "initial_position"), (POLE, "initial_angle")):
-        largest = env.param(name, env_ids)[:, None]
-        position = largest * sample_uniform(-1.0, 1.0, tuple(largest.shape), env.device)
+    for joint, position in zip((CART, POLE), starts(env, env_ids, _positions), strict=True):
         joint_ids = [robot.joint_names.index(joint)]
         robot.write_joint_position_to_sim_index(position=position, joint_ids=joint_ids, env_ids=env_ids)
         robot.write_joint_velocity_to_sim_index(velocity=0.0 * position, joint_ids=joint_ids, env_ids=env_ids)
+
+
+def _positions(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the cart [N, 1] [m] and of the pole [N, 1] [rad]."""
+    cart, pole = env.draws.within("position", 2).split(1, dim=1)
+    return env.param("initial_position")[:, None] * cart, env.param("initial_angle")[:, None] * pole

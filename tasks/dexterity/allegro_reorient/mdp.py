@@ -6,9 +6,11 @@ import isaaclab.envs.mdp as mdp
 import torch
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
-from isaaclab.utils.math import matrix_from_quat, quat_conjugate, quat_error_magnitude, quat_mul, sample_uniform
+from isaaclab.utils.math import matrix_from_quat, quat_conjugate, quat_error_magnitude, quat_mul
 
 from tasks.core.env_state import EnvState
+from tasks.cuda import rotations
+from tasks.cuda.record import starts
 from tasks.dexterity import allegro
 from tasks.isaaclab import camera, declared, terms
 from tasks.isaaclab.camera import Mark
@@ -80,20 +82,22 @@ def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
 
 def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Lay the cube into the palm, turned a little, with a goal for its orientation."""
-    k = len(env_ids)
     robot = env.scene["robot"]
     joints = robot.data.default_joint_pos.torch[env_ids]
     robot.write_joint_position_to_sim_index(position=joints, env_ids=env_ids)
     robot.write_joint_velocity_to_sim_index(velocity=torch.zeros_like(joints), env_ids=env_ids)
 
-    half = 0.5 * sample_uniform(-0.1, 0.1, (k,), env.device)
-    zero = torch.zeros_like(half)
-    orientation = torch.stack((zero, zero, half.sin(), half.cos()), dim=-1)
-    position = env.constant(MIDDLE).repeat(k, 1)
-    position[:, :2] += sample_uniform(-0.005, 0.005, (k, 2), env.device)
-    cube = torch.zeros(k, 1, dtype=torch.long, device=env.device)
+    position, orientation = starts(env, env_ids, _cube_starts)
+    cube = torch.zeros(len(env_ids), 1, dtype=torch.long, device=env.device)
     objects.place(env, env_ids, cube, position[:, None], orientation[:, None])
     env.command_manager.get_term("goal").begin(env_ids, orientation)
+
+
+def _cube_starts(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions of the cube [N, 3] [m] and orientations [N, 4]."""
+    aside = 0.005 * env.draws.within("position", 2)
+    position = env.constant(MIDDLE) + torch.nn.functional.pad(aside, (0, 1))
+    return position, rotations.about_vertical(0.1 * env.draws.within("yaw"))
 
 
 def cube_from_middle(env: EnvState) -> torch.Tensor:

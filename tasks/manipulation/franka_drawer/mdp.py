@@ -9,9 +9,9 @@ from isaaclab.actuators import ImplicitActuatorCfg
 from isaaclab.assets import ArticulationCfg
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
-from isaaclab.utils.math import sample_uniform
 
 from tasks.core.env_state import EnvState, episode_state
+from tasks.cuda.record import starts
 from tasks.isaaclab import declared, terms
 from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka, objects
@@ -94,21 +94,29 @@ def drawer(env: EnvState) -> torch.Tensor:
 
 def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Draw the drawer, the friction of all rails and the robot's pose; shut the drawers."""
-    k, chest, robot = len(env_ids), env.scene["cabinet"], env.scene["robot"]
-    drawer(env)[env_ids] = objects.draw(env, "handles", env_ids)
-    shut = torch.zeros(k, len(DRAWERS), device=env.device)
+    chest, robot, rows = env.scene["cabinet"], env.scene["robot"], env.rows(env_ids)
+    which, friction, joints = starts(env, env_ids, _start)
+    drawer(env).index_copy_(0, rows, which)
+    shut = torch.zeros_like(friction)
     chest.write_joint_position_to_sim_index(position=shut, env_ids=env_ids)
     chest.write_joint_velocity_to_sim_index(velocity=shut, env_ids=env_ids)
-    friction = env.param("friction", env_ids)[:, None] * sample_uniform(0.5, 1.0, (k, 1), env.device)
-    friction = friction.expand_as(shut).contiguous()
     # Newton has one friction for a joint that rests and a joint that slides
     sliding = {"joint_dynamic_friction_coeff": friction} if hasattr(chest.data, "joint_dynamic_friction_coeff") else {}
     chest.write_joint_friction_coefficient_to_sim_index(joint_friction_coeff=friction, env_ids=env_ids, **sliding)
-    joints = robot.data.default_joint_pos.torch[env_ids].clone()
-    arm = env.joint_ids(franka.ARM)
-    joints[:, arm] += env.param("start", env_ids)[:, None] * sample_uniform(-1.0, 1.0, (k, len(arm)), env.device)
     robot.write_joint_position_to_sim_index(position=joints, env_ids=env_ids)
     robot.write_joint_velocity_to_sim_index(velocity=0.0 * joints, env_ids=env_ids)
+
+
+def _start(env: EnvState) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The drawer [N], the friction of all rails [N, drawers] [N], positions of the robot's joints [N, J] [rad]."""
+    friction = env.param("friction") * (0.5 + 0.5 * env.draws.uniform("friction"))
+    joints, arm = env.scene["robot"].data.default_joint_pos.torch, env.joint_ids(franka.ARM)
+    offset = env.param("start")[:, None] * env.draws.within("arm", len(arm))
+    return (
+        objects.draw(env, "handles"),
+        friction[:, None].repeat(1, len(DRAWERS)),
+        joints.index_add(1, arm, offset),
+    )
 
 
 def _of_drawer(env: EnvState, data: torch.Tensor, names: list[str], suffix: str) -> torch.Tensor:

@@ -9,9 +9,9 @@ import isaaclab.sim as sim_utils
 import torch
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
-from isaaclab.utils.math import sample_uniform
 
 from tasks.core.env_state import EnvState, episode_state
+from tasks.cuda.record import starts
 from tasks.isaaclab import camera, declared, terms
 from tasks.isaaclab.camera import Mark
 from tasks.isaaclab.lab_env import LabEnv
@@ -93,17 +93,27 @@ def goal(env: EnvState) -> torch.Tensor:
 
 def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Draw an object, where it stands, and its goal above the table."""
-    k = len(env_ids)
-    chosen = objects.draw(env, "objects", env_ids)
+    target, *placed = starts(env, env_ids, _start)
+    goal(env).index_copy_(0, env.rows(env_ids), target)
+    objects.place(env, env_ids, *placed)
+
+
+def _start(env: EnvState) -> tuple[torch.Tensor, ...]:
+    """Goals [N, 3] [m], and what `objects.place` takes."""
+    chosen = objects.draw(env, "objects")
     height = objects.rest_height(env, chosen)[:, None]
     start, target = (
-        env.constant(CENTRE) + env.param(name, env_ids)[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
+        env.constant(CENTRE) + env.param(name)[:, None] * env.draws.within(name, 2)
         for name in ("start_spread", "goal_spread")
     )
-    above = sample_uniform(LOWEST, env.param("goal_height", env_ids), (k,), env.device)[:, None]
-    goal(env)[env_ids] = torch.cat((target, height + above), dim=-1)
+    above = LOWEST + env.draws.uniform("goal_height") * (env.param("goal_height") - LOWEST)
     position = torch.cat((start, height), dim=-1)
-    objects.place(env, env_ids, chosen[:, None], position[:, None], objects.upright(env, "yaw", env_ids)[:, None])
+    return (
+        torch.cat((target, height + above[:, None]), dim=-1),
+        chosen[:, None],
+        position[:, None],
+        objects.upright(env, "yaw")[:, None],
+    )
 
 
 def way(env: EnvState) -> torch.Tensor:

@@ -6,9 +6,10 @@ import isaaclab.envs.mdp as mdp
 import torch
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
-from isaaclab.utils.math import sample_uniform
 
+from tasks.core.draws import direction
 from tasks.core.env_state import EnvState, episode_state
+from tasks.cuda.record import starts
 from tasks.isaaclab import camera, declared, terms
 from tasks.isaaclab.camera import Mark
 from tasks.isaaclab.lab_env import LabEnv
@@ -80,16 +81,19 @@ def goal(env: EnvState) -> torch.Tensor:
 
 def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Draw a cube, and a straight way for it: its ends are the start and the goal."""
-    k = len(env_ids)
-    cube = objects.draw(env, "cube_sizes", env_ids)
-    length = sample_uniform(NEAREST, env.param("distance", env_ids), (k,), env.device)
-    angle = env.param("direction", env_ids) * sample_uniform(-1.0, 1.0, (k,), env.device)
-    half = 0.5 * length[:, None] * torch.stack((angle.cos(), angle.sin()), dim=-1)
-    aside = env.param("spread", env_ids)[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
-    middle = env.constant(MIDDLE) + aside
-    goal(env)[env_ids] = middle + half
+    target, *placed = starts(env, env_ids, _start)
+    goal(env).index_copy_(0, env.rows(env_ids), target)
+    objects.place(env, env_ids, *placed)
+
+
+def _start(env: EnvState) -> tuple[torch.Tensor, ...]:
+    """Goals [N, 2] [m], and what `objects.place` takes."""
+    cube = objects.draw(env, "cube_sizes")
+    length = NEAREST + env.draws.uniform("distance") * (env.param("distance") - NEAREST)
+    half = 0.5 * length[:, None] * direction(env.param("direction") * env.draws.within("direction"))
+    middle = env.constant(MIDDLE) + env.param("spread")[:, None] * env.draws.within("spread", 2)
     position = torch.cat((middle - half, objects.rest_height(env, cube)[:, None]), dim=-1)
-    objects.place(env, env_ids, cube[:, None], position[:, None], objects.upright(env, "yaw", env_ids)[:, None])
+    return middle + half, cube[:, None], position[:, None], objects.upright(env, "yaw")[:, None]
 
 
 def way(env: EnvState) -> torch.Tensor:

@@ -6,10 +6,11 @@ import isaaclab.envs.mdp as mdp
 import torch
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, RewardTermCfg, TerminationTermCfg
-from isaaclab.utils.math import axis_angle_from_quat, quat_from_angle_axis, quat_inv, sample_uniform
+from isaaclab.utils.math import axis_angle_from_quat, quat_inv
 
 from tasks.core.env_state import EnvState, episode_state
 from tasks.cuda import rotations
+from tasks.cuda.record import starts
 from tasks.isaaclab import camera, declared, terms
 from tasks.isaaclab.camera import Mark
 from tasks.isaaclab.lab_env import LabEnv
@@ -73,13 +74,15 @@ def goal(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
 
 def reset_goal(env: EnvState, env_ids: torch.Tensor) -> None:
     """Draw the goal: uniform in the box, rotated from pointing down about a uniformly random axis."""
-    k = len(env_ids)
-    position, orientation = goal(env)
-    half = env.param("workspace", env_ids)[:, None]
-    position[env_ids] = env.constant(GOAL_CENTRE) + half * sample_uniform(-1, 1, (k, 3), env.device)
-    angle = env.param("rotation", env_ids) * sample_uniform(0.0, 1.0, (k,), env.device)
-    axis = torch.nn.functional.normalize(torch.randn(k, 3, device=env.device), dim=-1)
-    orientation[env_ids] = rotations.multiply(quat_from_angle_axis(angle, axis), env.constant(franka.POINTING_DOWN))
+    for pose, new in zip(goal(env), starts(env, env_ids, _goals), strict=True):
+        pose[env.rows(env_ids)] = new
+
+
+def _goals(env: EnvState) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions [N, 3] [m] and orientations [N, 4]."""
+    position = env.constant(GOAL_CENTRE) + env.param("workspace")[:, None] * env.draws.within("position", 3)
+    turn = rotations.about(env.param("rotation") * env.draws.uniform("angle"), env.draws.normal("axis", 3))
+    return position, rotations.multiply(turn, env.constant(franka.POINTING_DOWN))
 
 
 def goal_position(env: EnvState) -> torch.Tensor:

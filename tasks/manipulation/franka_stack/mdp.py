@@ -8,9 +8,10 @@ import isaaclab.envs.mdp as mdp
 import torch
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.managers import EventTermCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
-from isaaclab.utils.math import sample_uniform
 
+from tasks.core.draws import direction
 from tasks.core.env_state import EnvState, episode_state
+from tasks.cuda.record import starts
 from tasks.isaaclab import declared, terms
 from tasks.isaaclab.lab_env import LabEnv
 from tasks.manipulation import franka, objects
@@ -84,23 +85,26 @@ def env_cfg(spec: TaskSpec) -> ManagerBasedRLEnvCfg:
 
 def reset_to_grade(env: EnvState, env_ids: torch.Tensor) -> None:
     """Draw the cubes and put them on the table in a row: top, base and, where it takes part, the third."""
-    k = len(env_ids)
-    base, top = objects.draw(env, "bases", env_ids), objects.draw(env, "tops", env_ids)
+    objects.place(env, env_ids, *starts(env, env_ids, _start))
+    next_part(env).index_fill_(0, env.rows(env_ids), TOP)
+
+
+def _start(env: EnvState) -> tuple[torch.Tensor, ...]:
+    """What `objects.place` takes."""
+    base, top = objects.draw(env, "bases"), objects.draw(env, "tops")
     chosen = torch.stack((base, len(BASES) + top, torch.full_like(top, len(BASES) + len(TOPS))), dim=-1)
-    spread = env.param("spread", env_ids)
-    angle = env.param("bearing", env_ids) * sample_uniform(-1.0, 1.0, (k,), env.device)
-    row = torch.stack((angle.cos(), angle.sin()), dim=-1)
+    spread = env.param("spread")
+    row = direction(env.param("bearing") * env.draws.within("bearing"))
     position = objects.parked(env, chosen)
-    position[:, BASE, :2] = env.constant(CENTRE) + 0.5 * spread[:, None] * sample_uniform(-1.0, 1.0, (k, 2), env.device)
+    position[:, BASE, :2] = env.constant(CENTRE) + 0.5 * spread[:, None] * env.draws.within("base", 2)
     for part, side in ((TOP, -1.0), (LAST, 1.0)):
-        away = (APART + 0.5 * spread * sample_uniform(0.0, 1.0, (k,), env.device))[:, None]
-        takes_part = (env.param("cubes", env_ids) > part + 0.999)[:, None]
+        away = (APART + 0.5 * spread * env.draws.uniform(f"away{part}"))[:, None]
+        takes_part = (env.param("cubes") > part + 0.999)[:, None]
         position[:, part, :2] = torch.where(
             takes_part, position[:, BASE, :2] + side * away * row, position[:, part, :2]
         )
-    turned = torch.stack([objects.upright(env, "yaw", env_ids) for _ in range(3)], dim=1)
-    objects.place(env, env_ids, chosen, position, turned)
-    next_part(env)[env_ids] = TOP
+    turned = torch.stack([objects.upright(env, "yaw", part) for part in (BASE, TOP, LAST)], dim=1)
+    return chosen, position, turned
 
 
 @episode_state
