@@ -27,7 +27,7 @@ from baselines.actions import to_env
 from baselines.data.normalizer import ObsNormalizer
 from baselines.policy_header import FORMAT, Network, PolicyError, read
 from tasks.core.files import atomic
-from tasks.core.multitask import MultiTaskSpec
+from tasks.multitask.declare import MultiTaskSpec
 from tasks.spec import TaskSpec
 
 ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}

@@ -51,7 +51,7 @@ class TrivialEnv(TensorEnv):
         self._obs.copy_(self._pool[0])
         return self._obs
 
-    def _set_age(self, age: torch.Tensor) -> None:
+    def _stagger(self, age: torch.Tensor) -> None:
         self._age.copy_(age)
 
     def _step(self, action: torch.Tensor):

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from curricula.episodes import Episodes
 from curricula.teacher import Teacher
-from tasks.core.multitask import DESCRIPTION
+from tasks.multitask.declare import DESCRIPTION
 
 NEW, OLD = 256, 1024
 """Episodes of a task over which its newer and its older success are averaged."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.core import multitask
 from tasks.core.build import build
 from tasks.core.registry import Registry
+from tasks.multitask import declare as multitask
 from tasks.spec import TaskSpec
 
 __all__ = ["REGISTRY", "TaskSpec", "added", "build", "get", "known", "names", "register"]
@@ -63,7 +63,7 @@ def register(spec: TaskSpec) -> TaskSpec:
 
 
 def get(name: str) -> TaskSpec:
-    """The task's declaration, or that of a set `a+b`, see `tasks.core.multitask`.
+    """The task's declaration, or the joint one of a set `a+b`, see `tasks.multitask.declare`.
 
     Raises `KeyError` for a name that is not in `known()`, and `ValueError` for tasks that have no policy in common or
     a package's task that cannot be used (`RegistryError`).

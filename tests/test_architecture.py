@@ -21,7 +21,7 @@ MOST_LINES, MOST_MODULES = 400, 15
 SAME_NAME = {
     "spec": "every task has one, as data, and tasks/spec.py is its type",
     "mdp": "every task has one",
-    "env": "tasks/core has the contract, tasks/toy an env without a simulator",
+    "env": "tasks/core has the contract, tasks/toy and tasks/multitask envs without a simulator of their own",
     "registry": "tasks/core has the class, tasks/factors that of the effects",
     "runtime": "every engine has one",
 }
@@ -33,9 +33,11 @@ TO_GO: set[str] = set()
 LAYERS = {
     "tasks": [
         ["tasks.spec", "tasks.core.registry", "tasks.core.caches", "tasks.core.files", "tasks.core.fast"],
-        ["tasks.core.engines", "tasks.core.env_state", "tasks.core.grades", "tasks.core.multitask"],
+        ["tasks.core.draws", "tasks.core.grades"],
+        ["tasks.core.engines", "tasks.core.env_state", "tasks.multitask.declare"],
         ["tasks.factors", "tasks.cuda"],
         ["tasks.core"],
+        ["tasks.multitask"],
         ["tasks"],
         ["tasks.isaaclab"],
         ["tasks.toy", "tasks.classic", "tasks.locomotion", "tasks.manipulation"],

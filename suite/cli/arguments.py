@@ -26,7 +26,7 @@ from suite.plan.values import check_between
 from suite.runs.guard import WATCHDOG_S
 from suite.tracking import tracker
 from tasks.core import engines
-from tasks.core.multitask import SEPARATOR
+from tasks.multitask.declare import SEPARATOR
 from tasks.spec import RANDOMIZATION_LEVELS
 
 

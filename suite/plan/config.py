@@ -23,8 +23,8 @@ from suite.execute.process import out_of_memory
 from suite.plan import parts, values
 from suite.plan.values import check_between
 from suite.runs.rundir import RunDir, atomic, read_json
-from tasks.core.multitask import SEPARATOR, MultiTaskSpec
 from tasks.core.settings import as_dict, merged
+from tasks.multitask.declare import SEPARATOR
 from tasks.spec import GRADES, TaskSpec
 
 EVALUATION_SEED = 2_000_003

@@ -22,7 +22,6 @@ from suite.plan import config as configs
 from suite.plan import values
 from suite.runs.rundir import RunDir, sha256
 from tasks.core import engines
-from tasks.core.multitask import MultiTaskSpec
 from tasks.core.settings import as_dict, merged
 from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
 

@@ -9,9 +9,9 @@ import tasks
 from baselines.algorithms.registry import ALGORITHMS
 from curricula.registry import TEACHERS
 from tasks.core import engines
-from tasks.core.multitask import SEPARATOR
 from tasks.core.registry import Origin, Registry
 from tasks.factors import registry as effects
+from tasks.multitask.declare import SEPARATOR
 from tasks.spec import TaskSpec
 
 REGISTRIES: dict[str, Registry[Any]] = {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from curricula.mix import Mix
     from suite.runs.recorder import Row
     from tasks.core.env import Sampler
-    from tasks.core.multitask_env import MultiTaskEnv
+    from tasks.multitask.env import MultiTaskEnv
 
 
 def parts(config: DictConfig, run: RunDir) -> Iterator[tuple[DictConfig, RunDir]]:
@@ -38,7 +38,7 @@ def parts(config: DictConfig, run: RunDir) -> Iterator[tuple[DictConfig, RunDir]
 def build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler]) -> tuple[MultiTaskEnv, Mix]:
     """The multi-task env, and a teacher per task in a mix. `timed` wraps what the env calls of a teacher."""
     from curricula.mix import Mix
-    from tasks.core.multitask_env import allot, make_env
+    from tasks.multitask.env import allot, make_env
 
     spec, cfg = tasks.get(config.task), config.multi
     count = len(spec.parts)

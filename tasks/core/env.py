@@ -146,7 +146,9 @@ class TensorEnv(ABC):
             self._require(action.isfinite(), BAD_ACTION)
         else:
             self._actions += action.sum()
-        return self._step(action.clamp(-1.0, 1.0))
+        before = {"difficulty": self.difficulty, "factors": self.factors}
+        *outcome, extras = self._step(action.clamp(-1.0, 1.0))
+        return (*outcome, before | extras)
 
     @abstractmethod
     def _reset(self, seed: int | None) -> torch.Tensor:
@@ -158,7 +160,10 @@ class TensorEnv(ABC):
 
     @abstractmethod
     def _step(self, action: torch.Tensor) -> Step:
-        """See `step`; the action is a valid one."""
+        """See `step`; the action is a valid one.
+
+        `extras` need not have difficulty and factors where a reset replaces these two tensors.
+        """
 
     @abstractmethod
     def close(self) -> None:

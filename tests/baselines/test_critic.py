@@ -20,8 +20,8 @@ SPEC = dataclasses.replace(TOY, critic_observations=(Term("secret", 3, "1"),))
 class Asymmetric(ToyReach):
     """The toy env with three more observations, which its task does not let a policy see."""
 
-    def _obs(self):
-        return torch.cat((super()._obs(), 5.0 * self.normal(self.num_envs, 3)), dim=-1)
+    def _observe(self):
+        return torch.cat((super()._observe(), 5.0 * self.draws.normal("secret", 3, of_step=True)), dim=-1)
 
 
 @pytest.mark.parametrize("algo", baselines.names())

@@ -28,7 +28,7 @@ from suite.plan.matrix import plan
 from suite.report.display import Display
 from suite.runs import multitask, training
 from suite.runs.rundir import RunDir, sha256
-from tasks.core.multitask_env import make_env
+from tasks.multitask.env import make_env
 from tests.helpers.trainings import SMALL, Silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -117,7 +117,7 @@ def test_the_policy_of_a_task_acts_as_the_whole_one(tmp_path, algo, obs_norm):
 
 def test_a_discrete_policy_of_a_task_chooses_as_the_whole_one(tmp_path):
     reach = tasks.get("toy-reach")
-    spec = tasks.core.multitask.declare([reach, dataclasses.replace(reach, name="toy-other")])
+    spec = tasks.multitask.declare.declare([reach, dataclasses.replace(reach, name="toy-other")])
     cfg = OmegaConf.merge(config.load("dqn", "toy-reach", "smoke"), {"num_envs": 8})
     learner = make_learner("dqn", make_env(spec, 8, "cpu", "torch"), cfg, 0, teacher=None)
     learner.export(tmp_path / "whole")

@@ -55,7 +55,12 @@ def test_an_identity_draws_the_same_in_any_row():
 
 def test_numbers_are_others_with_each_part_of_their_key():
     made = draws()
-    seen = [made.uniform("x", 4), made.uniform("y", 4), draws(seed=4).uniform("x", 4), draws(stream="b").uniform("x", 4)]
+    seen = [
+        made.uniform("x", 4),
+        made.uniform("y", 4),
+        draws(seed=4).uniform("x", 4),
+        draws(stream="b").uniform("x", 4),
+    ]
     seen += [made.uniform("x", 4, of_step=True)]
     made.advance()
     seen += [made.uniform("x", 4, of_step=True)]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import tasks
-from tasks.core import multitask
-from tasks.core.multitask_env import MultiTaskEnv, allot, make_env
-from tasks.core.remote import RemoteEnv
+from tasks.multitask import declare as multitask
+from tasks.multitask.env import MultiTaskEnv, allot, make_env
+from tasks.multitask.remote import RemoteEnv
 from tasks.spec import Term
 
 pytestmark = pytest.mark.usefixtures("one_thread")

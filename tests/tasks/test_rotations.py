@@ -27,4 +27,11 @@ def test_turns_about_the_vertical():
     yaw = rotations.yaw(rotation)
     assert torch.equal(yaw, lab.euler_xyz_from_quat(rotation)[2])
     zero = torch.zeros_like(yaw)
-    assert torch.equal(rotations.about_vertical(yaw), lab.quat_from_euler_xyz(zero, zero, yaw))
+    # In double precision, so that it is the same on every device: no rounding error of Isaac Lab's is repeated.
+    assert torch.allclose(rotations.about_vertical(yaw), lab.quat_from_euler_xyz(zero, zero, yaw), atol=2e-7)
+
+
+def test_turns_about_any_axis():
+    axis, angle = torch.randn(500, 3), torch.randn(500)
+    expected = lab.quat_from_angle_axis(angle, torch.nn.functional.normalize(axis, dim=-1))
+    assert torch.allclose(rotations.about(angle, axis), expected, atol=2e-7)

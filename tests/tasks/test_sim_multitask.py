@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tasks
-from tasks.core import multitask
+from tasks.multitask import declare as multitask
 
 pytestmark = pytest.mark.sim
 

@@ -10,13 +10,12 @@ import torch
 from tasks.core import engines
 from tasks.core.build import build
 from tasks.core.env import Sampler, Step, TensorEnv
-from tasks.core.multitask import MultiTaskSpec
-from tasks.core.remote import RemoteEnv
 from tasks.core.success import at_any_time
+from tasks.multitask.remote import RemoteEnv
 
 
 class MultiTaskEnv(TensorEnv):
-    """Rows of one env per task, side by side; see `tasks.core.multitask` for the columns.
+    """Rows of one env per task, side by side; see `tasks.multitask.declare` for the columns.
 
     The envs may have more rows than the batch: at each reset, `shares` says how many of each task take part, and the
     rest idle with zero actions until the next. `factors` are the task's index, the row in its env, and the task's own
@@ -84,7 +83,7 @@ class MultiTaskEnv(TensorEnv):
             env._stagger(own % env.spec.max_episode_steps)  # `age` goes up to the length of the longest task's
 
     def _step(self, action: torch.Tensor) -> Step:
-        every, before = action, {"difficulty": self.difficulty, "factors": self.factors}
+        every = action
         if not isinstance(self._rows, slice):
             every = action.new_zeros(len(self._solved), action.shape[1]).index_copy_(0, self._rows, action)
         parts = every.split([env.num_envs for env in self.envs])
@@ -109,7 +108,6 @@ class MultiTaskEnv(TensorEnv):
                 "success": success[self._rows],
                 "terminations": {"time_out": truncated, "failed": terminated},
                 "violations": {},
-                **before,
             },
         )
 

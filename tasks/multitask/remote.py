@@ -88,7 +88,6 @@ class RemoteEnv(TensorEnv):
             self.begin(action)
         self._begun = False
         self._answer()
-        before = {"difficulty": self.difficulty, "factors": self.factors}
         self._take_over()
         terminated, truncated, success = self._shared["flags"]
         extras = {
@@ -96,7 +95,6 @@ class RemoteEnv(TensorEnv):
             "success": success,
             "terminations": {"time_out": truncated, "failed": terminated},
             "violations": {},
-            **before,
         }
         return self._shared["obs"], self._shared["reward"], terminated, truncated, extras
 

@@ -69,7 +69,7 @@ def declare(parts: Sequence[TaskSpec]) -> MultiTaskSpec:
         summary=f"One policy for {', '.join(part.name for part in parts)}.",
         robot=", ".join(dict.fromkeys(part.robot for part in parts)),
         engines=engines,
-        make_env="tasks.core.multitask_env:make_env",
+        make_env="tasks.multitask.env:make_env",
         observations=(*_union(parts, "observations"), Term("task", len(parts), "1", "which task it is, one-hot")),
         critic_observations=_union(parts, "critic_observations"),
         actions=_union(parts, "actions"),
