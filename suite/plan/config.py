@@ -24,7 +24,7 @@ from suite.plan import parts, values
 from suite.plan.values import check_between
 from suite.runs.rundir import RunDir, atomic, read_json
 from tasks.core.settings import as_dict, merged
-from tasks.multitask.declare import SEPARATOR
+from tasks.multitask.declare import SEPARATOR, MultiTaskSpec
 from tasks.spec import GRADES, TaskSpec
 
 EVALUATION_SEED = 2_000_003

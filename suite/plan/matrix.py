@@ -23,6 +23,7 @@ from suite.plan import values
 from suite.runs.rundir import RunDir, sha256
 from tasks.core import engines
 from tasks.core.settings import as_dict, merged
+from tasks.multitask.declare import MultiTaskSpec
 from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
 
 MOST_RUNS = 100_000  # of one command

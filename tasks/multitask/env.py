@@ -11,6 +11,7 @@ from tasks.core import engines
 from tasks.core.build import build
 from tasks.core.env import Sampler, Step, TensorEnv
 from tasks.core.success import at_any_time
+from tasks.multitask.declare import MultiTaskSpec
 from tasks.multitask.remote import RemoteEnv
 
 
