@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.core.build import build
 from tasks.core.registry import Registry
-from tasks.multitask import declare as multitask
+from tasks.multitask.declare import SEPARATOR, declare
 from tasks.spec import TaskSpec
 
 __all__ = ["REGISTRY", "TaskSpec", "added", "build", "get", "known", "names", "register"]
@@ -68,6 +68,6 @@ def get(name: str) -> TaskSpec:
     Raises `KeyError` for a name that is not in `known()`, and `ValueError` for tasks that have no policy in common or
     a package's task that cannot be used (`RegistryError`).
     """
-    if multitask.SEPARATOR in name:
-        return multitask.declare([get(part) for part in name.split(multitask.SEPARATOR)])
+    if SEPARATOR in name:
+        return declare([get(part) for part in name.split(SEPARATOR)])
     return REGISTRY.get(name)
