@@ -121,7 +121,7 @@ def test_a_policy_is_run_through_all_cells(tmp_path):
     summary = evaluation.summary(found)
     assert set(summary["cells"]) == {cell.id for cell in layout.cells[5:]}
     result = {"suite_version": "0", "task": "toy-reach", "algo": "zero", "curriculum": "none", "seed": 0}
-    result |= {"policy_sha256": "", "engine": "x"}
+    result |= {"policy_sha256": "0" * 64, "engine": "x"}
     evaluation.write_record(tmp_path, QUICK, result, found, digest, 1.0, "again")
     record = json.loads((tmp_path / "evaluation.json").read_text())
     assert record["protocol"] == identity(SPEC, QUICK)

@@ -3,7 +3,6 @@
 import isaaclab.envs.mdp as mdp
 import torch
 from isaaclab.managers import EventTermCfg, RewardTermCfg, TerminationTermCfg
-from isaaclab.utils.math import sample_uniform
 
 from tasks.core.env_state import episode_state
 from tasks.isaaclab import declared, terms
@@ -38,8 +37,9 @@ def point(env):
 
 def draw_point(env, env_ids):
     """Draw the points of the episodes that start in rows `env_ids` [k]."""
-    offset = sample_uniform(-1.0, 1.0, (len(env_ids), 3), env.device)
-    point(env)[env_ids] = env.constant(CENTRE) + env.param("spread", env_ids)[:, None] * offset
+    rows = env.rows(env_ids)
+    offset = env.draws.within("point", 3)  # of all rows, from -1 to 1: the same for every policy and number of envs
+    point(env)[rows] = (env.constant(CENTRE) + env.param("spread")[:, None] * offset)[rows]
 
 
 def way(env):
