@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tasks.core import caches, engines
+from tasks.core import caches, engines, fast
 from tasks.spec import TaskSpec
 
 if TYPE_CHECKING:  # specs are read without torch
@@ -31,7 +31,7 @@ def build(
     module, function = spec.make_env.split(":")
     if engines.get(engine).simulator:
         caches.prepare()
-    recorded = recorded and device.startswith("cuda")
+    recorded = recorded and device.startswith("cuda") and fast.enabled()
     if recorded:  # by name: torch is imported with the first env, not with this
         record = import_module("tasks.cuda.record")
         record.prepare()

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from unittest import mock
 
 import torch
 import warp
@@ -25,6 +24,8 @@ LOOKS = 4
 
 _LINALG = ("cholesky", "eig", "inv", "ldl", "lu", "pinv", "qr", "solve", "svd")
 _SOLVERS = *(f"aten.linalg_{x}" for x in _LINALG), "aten._linalg_", "aten.cholesky", "aten.lu_", "aten.triangular_solve"
+_LAUNCHES = (warp.launch.__code__, warp.Launch.launch.__code__)
+_TOOL = 4  # of `sys.monitoring`, which has no name for it: a `Look` sees Warp's launches, but no operation of torch
 _WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten.is_nonzero", "aten.equal.")
 
 
@@ -189,22 +190,22 @@ class Look(TorchDispatchMode):
 
     def __enter__(self) -> Look:
         """See the class."""
-        self._patches = ExitStack()
-        for owner in (warp, warp.Launch):
-            self._patches.enter_context(mock.patch.object(owner, "launch", self._noting(owner.launch)))
+        watch = sys.monitoring
+        watch.use_tool_id(_TOOL, "gradus")
+        watch.register_callback(_TOOL, watch.events.PY_START, self._launched)
+        for code in _LAUNCHES:
+            watch.set_local_events(_TOOL, code, watch.events.PY_START)
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
         """See the class."""
         super().__exit__(*error)
-        self._patches.close()
+        for code in _LAUNCHES:
+            sys.monitoring.set_local_events(_TOOL, code, sys.monitoring.events.NO_EVENTS)
+        sys.monitoring.free_tool_id(_TOOL)
 
-    def _noting(self, launch: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(*args: Any, **kwargs: Any) -> Any:
-            self._note("a kernel of Warp's is launched")
-            return launch(*args, **kwargs)
-
-        return noted
+    def _launched(self, *_: Any) -> None:
+        self._note("a kernel of Warp's is launched")
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Note and do it."""

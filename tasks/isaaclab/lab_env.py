@@ -18,7 +18,7 @@ from tasks.core.env import Step
 from tasks.core.episodes import EpisodeEnv, Outcome
 from tasks.core.grades import Grades
 from tasks.cuda.record import Recorded
-from tasks.isaaclab import camera, managers
+from tasks.isaaclab import camera, managers, private
 from tasks.isaaclab.declared import Condition
 from tasks.isaaclab.divergence import Watch
 from tasks.isaaclab.launch import launch, set_scenery
@@ -122,8 +122,8 @@ class GradedEnv(ManagerBasedRLEnv):
         self.curriculum_manager = CurriculumManager(cfg.curriculum, self)
         if "startup" in self.event_manager.available_modes:
             self.event_manager.apply(mode="startup")
-        at_intervals = self.event_manager._mode_term_cfgs.get("interval", ())
-        self._intervals = list(zip(at_intervals, self.event_manager._interval_term_time_left, strict=True))
+        at_intervals = private.event_terms(self.event_manager, "interval")
+        self._intervals = list(zip(at_intervals, private.interval_times(self.event_manager), strict=True))
 
     def advance(self) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
         """The physics of a control step with the processed action, in the order of Isaac Lab's own step.
@@ -191,7 +191,7 @@ class GradedEnv(ManagerBasedRLEnv):
         """Put rows `env_ids` [k] int32 where their episodes start."""
         self._grade(self.difficulty)
         self._physics.reset(env_ids)
-        for term in self.event_manager._mode_term_cfgs.get("reset", ()):
+        for term in private.event_terms(self.event_manager, "reset"):
             self._now.clear()
             term.func(self, env_ids, **term.params)
         rows = self.rows(env_ids)

@@ -128,12 +128,19 @@ def test_a_kernel_of_warps_is_refused():
     def nothing():
         pass
 
+    command = warp.launch(nothing, 1, device="cpu", record_cmd=True)
+
     def launching(env):
         warp.launch(nothing, 1, device="cpu")
         return env.level + 1.0
 
-    called, _ = calls(launching)
-    assert "Warp" in called.why_not
+    def again(env):
+        command.launch()
+        return env.level + 1.0
+
+    for part in launching, again:
+        called, _ = calls(part)
+        assert "Warp" in called.why_not
 
 
 def test_a_graph_that_cannot_be_made_is_done_without(monkeypatch, capsys):
