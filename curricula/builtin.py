@@ -31,7 +31,7 @@ UNIFORM = TeacherDef(
 
 @dataclass
 class StagedConfig(TeacherConfig):
-    """See `curricula.teachers.staged`."""
+    """Settings of `curricula.teachers.staged`."""
 
     promote: float = share(0.8)  # success from which an env climbs
     demote: float = share(0.4)  # success up to which it falls
@@ -40,7 +40,7 @@ class StagedConfig(TeacherConfig):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """See `CurriculumConfig.check`."""
+        """Raise `ValueError` unless `promote` is above `demote`."""
         _rises(values)
 
 
@@ -55,7 +55,7 @@ STAGED = TeacherDef(
 
 @dataclass
 class ReverseConfig(TeacherConfig):
-    """See `curricula.teachers.reverse`; the first three are the paper's (section 5)."""
+    """Settings of `curricula.teachers.reverse`; the first three defaults are those of the paper (section 5)."""
 
     promote: float = share(0.9)  # success above which a start has been mastered
     demote: float = share(0.1)  # success below which it is too hard still
@@ -66,7 +66,7 @@ class ReverseConfig(TeacherConfig):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """See `CurriculumConfig.check`."""
+        """Raise `ValueError` unless `promote` is above `demote` and `neighbours` fit into half a window."""
         _rises(values)
         _enough(values)
 
@@ -82,7 +82,7 @@ REVERSE = TeacherDef(
 
 @dataclass
 class AdrConfig(TeacherConfig):
-    """See `curricula.teachers.adr`; probability and window are the paper's (appendix B)."""
+    """Settings of `curricula.teachers.adr`; the defaults of probability and window are the paper's (appendix B)."""
 
     promote: float = share(0.8)  # success at a boundary from which it moves outward
     demote: float = share(0.4)  # success up to which it moves inward
@@ -92,7 +92,7 @@ class AdrConfig(TeacherConfig):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """See `CurriculumConfig.check`."""
+        """Raise `ValueError` unless `promote` is above `demote`."""
         _rises(values)
 
 
@@ -107,7 +107,7 @@ ADR = TeacherDef(
 
 @dataclass
 class PlrConfig(TeacherConfig):
-    """See `curricula.teachers.plr`; the staleness is the paper's (section 4)."""
+    """Settings of `curricula.teachers.plr`; the default staleness is the paper's (section 4)."""
 
     score: str = one_of(SCORES, "learnability")  # what can be learned from a level
     levels: int = count(2**16, default=512)  # points that are trained on
@@ -117,7 +117,7 @@ class PlrConfig(TeacherConfig):
 
     @classmethod
     def needs_advantage(cls, values: Mapping[str, Any]) -> bool:
-        """See `CurriculumConfig.needs_advantage`."""
+        """Whether levels are scored by advantage."""
         return values["score"] == "advantage"
 
 
@@ -133,7 +133,7 @@ PLR = TeacherDef(
 
 @dataclass
 class AlpGmmConfig(TeacherConfig):
-    """See `curricula.teachers.alp_gmm`; the random share and the components are the paper's (section 4)."""
+    """Settings of `curricula.teachers.alp_gmm`; random share and components are those of the paper (section 4)."""
 
     random: float = share(0.2)  # share of episodes that are uniform
     window: int = count(2**16, default=4096)  # latest episodes that are compared, the newer half with the older
@@ -144,7 +144,7 @@ class AlpGmmConfig(TeacherConfig):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """See `CurriculumConfig.check`."""
+        """Raise `ValueError` unless a fit takes at most a window and `neighbours` fit into half of it."""
         _enough(values)
         _fits(values)
 
@@ -160,7 +160,7 @@ ALP_GMM = TeacherDef(
 
 @dataclass
 class SpdlConfig(TeacherConfig):
-    """See `curricula.teachers.spdl`."""
+    """Settings of `curricula.teachers.spdl`."""
 
     success: float = share(0.5)  # that the distribution has to keep
     divergence: float = positive(0.05)  # from the distribution before, at most, per fit [nats]

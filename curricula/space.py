@@ -51,7 +51,7 @@ class Space:
 
     @property
     def dim(self) -> int:
-        """D."""
+        """The number of moved parameters, D."""
         return len(self.axes)
 
     def normalize(self, values: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,7 @@ class Space:
         return (values - self.low) / (self.high - self.low)
 
     def values(self, points: torch.Tensor) -> torch.Tensor:
-        """Undo `normalize`."""
+        """Values [k, D] in the units of the parameters, for coordinates [k, D]."""
         return self.low + points * (self.high - self.low)
 
     def assign(

@@ -59,7 +59,7 @@ class Teacher(ABC):
         """Take in episodes at `points` [k, D] with `success` [k], see `outcome`, in `env_ids` [k], k above 0."""
 
     def outcome(self, episodes: Episodes) -> torch.Tensor:
-        """What `learn` is told of each episode [k]: whether it succeeded, 0.0 or 1.0."""
+        """What `learn` gets of each episode [k]: 1.0 if it succeeded, else 0.0."""
         return episodes.success(self.space.success_when).to(torch.float32)
 
     def report(self) -> dict[str, float]:

@@ -15,7 +15,6 @@ class Window:
     """
 
     def __init__(self, size: int, dim: int, device: torch.device) -> None:
-        """Allocate."""
         self._points = torch.zeros(size, dim, device=device)
         self._success = torch.zeros(size, device=device)
         self.count = 0
@@ -37,11 +36,11 @@ class Window:
         return self._points.roll(shift, 0), self._success.roll(shift, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """What is held."""
+        """The points, the successes and their count."""
         return {"points": self._points.clone(), "success": self._success.clone(), "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo `state_dict`."""
+        """Continue from `state_dict()`."""
         self._points.copy_(state["points"])
         self._success.copy_(state["success"])
         self.count = state["count"]

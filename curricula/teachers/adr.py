@@ -26,13 +26,12 @@ class AutomaticRandomization(Teacher):
     kept = ("low", "high", "episodes", "successes")
 
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
-        """All ranges are one point."""
         super().__init__(space, cfg, num_envs, seed)
         self.low, self.high = space.origin.clone(), space.origin.clone()
         self.episodes, self.successes = torch.zeros(2, 2, space.dim, device=space.device).unbind()  # [low/high, D]
 
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """See `Teacher.propose`."""
+        """Draw points [k, D] uniformly within the ranges, some with one parameter at a boundary."""
         k, dim = len(env_ids), self.space.dim
         points = self.low + self.rand(k, dim) * (self.high - self.low)
         at = self.rand(k) < self.cfg.boundary_probability
@@ -42,7 +41,7 @@ class AutomaticRandomization(Teacher):
         return points.scatter(1, axis, torch.where(at, boundary, points.gather(1, axis)[:, 0])[:, None])
 
     def learn(self, points: torch.Tensor, success: torch.Tensor, env_ids: torch.Tensor) -> None:
-        """See `Teacher.learn`."""
+        """Count the episodes at each boundary, and move a boundary after a full window of them."""
         cfg, origin = self.cfg, self.space.origin
         bounds = torch.stack((self.low, self.high))  # [2, D]
         at = ((points[:, None] - bounds).abs() < AT_BOUNDARY).to(success.dtype)  # [k, 2, D]
@@ -57,7 +56,7 @@ class AutomaticRandomization(Teacher):
         self.successes = self.successes.masked_fill(judged, 0.0)
 
     def report(self) -> dict[str, float]:
-        """See `Teacher.report`."""
+        """The two ends of each parameter's range."""
         ends = torch.stack((self.space.values(self.low), self.space.values(self.high))).tolist()
         return {
             f"range_{name}.{axis}": value

@@ -31,7 +31,6 @@ class LearningProgress(Teacher):
     kept = ("cdf", "means", "scales", "fits", "fitted_at")
 
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
-        """Everything is uniform until the first fit."""
         super().__init__(space, cfg, num_envs, seed)
         self.cdf = torch.ones(cfg.components, device=space.device).cumsum(0)
         self.means = torch.zeros(cfg.components, space.dim, device=space.device)
@@ -40,7 +39,7 @@ class LearningProgress(Teacher):
         self._window = Window(cfg.window, space.dim, space.device)
 
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """See `Teacher.propose`."""
+        """Draw points [k, D]: a share of them uniformly, the rest from a component chosen by its learning progress."""
         k, dim = len(env_ids), self.space.dim
         uniform = self.rand(k, dim)
         if not self.fits:
@@ -50,7 +49,7 @@ class LearningProgress(Teacher):
         return torch.where(self.rand(k, 1) < self.cfg.random, uniform, (self.means[component] + step).clamp(0.0, 1.0))
 
     def learn(self, points: torch.Tensor, success: torch.Tensor, env_ids: torch.Tensor) -> None:
-        """See `Teacher.learn`."""
+        """Keep the episodes, and fit the mixture anew after every `fit_every` of them."""
         self._window.add(points, success)
         if self._window.count - self.fitted_at < self.cfg.fit_every or self._window.count < self.cfg.window:
             return
@@ -68,15 +67,15 @@ class LearningProgress(Teacher):
         self.cdf = ((means[:, dim].clamp(min=0.0) + 1e-6) * (weights > 0)).cumsum(0)
 
     def report(self) -> dict[str, float]:
-        """See `Teacher.report`."""
+        """The number of fits."""
         return {"fits": float(self.fits)}
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Teacher.state_dict`."""
+        """The state, with the window of the latest episodes."""
         return super().state_dict() | {"window": self._window.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Teacher.load_state_dict`."""
+        """Continue from `state_dict()`."""
         super().load_state_dict(state)
         self._window.load_state_dict(state["window"])
 

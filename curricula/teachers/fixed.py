@@ -12,7 +12,7 @@ class FixedGrade(Teacher):
     """`none`: every episode at one grade, factors by the randomisation level."""
 
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """See `Teacher.propose`."""
+        """The difficulty of the grade, for all of them [k, 1]."""
         return torch.full((len(env_ids), 1), difficulty_of(self.cfg.grade), device=self.space.device)
 
 
@@ -20,5 +20,5 @@ class Uniform(Teacher):
     """`uniform`: anywhere with equal probability, as in domain randomisation (Tobin et al. 2017, arXiv:1703.06907)."""
 
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """See `Teacher.propose`."""
+        """Draw points [k, D] uniformly."""
         return self.rand(len(env_ids), self.space.dim)

@@ -33,7 +33,6 @@ class LevelReplay(Teacher):
     kept = ("levels", "total", "episodes", "played", "seen", "update_count", "replay", "unseen")
 
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
-        """Draw the levels."""
         super().__init__(space, cfg, num_envs, seed)
         device = space.device
         self.levels = SobolEngine(space.dim, scramble=True, seed=seed).draw(cfg.levels).to(device)
@@ -44,20 +43,20 @@ class LevelReplay(Teacher):
         self.replay = self.unseen = torch.ones(cfg.levels, device=device).cumsum(0)  # cumulative weights
 
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """See `Teacher.propose`."""
+        """Draw levels [k, D]: a new one with the probability of their share, else one by score and staleness."""
         k = len(env_ids)
         replayed, new = draw(self.replay, self.rand(k)), draw(self.unseen, self.rand(k))
         return self.levels[torch.where(self.rand(k) < self.seen.mean(), replayed, new)]
 
     def outcome(self, episodes: Episodes) -> torch.Tensor:
-        """See `Teacher.outcome`; the mean absolute advantage where that is the score."""
+        """The mean absolute advantage of each episode [k] where that is the score, else its success."""
         if not self.needs_advantage:
             return super().outcome(episodes)
         assert episodes.advantage is not None  # `make_learner` refuses an algorithm without
         return episodes.advantage
 
     def learn(self, points: torch.Tensor, success: torch.Tensor, env_ids: torch.Tensor) -> None:
-        """See `Teacher.learn`."""
+        """Update the scores of the levels that were played, and the weights by which levels are drawn."""
         exact = "donot_use_mm_for_euclid_dist"  # the other way is off by more than `SAME`
         distance, level = torch.cdist(points, self.levels, compute_mode=exact).min(dim=1)
         known = (distance < SAME).to(success.dtype)
@@ -86,6 +85,6 @@ class LevelReplay(Teacher):
         return mean if self.needs_advantage else mean * (1.0 - mean)
 
     def report(self) -> dict[str, float]:
-        """See `Teacher.report`."""
+        """The mean score of all levels, and the share of them that was played."""
         score, seen = torch.stack((self.score().mean(), self.seen.mean())).tolist()
         return {"score_mean": score, "levels_seen": seen}

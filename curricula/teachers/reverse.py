@@ -28,7 +28,6 @@ class Reverse(Teacher):
     kept = ("pool", "archive", "archived", "fits")
 
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
-        """The only good start is the easiest."""
         super().__init__(space, cfg, num_envs, seed)
         self.pool = space.origin.repeat(POOL, 1)
         self.archive = self.pool.clone()
@@ -37,14 +36,14 @@ class Reverse(Teacher):
         self._window = Window(cfg.window, space.dim, space.device)
 
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """See `Teacher.propose`."""
+        """Draw points [k, D]: a share from earlier good starts, the rest a random step away from the present ones."""
         k = len(env_ids)
         rows = (self.rand(k) * POOL).long().clamp_(max=POOL - 1)
         near = _fold(self.pool[rows] + self.cfg.noise * self.randn(k, self.space.dim))
         return torch.where(self.rand(k, 1) < self.cfg.replay, self.archive[rows], near)
 
     def learn(self, points: torch.Tensor, success: torch.Tensor, env_ids: torch.Tensor) -> None:
-        """See `Teacher.learn`."""
+        """Keep the episodes, and choose new good starts after every window of them."""
         self._window.add(points, success)
         if self._window.count < (self.fits + 1) * self.cfg.window:
             return
@@ -63,16 +62,16 @@ class Reverse(Teacher):
         self.archived += len(new)
 
     def report(self) -> dict[str, float]:
-        """See `Teacher.report`."""
+        """The mean of the good starts, in the units of each parameter."""
         means = self.space.values(self.pool.mean(dim=0)).tolist()
         return {f"pool_mean.{axis}": value for axis, value in zip(self.space.axes, means, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Teacher.state_dict`."""
+        """The state, with the window of the latest episodes."""
         return super().state_dict() | {"window": self._window.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Teacher.load_state_dict`."""
+        """Continue from `state_dict()`."""
         super().load_state_dict(state)
         self._window.load_state_dict(state["window"])
 

@@ -33,7 +33,6 @@ class SelfPaced(Teacher):
     kept = ("mean", "std", "points", "success", "fits")
 
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
-        """Start around the easiest point."""
         super().__init__(space, cfg, num_envs, seed)
         self.mean = space.origin.clone()
         self.std = torch.full_like(self.mean, cfg.initial_std)
@@ -42,11 +41,11 @@ class SelfPaced(Teacher):
         self.fits = 0
 
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """See `Teacher.propose`."""
+        """Draw points [k, D] from the Gaussian, clamped to the unit cube."""
         return (self.mean + self.std * self.randn(len(env_ids), self.space.dim)).clamp(0.0, 1.0)
 
     def learn(self, points: torch.Tensor, success: torch.Tensor, env_ids: torch.Tensor) -> None:
-        """See `Teacher.learn`."""
+        """Keep the episodes, and move the Gaussian after every `fit_every` of them."""
         latest = -self.cfg.fit_every
         self.points = torch.cat((self.points, points))[latest:]
         self.success = torch.cat((self.success, success))[latest:]
@@ -60,7 +59,7 @@ class SelfPaced(Teacher):
         self.fits += 1
 
     def report(self) -> dict[str, float]:
-        """See `Teacher.report`."""
+        """The Gaussian's mean and standard deviation, in the units of each parameter."""
         low, high = self.space.low, self.space.high
         values = torch.stack((low + self.mean * (high - low), self.std * (high - low))).tolist()
         return {

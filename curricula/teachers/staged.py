@@ -27,7 +27,6 @@ class Staged(Teacher):
     by_env = True
 
     def __init__(self, space: Space, cfg: DictConfig, num_envs: int, seed: int) -> None:
-        """All envs start at stage 0."""
         super().__init__(space, cfg, num_envs, seed)
         device = space.device
         self.stage, self.episodes, self.successes, self.good = torch.zeros(4, num_envs, device=device).unbind()
@@ -36,7 +35,7 @@ class Staged(Teacher):
         self.stale = torch.zeros(num_envs, dtype=torch.bool, device=device)  # runs an episode of the stage before
 
     def propose(self, env_ids: torch.Tensor) -> torch.Tensor:
-        """See `Teacher.propose`."""
+        """The difficulty of each env's stage, and factors drawn within the share `stage` of their ranges [k, D]."""
         stage = self.stage[env_ids][:, None]
         points = self.space.origin + stage * (self.rand(len(env_ids), self.space.dim) - self.space.origin)
         if self.space.axes[0] == "difficulty":
@@ -44,7 +43,7 @@ class Staged(Teacher):
         return points
 
     def learn(self, points: torch.Tensor, success: torch.Tensor, env_ids: torch.Tensor) -> None:
-        """See `Teacher.learn`."""
+        """Count the episodes of each env, and move its stage after a full window of them."""
         order = torch.arange(len(env_ids), device=env_ids.device)
         first = torch.full_like(self.stale, len(env_ids), dtype=torch.long)
         first.scatter_reduce_(0, env_ids, order, "amin")
@@ -71,6 +70,6 @@ class Staged(Teacher):
         self.successes = self.successes.masked_fill(judged, 0.0)
 
     def report(self) -> dict[str, float]:
-        """See `Teacher.report`."""
+        """The lowest, the mean and the highest stage of all envs."""
         low, mean, high = torch.stack((self.stage.min(), self.stage.mean(), self.stage.max())).tolist()
         return {"stage_min": low, "stage_mean": mean, "stage_max": high}

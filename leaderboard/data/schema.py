@@ -104,7 +104,7 @@ def _check(model: type[Model], file: str, content: Mapping[str, Any]) -> None:
 
 
 def check_time(text: str, now: datetime | None = None) -> None:
-    """Raise `Unusable` for a time that has not come yet; clocks may differ by a day."""
+    """Raise `Unusable` for a time in the future; clocks may differ by a day."""
     if (datetime.fromisoformat(text) - (now or datetime.now(UTC))).total_seconds() > 24 * 3600:
         raise Unusable(f"it ended at {text}, which has not come yet")
 

@@ -75,7 +75,7 @@ class Folders:
         return self.sites / f".trial-{submission}"
 
     def settle(self, submissions: Iterable[int]) -> None:
-        """Move the runs of accepted submissions to where the site is built from, unless they are there."""
+        """Move the runs of accepted submissions to the folder that the site is built from, unless they are there."""
         for number in submissions:
             if self.verified(number).exists():
                 os.replace(self.verified(number), self.accepted / str(number))
@@ -94,7 +94,7 @@ class Folders:
             raise UserError(f"{self.root} has bundles, and the database has no submission: {NOT_THIS}")
 
     def adopt(self, store: Store) -> None:
-        """Let the folder and the database belong together, whatever they belonged to before."""
+        """Bind the folder and the database to each other, whatever they belonged to before."""
         folder = secrets.token_hex(16)
         write_json(self.identity, {"database": store.identity, "folder": folder})
         store.bind(folder)
@@ -151,7 +151,7 @@ class Folders:
         print(f"{path} is of no submission that the database knows; it is now {target}", file=sys.stderr)
 
     def site_for(self, submissions: Iterable[int]) -> Path:
-        """Where the site of these accepted submissions lies, or will."""
+        """Where the site of these accepted submissions is, or will be."""
         text = ",".join(map(str, sorted(submissions)))
         return self.sites / hashlib.sha256(f"{suite.__version__}:{text}".encode()).hexdigest()[:16]
 
@@ -160,7 +160,7 @@ class Folders:
         return self.sites / os.readlink(self.site).rpartition("/")[2] if self.site.is_symlink() else None
 
     def serve(self, built: Path) -> None:
-        """Serve `built` from now on; whoever asks gets the old site or the new one, never a mixture's half."""
+        """Serve `built` from now on. A request gets the old site or the new one, never parts of both."""
         temporary = self.root / ".site"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(built.relative_to(self.root))

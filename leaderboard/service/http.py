@@ -15,7 +15,7 @@ CONNECTIONS = 100
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 in which nobody holds a connection by saying nothing, or by not listening."""
+    """HTTP/1.1 in which no client holds a connection by sending nothing, or by reading nothing."""
 
     _since: float
 
@@ -37,7 +37,7 @@ class Protocol(H11Protocol):
         return bool(self.cycle) and not self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
-        """Part of a head, or of a body."""
+        """Take in a part of a head, or of a body."""
         super().data_received(data)
         self._watch()
 
@@ -48,17 +48,17 @@ class Protocol(H11Protocol):
         self._watch()
 
     def pause_writing(self) -> None:
-        """The client takes no more for now."""
+        """The client reads no more for now: start the time until it is cut off."""
         super().pause_writing()
         self._stalled = self._stalled or self.loop.call_later(STALLED_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """The client reads again."""
         super().resume_writing()
         self._stalled = _stop(self._stalled)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end."""
+        """Stop all timers."""
         super().connection_lost(exc)
         self._head, self._stalled = _stop(self._head), _stop(self._stalled)
 

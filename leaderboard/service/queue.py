@@ -42,15 +42,14 @@ class Settings:
 
 
 def public(text: str) -> str:
-    """A reason for everyone: one line, and of paths on this machine only their last parts."""
+    """A reason that everyone may read: one line, with only the last parts of paths on this machine."""
     return printable(PATH.sub(r"\1", text))
 
 
 class Queue:
-    """Works until it is stopped."""
+    """Verifies submissions and rebuilds the site, from `start` until `stop`."""
 
     def __init__(self, store: Store, folders: Folders, settings: Settings) -> None:
-        """`start` starts it."""
         self._store, self._folders, self._settings = store, folders, settings
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="queue", daemon=True)

@@ -109,13 +109,13 @@ class Duplicate(Exception):
     """The bundle was submitted before."""
 
     def __init__(self, submission: int) -> None:
-        """`submission` is the earlier one's id."""
+        """`submission` is the id of the earlier one."""
         super().__init__(f"this bundle is submission {submission} already")
         self.submission = submission
 
 
 class Away(Exception):
-    """The database is not there now."""
+    """The database cannot be reached now."""
 
 
 class Store:
@@ -143,7 +143,7 @@ class Store:
         return self._value("folder")
 
     def bind(self, folder: str) -> None:
-        """Let the database belong to the folder of that identity."""
+        """Bind the database to the folder of that identity."""
         with self._engine.begin() as db:
             db.execute(service.delete().where(service.c.name == "folder"))
             db.execute(service.insert().values(name="folder", value=folder))
@@ -301,7 +301,7 @@ class Store:
         return True
 
     def queue_afresh(self, number: int, why: str) -> bool:
-        """Queue a submission whose verification failed as if it had just come; False if it has not failed."""
+        """Queue a submission whose verification failed like a new one; False if it has not failed."""
         with self._engine.begin() as db:
             change = submissions.update().where(submissions.c.id == number, submissions.c.state == "failed")
             if not db.execute(change.values(state="queued", attempts=0, reason="", decided=None)).rowcount:

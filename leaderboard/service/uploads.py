@@ -32,7 +32,7 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one token, one address and the service as a whole may do."""
+    """How much one token, one address and the service as a whole may do."""
 
     bytes: int = 512 * MIB
     seconds: float = 1800.0  # for one upload
@@ -46,7 +46,7 @@ class Limits:
 
 
 class Uploads:
-    """Lets bundles in."""
+    """Checks who uploads and how much, and receives bundles."""
 
     def __init__(self, store: Store, folders: Folders, limits: Limits) -> None:
         """Bundles go to `folders`, and into the queue of `store`."""

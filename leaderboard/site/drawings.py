@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
@@ -130,7 +131,7 @@ def _overall(budget: str, rows: list[RankRow], series: Mapping[Entry, int], numb
             _drawing(figures.sample_efficiency, "Sample efficiency", "IQM of training success, percent",
                      budget, trained, series, f"efficiency-{number}")
         )  # fmt: skip
-    if any(improvement(a, b) == improvement(a, b) for a, b in combinations(rows, 2)):  # on some task both are
+    if not all(math.isnan(improvement(a, b)) for a, b in combinations(rows, 2)):  # on some task both are
         labels = entry_labels([row.entry for row in rows])
         made.append(
             Drawing(

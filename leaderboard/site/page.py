@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -103,7 +104,7 @@ def files(
 
     def costs() -> dict[str, Any]:
         found = [(budget, [_cost(row) for row in rows]) for budget, rows in ranking]
-        return {"costs": found, "energy": any(c.energy_j == c.energy_j for _, rows in found for c in rows)}
+        return {"costs": found, "energy": any(not math.isnan(c.energy_j) for _, rows in found for c in rows)}
 
     episodes = sum(int(e.cells.episodes.sum()) for run in board.runs for e in (run.evaluation, *run.others))
     parts = {

@@ -157,7 +157,7 @@ def cell_rows(e: Evaluation) -> list[tuple[str, Estimate, int, int, list[float]]
 
 
 def commands(runs: Sequence[Run]) -> list[str]:
-    """The commands that made them, each once."""
+    """The commands that made the runs, each once."""
     return list(dict.fromkeys(run.result["command"] for run in runs))
 
 
@@ -174,7 +174,7 @@ FILTERS = (
 
 @cache
 def environment() -> Environment:
-    """Where templates come from, with what they can use."""
+    """Jinja's environment: the templates, and the names and filters that they use."""
     made = Environment(
         loader=_LOADER,
         autoescape=True,

@@ -50,7 +50,7 @@ MAX_ITERATION = 0.25  # of the training's env steps: an iteration is never cut, 
 
 @dataclass(frozen=True)
 class Submitted:
-    """A run of a bundle that stood every check. `folder` is its directory, `name` its path in the bundle.
+    """A run of a bundle that passed every check. `folder` is its directory, `name` its path in the bundle.
 
     `contents` has what the run's policy and its episodes are known by, whatever file they are written in: no other run
     may have one of them. It is empty for the reference policies, which anyone can make.

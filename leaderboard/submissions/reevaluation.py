@@ -53,7 +53,7 @@ class Repeated:
     seconds: float
 
     def record(self) -> dict[str, Any]:
-        """What a verdict holds of it."""
+        """The entry of this repetition in the verdict."""
         counts = [
             {"cell": c.name, "successes": [int(x.sum()) for x in c.success], "episodes": len(c.success[0])}
             for c in self.cells
