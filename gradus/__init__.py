@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers
+    from baselines import names as algorithm_names
+    from baselines.policy_file import load_policy, save_policy
+    from curricula import names as curriculum_names
+    from curricula.teacher import Teacher
+    from leaderboard.build import build as build_site
+    from leaderboard.build import read as read_board
+    from suite import __version__
+    from tasks import get as get_task
+    from tasks import names as task_names
+    from tasks.core.env import TensorEnv
+    from tasks.spec import TaskSpec
 
 _HOMES = {
     "task_names": ("tasks", "names"),
@@ -21,7 +34,20 @@ _HOMES = {
 }
 """Where each name is at home."""
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "TaskSpec",
+    "Teacher",
+    "TensorEnv",
+    "__version__",
+    "algorithm_names",
+    "build_site",
+    "curriculum_names",
+    "get_task",
+    "load_policy",
+    "read_board",
+    "save_policy",
+    "task_names",
+]
 
 
 def __getattr__(name: str) -> Any:

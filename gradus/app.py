@@ -19,11 +19,11 @@ EXAMPLES = (
 
 
 class Deferred(Command):
-    """A command by its name, which takes its own place when it is called."""
+    """A command whose module is imported when the command is called."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """That of the command itself."""
-        return COMMANDS[self.name].load().command.make_context(info_name, args, parent, **extra)
+        """The context of the command itself."""
+        return COMMANDS[str(self.name)].load().command.make_context(info_name, args, parent, **extra)
 
 
 def _version(asked: bool) -> None:
@@ -45,7 +45,8 @@ def _gradus(
 
 def build() -> Any:
     """The group of all commands."""
-    app = typer.Typer(name="gradus", cls=Group, context_settings=SETTINGS, **PLAIN | {"add_completion": True})
+    plain: dict[str, Any] = PLAIN | {"add_completion": True}
+    app = typer.Typer(name="gradus", cls=Group, context_settings=SETTINGS, **plain)
     app.callback()(_gradus)
     group: Any = get_command(app)
     group.examples = EXAMPLES

@@ -12,7 +12,6 @@ from typing import Annotated
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
-from omegaconf import OmegaConf
 from rich.console import Console
 
 import baselines
@@ -30,6 +29,7 @@ from suite.report.summary import by_grade
 from suite.runs import policies
 from suite.runs.rundir import RunDir, atomic
 from tasks.core import engines
+from tasks.core.settings import merged
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 
@@ -75,7 +75,7 @@ def main(
     where = {"algo": name, "seed": seed, "randomization": "r0", "train": {"env_steps": env_steps}}
     where |= {"engine": engine, "physics": engine, "device": devices.slots(device)[0]}
     where |= {"wandb": "disabled", "command": command}
-    config = OmegaConf.merge(configs.defaults(spec, "zero", budget), where)
+    config = merged(configs.defaults(spec, "zero", budget), where)
     run = RunDir(folder(config, {}, out) / f"seed{seed}")
     policies.load(policy, spec, "cpu")
     check_writable(out)

@@ -38,7 +38,7 @@ def main(as_json: o.Json = False) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """Everything, as plain data."""
+    """All findings as plain data."""
     from tasks.core import caches
     from tasks.core.engines import SYSTEM_LIBRARIES, available, missing_libraries
 

@@ -21,7 +21,7 @@ _ALSO = {  # what other tools call it
 
 
 class UserError(Exception):
-    """Something that the user asked for cannot be done; the message is one line that says what to do."""
+    """The user asked for what cannot be done; the message says in one line what to do."""
 
 
 def unknown(kind: str, name: str, valid: Iterable[str], list_all: bool = True) -> UserError:

@@ -77,8 +77,9 @@ def main(
         raise UserError(f"{run.policy} is not the policy that result.json names by policy_sha256")
     policies.check(run.policy, tasks.get(config.task))
     # The run's own engine may be one without physics, which no option lists.
-    physics = config.engine if physics in (None, config.engine) else one_of("engine", physics, engines.names())
-    engine = concrete_engine(physics, tasks.get(config.task))
+    own = config.engine
+    wanted = own if physics is None or physics == own else one_of("engine", physics, engines.names())
+    engine = concrete_engine(wanted, tasks.get(config.task))
     numbers = dict(config.eval)
     if protocol_name is not None:
         name = one_of("protocol", protocol_name, protocols.EPISODES)

@@ -97,12 +97,13 @@ def _engines_missing(spec: TaskSpec) -> dict[str, str]:
     here = engines.available()
     ours = [name for name in engines.concrete() if not engines.REGISTRY.origin(name)]
     names = dict.fromkeys((*ours, *(name for name in spec.engines if name not in (engines.TORCH, *ours))))
-    why = {name: here.get(name, "its package is not installed") for name in names}
-    return {
-        name: spec.not_on.get(name, "the task does not support it") if name not in spec.engines else why[name]
-        for name in names
-        if name not in spec.engines or why[name]
-    }
+    missing: dict[str, str] = {}
+    for name in names:
+        if name not in spec.engines:
+            missing[name] = spec.not_on.get(name, "the task does not support it")
+        elif why := here.get(name, "its package is not installed"):
+            missing[name] = why
+    return missing
 
 
 def _show(found: dict[str, Any]) -> None:

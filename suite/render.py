@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
 
 import tasks
 from suite.cli import app
@@ -140,6 +140,14 @@ def _stride(spec: TaskSpec) -> int:
     return max(1, round(1.0 / (FRAME_RATE * spec.control_dt)))
 
 
+class Pictured(Protocol):
+    """An env with a camera."""
+
+    def picture(self) -> np.ndarray:
+        """What the camera sees [height, width, 3], uint8."""
+        ...
+
+
 def watch(
     env: TensorEnv,
     policy: Policy,
@@ -155,19 +163,20 @@ def watch(
     """
     import torch
 
+    camera = cast("Pictured", env)  # a task with a view is built with one
     torch.manual_seed(seed)
     env.set_sampler(lambda env_ids: torch.full((len(env_ids),), difficulty, device=env.device))
     obs = env.reset(seed)
     steps, stride = round(seconds / env.spec.control_dt), _stride(env.spec)
     for step in range(steps):
         if film and step % stride == 0:
-            yield env.picture()
+            yield camera.picture()
         with torch.no_grad():
             obs = env.step(policy(obs))[0]
         if step % stride == 0 or step + 1 == steps:
             said(step + 1, steps)
     if not film:
-        yield env.picture()
+        yield camera.picture()
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
@@ -181,10 +190,9 @@ def write_film(path: Path, frames: Iterator[np.ndarray], size: tuple[int, int], 
     """Write an MP4 (H.264) of the frames, `rate` of them a second."""
     from imageio_ffmpeg import write_frames
 
-    options = ["-f", "mp4"]  # the file has a temporary name
-    writer = write_frames(
-        str(path), size, fps=rate, codec="libx264", quality=7, macro_block_size=2, output_params=options
-    )
+    options: dict[str, Any] = {"fps": rate, "codec": "libx264", "quality": 7, "macro_block_size": 2}
+    options["output_params"] = ["-f", "mp4"]  # the file has a temporary name
+    writer = write_frames(str(path), size, **options)
     writer.send(None)
     for frame in frames:
         writer.send(frame.tobytes())

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +33,7 @@ from suite.report import compare
 from suite.runs import schemas
 from suite.runs.rundir import RunDir, read_json, write_json
 from tasks.core import engines
+from tasks.core.settings import as_dict, merged
 
 LEVEL = 0.99  # of the interval that a further seed is expected in
 MAX_COMMAND = 10_000  # characters
@@ -40,7 +41,7 @@ SEEDS = 3  # from which on seeds say how much seeds differ
 
 
 def config_of(result: Mapping[str, Any]) -> DictConfig:
-    """The resolved configuration of the run that a result.json tells of, but for where and how it is executed.
+    """The resolved configuration of the run behind a result.json, without where and how it is executed.
 
     Raises:
         UserError: for a task, algorithm, budget, teacher or setting that this suite version does not have.
@@ -62,7 +63,7 @@ def config_of(result: Mapping[str, Any]) -> DictConfig:
     where = {key: result[key] for key in ("task", "engine", "randomization", "seed")}
     where |= {"train": {"init": init}, "physics": result["engine"], "device": "cpu", "wandb": "disabled", "command": ""}
     try:
-        return OmegaConf.merge(config, values.literal(where))
+        return merged(config, values.literal(where))
     except OmegaConfBaseException as error:
         raise UserError(f"the result says what no run can be: {shown(first_line(error))}") from None
 
@@ -101,7 +102,7 @@ def main(
     configs.check_curriculum(config, spec, config.randomization)
     device = devices.slots(device)[0]
     command = shown(result.get("command", ""), MAX_COMMAND)
-    config = OmegaConf.merge(config, values.literal({"device": device, "command": command}))
+    config = merged(config, values.literal({"device": device, "command": command}))
     check_recorded(recorded, config)
     run = RunDir(folder(config, result["overrides"], out) / f"seed{config.seed}")
     if run.path.exists():
@@ -123,10 +124,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def check_recorded(path: Path, config: DictConfig) -> None:
-    """A config.yaml beside the result has to say the same; it would be a run whose result is another's."""
+    """Raise `UserError` if the config.yaml beside the result describes another run than the result."""
     if (found := configs.read(RunDir(path if path.is_dir() else path.parent))) is None:
         return
-    planned = configs.identity(OmegaConf.to_container(config, resolve=True))
+    planned = configs.identity(as_dict(config))
     found = configs.identity(found)
     if keys := [key for key in planned if planned[key] != found.get(key)]:
         raise UserError(f"config.yaml and result.json of {path} differ in {', '.join(keys)}")
@@ -171,9 +172,9 @@ def judge(recorded: Mapping[str, Any], again: Mapping[str, Any], seeds: Sequence
     further seed's is expected: the prediction interval of a normal distribution at `LEVEL`. With fewer than `SEEDS`
     seeds that is not known, and the two policies themselves are compared, at `compare.ALPHA`.
     """
-    stacks = [r["provenance"] for r in (recorded, again)]
-    devices = [recorded.get("device"), again.get("device")]
-    why = compare.why_not_bitwise(recorded["task"], recorded["engine"], *stacks, devices)
+    stacks = recorded["provenance"], again["provenance"]
+    ran_on = [recorded.get("device"), again.get("device")]
+    why = compare.why_not_bitwise(recorded["task"], recorded["engine"], *stacks, ran_on)
     equal = all(recorded[key] == again[key] for key in ("policy_sha256", "episodes_sha256"))
     found = {"bitwise": equal, "not_bitwise_because": why, "recorded_seeds": len(seeds)}
     if equal:
@@ -191,7 +192,7 @@ def judge(recorded: Mapping[str, Any], again: Mapping[str, Any], seeds: Sequence
     else:
         p_values = _p_values(recorded, again)
         holds = min(p_values.values()) >= compare.ALPHA
-        cell = min(p_values, key=p_values.get)
+        cell = min(p_values, key=lambda name: p_values[name])
         reason = f"smallest p-value, after Holm's correction, {p_values[cell]:.2g} at {cell} ({why})"
         if not holds:
             reason += f"; with {SEEDS} recorded seeds it would be known how much trainings differ"
@@ -218,7 +219,8 @@ def _p_values(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str
     found = {}
     for cell in recorded["success"]:
         counts = [(round(r["success"][cell] * r["episodes"][cell]), r["episodes"][cell]) for r in (recorded, again)]
-        found[cell] = float(fisher_exact([[k, n - k] for k, n in counts]).pvalue)
+        test: Any = fisher_exact([[k, n - k] for k, n in counts])
+        found[cell] = float(test.pvalue)  # scipy declares no fields
     return dict(zip(found, compare.holm(list(found.values())), strict=True))
 
 

@@ -90,7 +90,7 @@ def _look_at(path: str, run: RunDir | None, env_steps: int | None) -> Found:
     state = status.get("state")
     if state not in _STATES or state == "complete":  # its result is gone
         state = "queued"
-    if state in ACTIVE and not _alive(run):
+    if state in ACTIVE and (run is None or not _alive(run)):
         return Found(name, "lost", status, "its process is gone; the same command continues from the last checkpoint")
     return Found(name, state, status, status.get("message") or "")
 

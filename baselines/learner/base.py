@@ -24,6 +24,7 @@ from baselines.errors import NonFiniteError
 from baselines.learner import checkpoint
 from baselines.tianshou import agents
 from curricula.episodes import Episodes
+from curricula.mix import Mix
 from curricula.teacher import Teacher
 from tasks.core.env import TensorEnv
 
@@ -47,7 +48,7 @@ class Learner(ABC):
         env: TensorEnv,
         cfg: DictConfig,
         seed: int,
-        teacher: Teacher | None,
+        teacher: Teacher | Mix | None,
         identity: Mapping[str, Any],
     ) -> None:
         """Seed every generator, and build networks and storage. The envs are reset by the first `iterate`."""

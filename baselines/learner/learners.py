@@ -21,6 +21,7 @@ from baselines.learner.base import Learner
 from baselines.tianshou import agents
 from baselines.tianshou.graphs import Repeated
 from curricula.episodes import Episodes
+from curricula.mix import Mix
 from curricula.teacher import Teacher
 from tasks.core.env import TensorEnv
 from tasks.core.settings import as_dict
@@ -31,7 +32,7 @@ def make_learner(
     env: TensorEnv,
     cfg: DictConfig,
     seed: int,
-    teacher: Teacher | None,
+    teacher: Teacher | Mix | None,
     identity: Mapping[str, Any] | None = None,
 ) -> Learner:
     """Build the learner `algo` on `env`, from nothing but `cfg` and `seed`.

@@ -27,20 +27,21 @@ class _Plain:
         """An error with better advice for an option that the command does not have, or None."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See `typer`; raises `UserError` for any mistake."""
+        """Read the words `args` into `ctx`. Raises `UserError` for any mistake."""
+        typers: Any = super()
         for text in args:
             if any("\ud800" <= character <= "\udfff" for character in text):
                 raise UserError(f"{shown(text)}: expected UTF-8, which config.yaml and result.json are written in")
         ctx.meta[ARGV] = tuple(args)
         try:
-            return super().parse_args(ctx, args)
+            return typers.parse_args(ctx, args)
         except typer.TyperException as error:
             if hasattr(error, "possibilities"):  # no such option
-                option = error.option_name
+                option = vars(error)["option_name"]
                 raise self.unknown_option(option) or unknown("option", option, options(self), list_all=False) from None
             raise mistake(error) from None
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
+    def format_options(self: Any, ctx: Any, formatter: Any) -> None:
         """Arguments and options, in groups."""
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": []}
         for parameter in self.get_params(ctx):
@@ -68,7 +69,7 @@ class Command(_Plain, TyperCommand):
 
 
 class Group(_Plain, TyperGroup):
-    """A command of commands."""
+    """A group of commands."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Commands, in groups, then options."""
@@ -82,7 +83,7 @@ class Group(_Plain, TyperGroup):
         super().format_options(ctx, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """See `typer`; raises `UserError` for a command that there is not."""
+        """The command that `args` begins with. Raises `UserError` for one that there is not."""
         name = args[0]
         if name not in self.commands and not ctx.resilient_parsing:
             raise unknown("command", name, self.list_commands(ctx))
@@ -102,7 +103,7 @@ class Main:
         self.command.examples = tuple(examples)
 
     def __call__(self, argv: Sequence[str] | None = None) -> Any:
-        """Do it."""
+        """Run the command with `argv`, or with the words of this process."""
         return invoke(self.command, f"python -m {self.program}", sys.argv[1:] if argv is None else argv)
 
 
@@ -152,7 +153,7 @@ def invoke(command: Any, name: str, argv: Sequence[str]) -> Any:
 
 
 def mistake(error: typer.TyperException) -> UserError:
-    """The same in one line."""
+    """The error's message in one line."""
     return UserError(f"{shown(error.format_message().removeprefix('Invalid value for '))} (see --help)")
 
 

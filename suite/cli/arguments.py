@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -120,7 +120,7 @@ def read(
         specs = [tasks.get(name) for name in request.tasks]
         simulators = [len(config.parts_of(spec)) for spec in specs if not engines.without_simulator(spec)]
         check_memory(execution.devices, max(simulators, default=0))
-    request = Request(**vars(request) | {"budget": chosen, "wandb": mode})
+    request = replace(request, budget=chosen, wandb=mode)
     return request, execution, [note for note in (why_budget, why_mode) if note]
 
 
@@ -151,7 +151,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Request, Execution, list[str]]:
 
 
 def as_override(option: str) -> UserError | None:
-    """An error that says how a setting is overridden which was written as an option; None if it is none."""
+    """An error that shows how to override a setting which was written as an option; None for any other option."""
     name = option.partition("=")[0].lstrip("-").lower().replace("-", "_")
     for key in config.known_settings():
         if name in (key, key.partition(".")[2]):
@@ -179,7 +179,7 @@ def task_names(text: str) -> tuple[str, ...]:
 
 
 def launcher_of(execution: Execution, out: Path) -> Launcher:
-    """What starts the workers of runs in `out`."""
+    """The launcher for the workers of runs in `out`."""
     if execution.launcher == "local":
         return Local(execution.devices, execution.watchdog)
     from suite.execute.launch_ray import Ray

@@ -140,7 +140,7 @@ def cpu_name() -> str:
 
 
 def cpu_features() -> str:
-    """Hash of the processor's instruction sets: libraries choose by them how they add, and so which bits come out."""
+    """Hash of the processor's instruction sets. Libraries choose how they add by them, and so the last bits."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), [])
     return hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]

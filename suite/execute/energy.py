@@ -13,7 +13,7 @@ class Meter:
     """Adds up what a GPU uses between laps, whoever uses it: runs that share a GPU count each other's."""
 
     def __init__(self, device: torch.device, before: float) -> None:
-        """Go on from `before` [J]; NaN stays NaN."""
+        """`before` [J] is what earlier tries used; with NaN the total stays NaN."""
         self._counter = _counter(device)
         self.joules = before
         self.skip()

@@ -35,10 +35,13 @@ class Attempt(Protocol):
 class Launcher(Protocol):
     """Where workers run."""
 
-    devices: Sequence[str]  # one for each run that can be under way at the same time, as far as it is known
+    @property
+    def devices(self) -> Sequence[str]:
+        """One for each run that can be under way at the same time, as far as it is known."""
+        ...
 
     def take(self) -> str | None:
-        """The device of a free slot, or None while there is none."""
+        """The device of a free slot, or None if no slot is free."""
 
     def give_back(self, device: str) -> None:
         """Undo `take`, where nothing was started."""
@@ -67,34 +70,34 @@ class Local:
         self._watchdog = watchdog_s
 
     def take(self) -> str | None:
-        """See `Launcher`."""
+        """The device of a free slot, or None while there is none."""
         return self._free.pop(0) if self._free else None
 
     def give_back(self, device: str) -> None:
-        """See `Launcher`."""
+        """Make the slot free again."""
         self._free.append(device)
 
     def start(self, device: str, run: RunDir, lease: Lease) -> LocalAttempt:
-        """See `Launcher`."""
+        """Start a process with its share of the cores."""
         arguments = worker_arguments(run.path, self._watchdog, lease.generation)
         share = devices.cores() // len(self.devices)
         threads = share if share > 1 else int(device != "cpu")  # a GPU's simulation has to have one
         return LocalAttempt(self, device, process.start(arguments, run.log, own_session=True, threads=threads))
 
     def close(self) -> None:
-        """See `Launcher`."""
+        """End nothing: each worker ends with its attempt."""
 
 
 class LocalAttempt:
     """A worker on this machine."""
 
-    def __init__(self, launcher: Local, device: str, worker: subprocess.Popen) -> None:
-        """It occupies a slot until `poll` says that it has ended."""
+    def __init__(self, launcher: Local, device: str, worker: subprocess.Popen[bytes]) -> None:
+        """`worker` occupies a slot of `launcher` until `poll` says that it has ended."""
         self._launcher, self._device, self._worker = launcher, device, worker
         self._ended = False
 
     def poll(self) -> int | None:
-        """See `Attempt`."""
+        """The exit code, or None while the process runs. When it has ended, its slot becomes free."""
         code = self._worker.poll()
         if code is not None and not self._ended:
             self._ended = True
@@ -103,11 +106,11 @@ class LocalAttempt:
         return code
 
     def stop(self) -> None:
-        """See `Attempt`."""
+        """Send SIGTERM: the worker ends at its next checkpoint."""
         self._worker.terminate()
 
     def kill(self) -> None:
-        """See `Attempt`."""
+        """Kill the process and its children, and free the slot."""
         process.kill(self._worker)
         self._worker.wait()
         self.poll()

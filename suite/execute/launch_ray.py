@@ -88,12 +88,12 @@ def _room(ray: Any, jobs_per_gpu: int) -> tuple[int, int]:
 
 
 class Ray:
-    """See `launch.Launcher`. Follows the cluster: machines that join get slots, those that are lost lose theirs."""
+    """Workers on the machines of a Ray cluster. Machines that join get slots, those that are lost lose theirs."""
 
     def __init__(
         self, devices: Sequence[str], jobs_per_gpu: int, watchdog_s: float, out: Path, store: str | None
     ) -> None:
-        """With a store, complete runs that are only there are fetched first."""
+        """`devices` has an entry per slot. With a store, complete runs that are only there are fetched first."""
         self._ray = _ray()
         self.devices = list(devices)
         self._jobs_per_gpu, self._watchdog, self._store, self._out = jobs_per_gpu, watchdog_s, store, out
@@ -107,12 +107,12 @@ class Ray:
             Store(store).fetch_complete(out)
 
     def take(self) -> str | None:
-        """See `launch.Launcher`."""
+        """The device of a free slot, or None while there is none."""
         self._look()
         return self.devices[0] if self._idle else None
 
     def give_back(self, device: str) -> None:
-        """See `launch.Launcher`; `take` reserves nothing."""
+        """Do nothing: `take` reserves no slot."""
 
     def _look(self) -> None:
         if self._pending:
@@ -136,7 +136,7 @@ class Ray:
             self._pending[slot.ready.remote()] = slot
 
     def start(self, device: str, run: RunDir, lease: Lease) -> RayAttempt:
-        """See `launch.Launcher`."""
+        """Start the worker in a free slot; with a store, the slot gets the files that it needs."""
         slot = self._idle.pop(0)
         self._busy.append(slot)
         if self._store is None:
@@ -150,7 +150,7 @@ class Ray:
         return RayAttempt(self, slot, ref, run)
 
     def ended(self, slot: Any, lost: bool) -> None:
-        """Take a slot back, or forget it."""
+        """Free a slot, or forget it if it was lost."""
         self._busy.remove(slot)
         if not lost:
             self._idle.append(slot)
@@ -166,23 +166,23 @@ class Ray:
         return self._store is None
 
     def close(self) -> None:
-        """See `launch.Launcher`."""
+        """End all slots, and the workers in them."""
         for slot in (*self._idle, *self._busy, *self._pending.values()):
             self._ray.kill(slot)
 
 
 class RayAttempt:
-    """See `launch.Attempt`."""
+    """A worker in a slot of the cluster."""
 
     def __init__(self, launcher: Ray, slot: Any, ref: Any, run: RunDir) -> None:
-        """`ref` will be the exit code."""
+        """`ref` is Ray's reference to the exit code."""
         self._ray, self._launcher, self._slot, self._ref, self._run = launcher._ray, launcher, slot, ref, run
         self._code: int | None = None
         self._status: Any = None
         self._asked = time.monotonic()
 
     def poll(self) -> int | None:
-        """See `launch.Attempt`."""
+        """The exit code, or None while the worker runs. Without shared files its status is fetched meanwhile."""
         if self._code is None:
             if self._ray.wait([self._ref], timeout=0)[0]:
                 self._end()
@@ -219,68 +219,68 @@ class RayAttempt:
             self._status, self._asked = self._slot.status.remote(), time.monotonic()
 
     def stop(self) -> None:
-        """See `launch.Attempt`."""
+        """Ask the worker to end at its next checkpoint."""
         self._slot.stop.remote()
 
     def kill(self) -> None:
-        """See `launch.Attempt`."""
+        """End the slot and the worker in it."""
         self._ray.kill(self._slot)
         if self._code is None:
             self._finish(NODE_LOST)
 
 
 class Slot:
-    """Lives on a machine of the cluster and runs workers there, one at a time. All but `run` return at once."""
+    """Runs workers on a machine of the cluster, one at a time. All but the two that run a worker return at once."""
 
     def __init__(self, root: str) -> None:
-        """`root` is where the packages are, for workers where they are not installed."""
+        """`root` is the folder of the packages, for machines where they are not installed."""
         os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         if gpus := _ray().get_gpu_ids():
             # Ray does so itself, unless RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES tells it not to.
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
-        self._worker: subprocess.Popen | None = None
+        self._worker: subprocess.Popen[bytes] | None = None
         self._run: RunDir | None = None
 
     def ready(self) -> None:
-        """Answered once the slot has its place."""
+        """Return once the slot has its place."""
 
     def run(self, path: str, arguments: list[str]) -> int:
         """Exit code of a worker in a directory that all machines see."""
         run = RunDir(Path(path))
         if not run.config.exists():
             return OUT_OF_SIGHT
-        self._begin(run, arguments)
-        return self._finish()
+        return self._finish(self._begin(run, arguments))
 
     def run_with_store(self, name: str, files: dict[str, bytes], arguments: list[str], url: str) -> int:
-        """Exit code of a worker that continues from what the store has of the run, and leaves there what it made."""
+        """Exit code of a worker that continues from the run's files in the store, and leaves its own there."""
         store = Store(url)
         folder = Path(tempfile.mkdtemp(prefix="gradus-"))
         try:
             store.pull(name, folder)
             for file, content in files.items():
                 (folder / file).write_bytes(content)
-            self._begin(RunDir(folder), [str(folder) if text == _SCRATCH else text for text in arguments])
+            worker = self._begin(RunDir(folder), [str(folder) if text == _SCRATCH else text for text in arguments])
             pushed = 0.0
-            while self._worker.poll() is None:
+            while worker.poll() is None:
                 time.sleep(process.TICK_S)
                 if time.monotonic() - pushed > LOOK_S:
                     with suppress(Exception):  # each store has errors of its own, and the next try may succeed
                         store.push_progress(RunDir(folder), name)
                     pushed = time.monotonic()
-            code = self._finish()
+            code = self._finish(worker)
             store.push(RunDir(folder), name)
             return code
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _begin(self, run: RunDir, arguments: list[str]) -> None:
+    def _begin(self, run: RunDir, arguments: list[str]) -> subprocess.Popen[bytes]:
         self._run = run
         self._worker = process.start(arguments, run.log, own_session=True)
+        return self._worker
 
-    def _finish(self) -> int:
-        code = self._worker.wait()
-        process.kill(self._worker)  # what it may have left behind
+    def _finish(self, worker: subprocess.Popen[bytes]) -> int:
+        code = worker.wait()
+        process.kill(worker)  # what it may have left behind
         self._worker = None
         return code
 

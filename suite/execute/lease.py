@@ -34,14 +34,14 @@ _LONGEST = 4096  # [bytes] of a lease
 
 
 class Lost(RuntimeError):
-    """Another process has taken the folder over."""
+    """Another process has taken over the folder."""
 
 
 class Lease:
     """The right to work on a folder, until it is given back or lost."""
 
     def __init__(self, folder: Path, generation: int) -> None:
-        """The lease of that generation, which this process or the one that started it created."""
+        """`generation` is that of a lease which this process, or the one that started it, created."""
         self.folder, self.generation = folder, generation
         self._file = folder / f"{_PREFIX}{generation}"
         self._beat_ns = 0
@@ -78,7 +78,7 @@ class Lease:
         self._next = time.monotonic() + BEAT_S
 
     def give_back(self) -> None:
-        """Let anyone have the folder; needs no space on the disk."""
+        """Release the folder; this needs no space on the disk."""
         with suppress(OSError):
             os.truncate(self._file, 0)
 
@@ -88,10 +88,9 @@ class Lease:
 
 
 class Claimant:
-    """One who wants the lease of a folder and asks for it from time to time."""
+    """Asks for the lease of a folder from time to time."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is asked yet."""
         self._folder = folder
         self.damaged = False  # the lease that counts says nothing of its holder, so only the clock can end it
         self._seen: tuple[object, ...] = ()

@@ -59,7 +59,7 @@ class Child:
     """
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
-        """Started by `with`, and killed at its end if it still runs."""
+        """`with` starts the process, and kills it at its end if it still runs. `log` takes its output."""
         self._arguments, self._log = arguments, log
         self.code: int | None = None
 
@@ -91,11 +91,11 @@ class Child:
                     yield None
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM; what the process does then is its own matter."""
+        """Send SIGTERM; the process decides what to do."""
         self._process.terminate()
 
     def news(self) -> str:
-        """What the simulator is busy with while it starts, if that takes long: the last line that says so, or ''."""
+        """What the simulator does while it starts, if that takes long: the last line that says so, or an empty text."""
         with open(self._log, "rb") as file:
             file.seek(self._log_start)
             lines = file.read(8192).decode(errors="replace").splitlines()
@@ -109,7 +109,7 @@ def emitter(file: str) -> Callable[[Event], None]:
 
 
 def follow_parent(environment: Mapping[str, str] = os.environ) -> None:
-    """Be killed when the process that started this one ends, even by SIGKILL: nobody would collect the outcome."""
+    """Let this process be killed when its parent ends, even by SIGKILL: nobody would collect the outcome."""
     if PARENT not in environment:
         return  # started by hand
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -128,7 +128,6 @@ class StopRequest:
     """Whether SIGTERM or SIGHUP has come since this was made; the process goes on."""
 
     def __init__(self) -> None:
-        """Take the signals."""
         self.came = False
         take_signals(self._note)
 
@@ -144,7 +143,8 @@ def limit_threads(device: str) -> None:
         return
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads it
+    kernels: Any = torch.utils.deterministic
+    kernels.fill_uninitialized_memory = False  # nothing here reads it
 
 
 def leave(main: Callable[[], int]) -> None:
@@ -179,7 +179,7 @@ def kill(process: subprocess.Popen) -> None:
 
 
 def out_of_memory(reason: str) -> bool:
-    """True if a process failed because the GPU's memory was full: in torch's words, or in Warp's."""
+    """True if the GPU's memory was full, by the words of torch or of Warp."""
     return re.search(r"CUDA (error: )?out of memory|Failed to allocate \d+ bytes on device", reason) is not None
 
 

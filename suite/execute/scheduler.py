@@ -41,12 +41,11 @@ class Tracked:
     device: str = ""
     failures: int = 0  # of this command
     exception: tuple[str, int] | None = None  # that ended the last try, and at which env step
-    attempt: Attempt | None = None
     lease: Lease | None = None
     claimant: Claimant | None = None
 
     def refresh(self) -> None:
-        """Read what the worker reports."""
+        """Read the worker's report."""
         status = read_json(self.job.run.status)
         if status is None or status.get("state") not in ACTIVE:
             return
@@ -95,7 +94,7 @@ class _Driver:
     def __init__(self, jobs: Sequence[Job], launcher: Launcher, display: Display, retries: int, wait: bool) -> None:
         self._tracked = [Tracked(job, state="skipped" if job.complete else "queued") for job in jobs]
         self._queue = deque(t for t in self._tracked if t.state == "queued")
-        self._running: list[Tracked] = []
+        self._running: dict[Tracked, tuple[Attempt, Lease]] = {}
         self._elsewhere: list[Tracked] = []
         self._launcher, self._display, self._retries, self._wait = launcher, display, retries, wait
         self._stopping = False
@@ -152,8 +151,8 @@ class _Driver:
         t.claimant = t.claimant or Claimant(run.path)
         if run.read_result() is None:
             t.lease = t.claimant.claim()
-        if run.read_result() is not None:  # since the plan was made, or since the line before the last
-            self._complete(t)
+        if (result := run.read_result()) is not None:  # since the plan was made, or since the line before the last
+            self._complete(t, result)
             return False
         if t.lease is None:
             self._taken(t)
@@ -161,27 +160,26 @@ class _Driver:
         configs.save(t.job.config(device), run)
         run.status.unlink(missing_ok=True)  # of an earlier try
         t.state, t.device, t.status = "starting", device, {}
-        t.attempt = self._launcher.start(device, run, t.lease)
-        self._running.append(t)
+        self._running[t] = self._launcher.start(device, run, t.lease), t.lease
         return True
 
     def _look_at_running(self) -> None:
-        for t in list(self._running):
-            code = t.attempt.poll()
+        for t, (attempt, lease) in list(self._running.items()):
+            code = attempt.poll()
             if code is None:
                 t.refresh()
-                self._keep(t)
+                self._keep(t, attempt, lease)
             else:
-                self._running.remove(t)
+                del self._running[t]
                 self._collect(t, code)
 
-    def _keep(self, t: Tracked) -> None:
+    def _keep(self, t: Tracked, attempt: Attempt, lease: Lease) -> None:
         """Keep the lease, also for a worker that does not hold it yet."""
         try:
-            t.lease.beat()
+            lease.beat()
         except Lost:
-            t.attempt.kill()
-            self._running.remove(t)
+            attempt.kill()
+            del self._running[t]
             self._taken(t)
         except OSError:
             pass  # the worker ends by itself if that lasts
@@ -189,8 +187,8 @@ class _Driver:
     def _collect(self, t: Tracked, code: int) -> None:
         """The result decides, not the exit code: simulators crash when they are closed."""
         run = t.job.run
-        if run.read_result() is not None:
-            self._complete(t)
+        if (result := run.read_result()) is not None:
+            self._complete(t, result)
             return
         status = read_json(run.status) or {}
         if code == process.LEASE_LOST:
@@ -209,8 +207,7 @@ class _Driver:
             t.message = f"its lease is damaged: taken over after {LEASE_S:.0f} s without a sign of life"
         self._elsewhere.append(t)
 
-    def _complete(self, t: Tracked) -> None:
-        result = t.job.run.read_result()
+    def _complete(self, t: Tracked, result: dict[str, Any]) -> None:
         if t.lease is not None:
             t.lease.give_back()
         t.state, t.message = "complete", ""
@@ -249,28 +246,29 @@ class _Driver:
                 continue
             t.status = read_json(t.job.run.status) or {}
             with suppress(OSError):  # a file system that does not answer is asked again
-                if t.claimant.free():
+                if t.claimant is not None and t.claimant.free():
                     t.state, t.message = "queued", ""
                     self._elsewhere.remove(t)
                     self._queue.append(t)
 
     def _stop(self) -> None:
         self._stopping = True
-        for t in self._running:
-            t.attempt.stop()
+        for attempt, _ in self._running.values():
+            attempt.stop()
 
     def _stopped(self, t: Tracked) -> None:
         t.state, t.message = "stopped", "the same command continues from the last checkpoint"
         status = read_json(t.job.run.status) or {}
         with suppress(OSError):
             write_status(t.job.run.status, **status | {"state": "queued", "message": f"stopped; {t.message}"})
-        t.lease.give_back()
+        if t.lease is not None:
+            t.lease.give_back()
 
     def _kill(self) -> None:
         while self._running:
-            t = self._running.pop()
-            t.attempt.kill()
-            if t.job.run.read_result() is not None:
-                self._complete(t)
+            t, (attempt, _) = self._running.popitem()
+            attempt.kill()
+            if (result := t.job.run.read_result()) is not None:
+                self._complete(t, result)
             else:
                 self._stopped(t)

@@ -17,7 +17,7 @@ class Store:
     """Files of runs under the URL, by the run's path relative to the output folder."""
 
     def __init__(self, url: str) -> None:
-        """Raise `UserError` for an URL that fsspec cannot open."""
+        """`url` is fsspec's. Raises `UserError` for one that fsspec cannot open."""
         import fsspec
 
         if "://" not in url:

@@ -101,7 +101,6 @@ class Plain(Display):
     """One line when a job changes its state, and now and then while it runs."""
 
     def __init__(self) -> None:
-        """Nothing was said yet."""
         self._said: dict[int, tuple[str, str, float]] = {}
         self._total = time.monotonic()
 
@@ -122,7 +121,6 @@ class Live(Display):
     """A table that is redrawn in place."""
 
     def __init__(self) -> None:
-        """Take over the terminal on entry."""
         from rich.live import Live as RichLive
 
         self._live = RichLive(refresh_per_second=4)
@@ -158,7 +156,6 @@ class Board:
     """All jobs on one screen, as a rich renderable that fits the console it is drawn on; see `lines`."""
 
     def __init__(self, jobs: Sequence[Shown]) -> None:
-        """Show `jobs` as they are now."""
         self._jobs = list(jobs)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

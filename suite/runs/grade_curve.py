@@ -80,7 +80,7 @@ class Curve:
 
 
 def read(path: Path, env_steps: int) -> list[dict[str, Any]]:
-    """Rows of `curve.parquet` up to `env_steps`, the checkpoint's included. Raises `TableError` if it has not those."""
+    """Rows of `curve.parquet` up to the checkpoint at `env_steps`, its own too. Raises `TableError` if some lack."""
     rows = [row for row in rows_of(path, _SCHEMA) if row["env_steps"] <= env_steps]
     if not rows or rows[-1]["env_steps"] < env_steps:
         raise TableError(f"{path.name} ends before the checkpoint, at {env_steps} env steps")

@@ -28,7 +28,7 @@ class Guard(threading.Thread):
         self._progress = self._alive = time.monotonic()
 
     def progress(self, slow: bool) -> None:
-        """There is news; `slow` if the next may take as long as a simulator's start does."""
+        """Note progress; `slow` if the next may take as long as the start of a simulator."""
         self._progress, self._slow = time.monotonic(), slow
 
     def run(self) -> None:

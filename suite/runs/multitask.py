@@ -17,8 +17,9 @@ from omegaconf import DictConfig
 import curricula
 import tasks
 from suite.runs.rundir import RunDir, atomic, sha256
+from tasks.core.multitask import MultiTaskSpec
 from tasks.core.settings import merged
-from tasks.spec import GRADES
+from tasks.spec import GRADES, TaskSpec
 
 if TYPE_CHECKING:
     from baselines.learner.learners import Learner
@@ -29,9 +30,21 @@ if TYPE_CHECKING:
     from tasks.multitask.env import MultiTaskEnv
 
 
+def spec_of(config: DictConfig) -> MultiTaskSpec:
+    """The set of tasks that a run is trained on. Raises `TypeError` for a run on one task."""
+    return as_multi_task(tasks.get(config.task))
+
+
+def as_multi_task(spec: TaskSpec) -> MultiTaskSpec:
+    """`spec`, which has to be of several tasks. Raises `TypeError` for one task."""
+    if not isinstance(spec, MultiTaskSpec):
+        raise TypeError(f"{spec.name} is one task")
+    return spec
+
+
 def parts(config: DictConfig, run: RunDir) -> Iterator[tuple[DictConfig, RunDir]]:
     """The run of each task: its configuration, which names the task alone, and its directory."""
-    for spec in tasks.get(config.task).parts:
+    for spec in spec_of(config).parts:
         yield merged(config, {"task": spec.name}), run.part(spec.name)
 
 
@@ -40,7 +53,7 @@ def build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler]) 
     from curricula.mix import Mix
     from tasks.multitask.env import allot, make_env
 
-    spec, cfg = tasks.get(config.task), config.multi
+    spec, cfg = spec_of(config), config.multi
     count = len(spec.parts)
     largest = 0.0 if cfg.mix == "uniform" else cfg.floor / count + 1.0 - cfg.floor
     env = make_env(spec, config.train.num_envs, device, config.engine, largest)
@@ -99,7 +112,7 @@ def export(learner: Learner, run: RunDir) -> None:
     """Write the policy of each task, then the one for all, whose existence says that the training is done."""
     from baselines.policy_file import specialise
 
-    spec = learner.env.spec
+    spec = as_multi_task(learner.env.spec)
     file = run.checkpoint / "policy.safetensors"
     learner.export(file)
     for k, part in enumerate(spec.parts):

@@ -23,7 +23,7 @@ Row = dict[str, float]
 
 
 class TableError(ValueError):
-    """A table that a training cannot go on with; the message says why."""
+    """A table from which a training cannot continue; the message says why."""
 
 
 class Progress:
@@ -109,7 +109,7 @@ class Curriculum:
 
 
 class Records:
-    """What a training leaves of its course: `Progress` and `Curriculum`."""
+    """A training's tables: `Progress` and `Curriculum`."""
 
     def __init__(self, run: RunDir, env_steps: int, total_env_steps: int, teacher: Teacher) -> None:
         """Continue the run's tables where they stood at `env_steps`."""

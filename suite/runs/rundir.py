@@ -27,7 +27,7 @@ RESULT_KEYS = schemas.required(schemas.Result)
 
 
 class FormatError(ValueError):
-    """What is to be written is not what the model of its file says; the message is one line."""
+    """Content that does not fit the model of its file; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class RunDir:
 
     @property
     def evaluation(self) -> Path:
-        """What the evaluation found (JSON): kept so that one which has ended is not repeated if what follows fails."""
+        """The outcome of the evaluation (JSON), kept so that a failure after it does not cost a second evaluation."""
         return self.file("evaluation")
 
     @property

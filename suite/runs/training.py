@@ -56,7 +56,7 @@ class Reporter:
             self._beat = time.monotonic()
 
     def flush(self) -> None:
-        """Send the last status, if it was held back: it says at which step a training failed."""
+        """Send the last status if it was held back; it says at which step a training failed."""
         if self._held:
             self._emit({"status": self._held})
             self._held = None
@@ -137,6 +137,7 @@ def _build(config: DictConfig, device: str, timed: Callable[[Sampler], Sampler])
 def _loop(
     config: DictConfig, run: RunDir, report: Reporter, learner: Learner, teacher: Teacher | Mix, clock: Clock
 ) -> bool:
+    from curricula.mix import Mix
     from suite.execute.energy import Meter
     from suite.runs.grade_curve import Curve
     from suite.runs.recorder import Records
@@ -144,9 +145,12 @@ def _loop(
     total, checkpoints = config.train.env_steps, configs.checkpoints(config, tasks.get(config.task))
     file = run.file("checkpoint")
     _restore(config, learner, run)
-    records = (multitask.MultiTaskRecords if config.multi else Records)(run, learner.env_steps, total, teacher)
+    if isinstance(teacher, Mix):
+        records, curve = multitask.MultiTaskRecords(run, learner.env_steps, total, teacher), None
+    else:
+        records = Records(run, learner.env_steps, total, teacher)
+        curve = Curve(run, learner, teacher, clock.timed(teacher.sample)) if config.train.curve else None
     clock.seconds = records.progress.total("teacher_time_s")
-    curve = Curve(run, learner, teacher, clock.timed(teacher.sample)) if config.train.curve else None
     if curve and not learner.env_steps:
         curve.add(0.0, 0.0)
     rate = Rate(learner.env_steps)
@@ -201,7 +205,10 @@ def _warm_start(config: DictConfig, learner: Learner) -> None:
     if initial_policy(run.path) != config.train.init:
         raise UserError(f"--init {run.path} has another policy now than when this training was planned")
     # Its statistics are of as many observations as it was trained on.
-    warm_start.load(learner, run.policy, run.read_result()["env_steps"])
+    result = run.read_result()
+    if result is None:
+        raise UserError(f"--init {run.path} is no longer complete")
+    warm_start.load(learner, run.policy, result["env_steps"])
 
 
 def _restore(config: DictConfig, learner: Learner, run: RunDir) -> None:
@@ -227,18 +234,18 @@ def _restore(config: DictConfig, learner: Learner, run: RunDir) -> None:
 
 
 def _parts(config: DictConfig) -> list[str]:
-    return [part.name for part in tasks.get(config.task).parts] if config.multi else []
+    return [part.name for part in multitask.spec_of(config).parts] if config.multi else []
 
 
 class Clock:
     """Adds up the seconds that some calls take: on a GPU those of the host, which is what steps wait for."""
 
     def __init__(self, device: str) -> None:
-        """Nothing has been timed."""
+        """`device` is where the calls compute: `cpu` or `cuda:K`."""
         self._device, self.seconds = device, 0.0
 
     def wait(self) -> None:
-        """Let what the device has been given before be done, so that the next call is not charged with it."""
+        """Wait for the device, so that the next call is not charged with earlier work."""
         if self._device.startswith("cuda"):
             import torch
 
@@ -260,7 +267,7 @@ class Rate:
     """Env steps per second over the last `RATE_S` seconds."""
 
     def __init__(self, env_steps: int) -> None:
-        """Start counting at `env_steps`."""
+        """Counting starts at `env_steps`."""
         self._points = deque([(time.monotonic(), env_steps)])
 
     def update(self, env_steps: int) -> float:

@@ -56,7 +56,7 @@ class RunError(RuntimeError):
 
 
 class Stopped(BaseException):
-    """Somebody asked for an end, and nothing that would be lost was going on."""
+    """The run was asked to end, and nothing would be lost."""
 
 
 class Status:
@@ -74,7 +74,7 @@ class Status:
         return self._fields["state"]
 
     def beat(self) -> None:
-        """It goes on, though there is nothing new to report."""
+        """Note that the run goes on, without news."""
         self.on_news(self.state != "training")
 
     def __call__(self, state: str, **fields: Any) -> None:
@@ -95,7 +95,7 @@ class Stop:
     """SIGTERM or SIGHUP stops the run at its next checkpoint, or at once where nothing would be lost."""
 
     def __init__(self, report: Status) -> None:
-        """Take the signals."""
+        """Take the signals over; `report` knows what the run does."""
         self._report = report
         self.asked = False
         self.training: process.Child | None = None
@@ -321,7 +321,7 @@ def _train(run: RunDir, tracker: Tracker, report: Status, stop: Stop) -> None:
     if stop.asked:
         raise Stopped
     if not run.policy.exists():
-        raise RunError(process.reason(child.code, run.log))
+        raise RunError(process.reason(child.code or 0, run.log))
 
 
 def _curve(run: RunDir) -> list[dict[str, Any]]:

@@ -75,7 +75,6 @@ class Tracker:
     """
 
     def __init__(self) -> None:
-        """Log nothing until `start`."""
         self._wandb: Any = None
         self._run: Any = None
         self._logged = -1  # env steps of the last row that W&B has
