@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from tasks.multitask.declare import MultiTaskSpec
 from tasks.spec import RANDOMIZATION_LEVELS, TaskSpec
 
 MOST_RUNS = 100_000  # of one command
+_OF_TEACHER = "curriculum."  # how overrides of a teacher's settings begin
 
 
 @dataclass(frozen=True)
@@ -99,55 +100,11 @@ def plan(request: Request) -> list[Job]:
         UserError: for an override that nothing has, an engine that is missing, an algorithm, level or teacher that a
             task cannot use, a policy to start from that does not fit, or a run directory that holds another run.
     """
-    init = {} if request.init is None else {"train.init": initial_policy(request.init)}
-    # In two parts, the teacher's and the rest: thousands of configurations take too long to compose as a whole.
-    of_teacher = [item for item in request.overrides if item.startswith("curriculum.")]
-    of_rest = [item for item in request.overrides if item not in of_teacher]
-    keys_of_teacher = {item.partition("=")[0] for item in of_teacher}
-    some = tasks.get(request.tasks[0]), baselines.names()[0], request.budget
-    teachers = {name: _compose(configs.defaults(*some, name), of_teacher) for name in request.curricula}
-    untaught = {n: _compose(configs.defaults(*some, n), []) for n in request.curricula} if of_teacher else teachers
-    unused = {item.partition("=")[0] for item in request.overrides}
-    composed = []
-    settings = []
-    for name in request.tasks:
-        spec = tasks.get(name)
-        engine_of = {physics: concrete_engine(physics, spec) for physics in request.physics}
-        for level, teacher in itertools.product(request.levels, teachers.values()):
-            check_level(spec, level)
-            configs.check_curriculum(teacher.config, spec, level)
-        for algo in request.algos:
-            if not _can_act(algo, spec):
-                if request.algos_named:
-                    raise UserError(_why_not(spec, algo))
-                continue
-            trained = algo not in baselines.reference_names()
-            own = _compose(configs.defaults(spec, algo, request.budget), of_rest)
-            if trained and request.init is not None:
-                _check_init(request.init, spec, algo, own.config)
-            started = init if trained else {}
-            composed += [own, *(teachers.values() if trained else ())]
-            for curriculum in request.curricula:
-                if trained:
-                    _check_advantage(algo, teachers[curriculum].config)
-                teacher = (teachers if trained else untaught)[curriculum]
-                unused &= own.unused | (teacher.unused if trained else keys_of_teacher)
-                base = own.content | {"curriculum": teacher.content["curriculum"]}
-                if started:
-                    base |= {"init": str(request.init), "train": base["train"] | {"init": init["train.init"]}}
-                for physics, level in itertools.product(request.physics, request.levels):
-                    where = {
-                        "physics": physics,
-                        "engine": engine_of[physics],
-                        "randomization": level,
-                        "wandb": request.wandb,
-                        "command": request.command,
-                    }
-                    settings.append((base | where, own.changes | teacher.changes | started))
-    if unused:
-        known = sorted({key for part in composed for key in configs.settable(part.config)})
-        raise unknown("config key", sorted(unused)[0], known, list_all=False)
-    return _jobs(settings, request)
+    init = "" if request.init is None else initial_policy(request.init)
+    teachers = _compose_teachers(request)
+    agents = _compose_agents(request, teachers)
+    _check_unused(request, agents, teachers)
+    return _jobs(list(_settings(request, agents, teachers, init)), request)
 
 
 @dataclass(frozen=True)
@@ -160,11 +117,104 @@ class _Part:
     unused: set[str]
 
 
+@dataclass(frozen=True)
+class _Agent:
+    """An algorithm on a task; `engines` are the concrete ones by what was asked for."""
+
+    spec: TaskSpec
+    algo: str
+    trained: bool
+    engines: Mapping[str, str]
+    part: _Part
+
+
+_Teachers = dict[tuple[str, bool], _Part]
+"""Curricula by name and by whether the agent is trained: overrides change nothing for an agent that is not."""
+
+
 def _compose(default: DictConfig, items: Sequence[str]) -> _Part:
     if not items:
         return _Part(default, as_dict(default), {}, set())
     config, unused = configs.override(default, items)
     return _Part(config, as_dict(config), configs.changes(default, config), unused)
+
+
+def _compose_teachers(request: Request) -> _Teachers:
+    """Compose the curricula apart from the agents: a configuration for each pair would take too long."""
+    items = [item for item in request.overrides if item.startswith(_OF_TEACHER)]
+    keys = {item.partition("=")[0] for item in items}
+    some = tasks.get(request.tasks[0]), baselines.names()[0], request.budget  # a teacher's settings depend on none
+    found: _Teachers = {}
+    for name in request.curricula:
+        found[name, True] = part = _compose(configs.defaults(*some, name), items)
+        found[name, False] = replace(_compose(configs.defaults(*some, name), []), unused=keys) if items else part
+    return found
+
+
+def _compose_agents(request: Request, teachers: _Teachers) -> list[_Agent]:
+    """Compose every algorithm on every task, and check each with the engines, levels, teachers and initial policy."""
+    items = [item for item in request.overrides if not item.startswith(_OF_TEACHER)]
+    found: list[_Agent] = []
+    for name in request.tasks:
+        spec = tasks.get(name)
+        engine_of = {physics: concrete_engine(physics, spec) for physics in request.physics}
+        for level, curriculum in itertools.product(request.levels, request.curricula):
+            check_level(spec, level)
+            configs.check_curriculum(teachers[curriculum, True].config, spec, level)
+        for algo in request.algos:
+            if not _can_act(algo, spec):
+                if request.algos_named:
+                    raise UserError(_why_not(spec, algo))
+                continue
+            agent = _Agent(
+                spec,
+                algo,
+                trained=algo not in baselines.reference_names(),
+                engines=engine_of,
+                part=_compose(configs.defaults(spec, algo, request.budget), items),
+            )
+            if agent.trained:
+                if request.init is not None:
+                    _check_init(request.init, spec, algo, agent.part.config)
+                for curriculum in request.curricula:
+                    _check_advantage(algo, teachers[curriculum, True].config)
+            found.append(agent)
+    return found
+
+
+def _check_unused(request: Request, agents: Sequence[_Agent], teachers: _Teachers) -> None:
+    """Raise `UserError` for an override that changes no run of the request."""
+    unused = {item.partition("=")[0] for item in request.overrides}
+    for agent, curriculum in itertools.product(agents, request.curricula):
+        unused &= agent.part.unused | teachers[curriculum, agent.trained].unused
+    if unused:
+        parts = [agent.part for agent in agents]
+        if any(agent.trained for agent in agents):
+            parts += [teachers[curriculum, True] for curriculum in request.curricula]
+        known = sorted({key for part in parts for key in configs.settable(part.config)})
+        raise unknown("config key", sorted(unused)[0], known, list_all=False)
+
+
+def _settings(
+    request: Request, agents: Sequence[_Agent], teachers: _Teachers, init: str
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Settings of the runs, and what in them was changed. `init` is the hash of the initial policy, or ''."""
+    for agent, curriculum in itertools.product(agents, request.curricula):
+        teacher = teachers[curriculum, agent.trained]
+        base = agent.part.content | {"curriculum": teacher.content["curriculum"]}
+        changes = agent.part.changes | teacher.changes
+        if agent.trained and init:
+            base |= {"init": str(request.init), "train": base["train"] | {"init": init}}
+            changes |= {"train.init": init}
+        for physics, level in itertools.product(request.physics, request.levels):
+            where = {
+                "physics": physics,
+                "engine": agent.engines[physics],
+                "randomization": level,
+                "wandb": request.wandb,
+                "command": request.command,
+            }
+            yield base | where, changes
 
 
 def algorithms(spec: TaskSpec) -> list[str]:

@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 import curricula
 import tasks
 from suite.runs.rundir import RunDir, atomic, sha256
-from tasks.core.multitask import MultiTaskSpec
 from tasks.core.settings import merged
+from tasks.multitask.declare import MultiTaskSpec
 from tasks.spec import GRADES, TaskSpec
 
 if TYPE_CHECKING:
