@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from itertools import groupby
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leaderboard import build
-from leaderboard.board.board import Board, TaskRow
+from leaderboard.board.board import Board
+from leaderboard.board.rows import Estimate, TaskRow
 from leaderboard.data.runs import Entry
 from suite.cli import app
 from suite.cli import options as o
@@ -83,7 +85,7 @@ def _ranking(board: Board) -> str:
     for row in board.ranking:
         e = row.entry
         rank = str(row.rank) if row.rank is not None else f"({_cell(row.unranked)})"
-        score = f"{100 * row.score.value:.1f} | {100 * row.score.low:.1f} to {100 * row.score.high:.1f}"
+        score = f"{_percent(row.score)} | {_limits(row.score, ' to ')}"
         lines.append(f"| {rank} | {_cell(e.algo)} | {_setting(e)} | {_cell(e.budget)} | {score} | {row.seeds} |")
     return "\n".join(lines)
 
@@ -92,9 +94,7 @@ def _results(rows: Sequence[TaskRow]) -> str:
     lines = ["| Algorithm | Setting | Budget | Mean | " + " | ".join(GRADES) + " |", "|---" * (4 + len(GRADES)) + "|"]
     for row in rows:
         e = row.entry
-        cells = [
-            f"{100 * c.success.value:.1f} ({100 * c.success.low:.1f}–{100 * c.success.high:.1f})" for c in row.cells
-        ]
+        cells = [f"{_percent(c.success)} {_limits(c.success)}".strip() for c in row.cells]
         mean = f"{100 * row.mean.value:.1f}"
         lines.append("| " + " | ".join([_cell(e.algo), _setting(e), _cell(e.budget), mean, *cells]) + " |")
     return "\n".join(lines)
@@ -103,11 +103,23 @@ def _results(rows: Sequence[TaskRow]) -> str:
 def _method(board: Board) -> str:
     text = (
         "Success in percent. Score: mean over tasks of the mean over grades of the mean over seeds. Intervals cover"
-        " 95 %, from a bootstrap of seeds and episodes. A row is ranked with five seeds on every task."
+        " 95 %, over seeds and start states; a single seed has none. A row is ranked with five seeds on every task."
     )
     if board.skipped:
         text += f" {len(board.skipped)} run directories were left out."
     return text
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.1f}" if math.isfinite(estimate.value) else ""
+
+
+def _limits(estimate: Estimate, between: str = "") -> str:
+    """`1.0 to 2.0`, or `(1.0–2.0)` without words between; nothing where they are not known."""
+    if not math.isfinite(estimate.low):
+        return ""
+    low, high = f"{100 * estimate.low:.1f}", f"{100 * estimate.high:.1f}"
+    return f"{low}{between}{high}" if between else f"({low}–{high})"
 
 
 def _setting(entry: Entry) -> str:

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from leaderboard.board import perturbed
-from leaderboard.board.board import Board, TaskRow
+from leaderboard.board.board import Board
+from leaderboard.board.rows import TaskRow
 from leaderboard.build import read
 from leaderboard.site.render import render
 from suite.cli import app

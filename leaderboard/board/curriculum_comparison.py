@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from leaderboard import curricula
-from leaderboard.board.board import THRESHOLD, Board, TaskRow, counts, is_reference
+from leaderboard.board.board import THRESHOLD, Board
+from leaderboard.board.rows import TaskRow, is_reference, outcomes
 from leaderboard.data.runs import Entry
-from leaderboard.stats import intervals
+from leaderboard.stats import crossed, intervals
 from leaderboard.stats.intervals import Difference
 
 AT = f"{100 * THRESHOLD:.0f}"
@@ -85,5 +86,5 @@ def _taught(row: TaskRow, rows: list[TaskRow]) -> Taught:
 
 
 def _difference(row: TaskRow, other: TaskRow) -> Difference:
-    spreads = [intervals.seed_spread(*counts(r.runs, r.engine), axis=-1) for r in (row, other)]
-    return intervals.difference(row.mean.value, other.mean.value, *spreads)
+    spread = crossed.difference_spread(*(outcomes(r.runs, r.engine) for r in (row, other)))
+    return intervals.difference(row.mean.value - other.mean.value, spread)

@@ -10,11 +10,11 @@ from functools import partial
 
 import numpy as np
 
-from leaderboard.board.board import EngineRow, Estimate, TaskRow, estimate, generator
+from leaderboard.board.rows import EngineRow, Estimate, TaskRow, estimate, evaluation, generator
 from leaderboard.data.runs import Entry
-from leaderboard.stats import robustness
-from leaderboard.stats.intervals import success_interval
+from leaderboard.stats import crossed, robustness
 from leaderboard.stats.robustness import Counts
+from tasks.spec import GRADES
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def counts(row: TaskRow) -> Counts | None:
     limits = [limit for limit in cells[0].violations if all(limit in c.violations for c in cells)]
     return Counts(
         names=names,
-        successes=np.stack([c.successes[p] for c, p in zip(cells, places, strict=True)]),
+        outcomes=tuple(crossed.outcomes([c.items[c.names.index(n)] for c in cells]) for n in names),
         episodes=np.stack([c.episodes[p] for c, p in zip(cells, places, strict=True)]),
         reference=reference,
         violations={m: np.stack([c.violations[m][p] for c, p in zip(cells, places, strict=True)]) for m in limits},
@@ -96,11 +96,7 @@ def groups(rows: Sequence[RobustRow]) -> list[tuple[str, str]]:
 
 def _robust_row(row: TaskRow, c: Counts, others: Sequence[EngineRow]) -> RobustRow:
     draws = robustness.resample(c, generator("robustness", row.task, row.entry))
-    low, high = success_interval(c.successes, c.episodes)
-    success = [
-        Estimate(float(p), min(float(a), float(p)), max(float(b), float(p)))
-        for p, a, b in zip((c.successes / c.episodes).mean(axis=0), low, high, strict=True)
-    ]
+    success = [estimate(crossed.mean([y]), *crossed.success_interval([y])) for y in c.outcomes]
 
     def interval(statistic: Callable[[np.ndarray], np.ndarray]) -> Estimate:
         return _estimate(robustness.interval(statistic, c, draws))
@@ -150,24 +146,21 @@ def _by_value(row: TaskRow, factor: str) -> tuple[tuple[float, ...], tuple[Estim
     """The values of a factor that all runs of the row have episodes at, and success there; nothing if unknown."""
     found = [run.evaluation.cells.points.get(factor) for run in row.runs]
     points = [p for p in found if p is not None]
-    if len(points) < len(found) or any(not np.array_equal(p[:, 0], points[0][:, 0]) for p in points):
+    if len(points) < len(found) or any(list(p) != list(points[0]) for p in points):
         return (), ()
-    stacked = np.stack(points)
-    k, n = stacked[:, :, 1], stacked[:, :, 2]
-    success = (k / n).mean(axis=0)
-    low, high = success_interval(k, n)
-    return tuple(map(float, points[0][:, 0])), tuple(map(estimate, success, low, high))
+    every = [crossed.outcomes([p[value] for p in points]) for value in points[0]]
+    return tuple(points[0]), tuple(estimate(crossed.mean([y]), *crossed.success_interval([y])) for y in every)
 
 
 def _across(engines: EngineRow) -> Estimate:
     """Mean success over the grades on the other engine ÷ that on the own one, over the same seeds."""
-    sides = [
-        [e for run in r.runs for e in (run.evaluation, *run.others) if e.engine == r.engine]
-        for r in (engines.own, engines.other)
+    sides = [[evaluation(run, r.engine).cells for run in r.runs] for r in (engines.own, engines.other)]
+    by_side = [
+        [np.concatenate([e.items[e.names.index(f"nominal/{g}")] for g in GRADES]) for e in side] for side in sides
     ]
     c = Counts(
         names=("nominal/own", "other"),
-        successes=np.stack([[e.successes.sum() for e in side] for side in sides], axis=1),
+        outcomes=tuple(crossed.outcomes(side) for side in by_side),
         episodes=np.stack([[e.episodes.sum() for e in side] for side in sides], axis=1),
         reference="own",
         violations={},

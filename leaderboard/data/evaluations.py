@@ -25,8 +25,10 @@ class Cells:
     """Episodes by cell of the robustness protocol; arrays [cells], in the order of `names`, which are sorted.
 
     `violations` has the steps over each safety limit, summed over a cell's episodes. `reference` is the grade of all
-    cells but the nominal ones; empty where there are no others. `points` has, for each factor with cells of its own,
-    the values that its episodes had with their successes and episodes, [values, 3], from the lowest value.
+    cells but the nominal ones; empty where there are no others. `items` has, for each cell, successes and episodes
+    [items, 2] by env, whose episodes share their factors' values; each episode is an item where no env is named.
+    `points` has, for each factor with cells of its own, the values that its episodes had, each with its items, from the
+    lowest value.
     """
 
     names: tuple[str, ...]
@@ -34,7 +36,8 @@ class Cells:
     successes: np.ndarray
     episodes: np.ndarray
     violations: Mapping[str, np.ndarray]
-    points: Mapping[str, np.ndarray]
+    items: tuple[np.ndarray, ...]
+    points: Mapping[str, Mapping[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Evaluation:
 def read(folder: Path, result: Mapping[str, Any], engine: str, record: Mapping[str, Any]) -> Evaluation:
     """Count the episodes in `folder`. Raises `Unusable` unless they are of the run `result` and what `record` says."""
     path = folder / "episodes.parquet"
-    table = parquet.read(path, record, "episodes_sha256", NEEDED, ("cell", FACTOR, VIOLATION))
+    table = parquet.read(path, record, "episodes_sha256", NEEDED, ("cell", "env", FACTOR, VIOLATION))
     for column, wanted in (("task", result["task"]), ("algo", result["algo"]), ("engine", engine)):
         names, _ = parquet.texts(path, table, column)
         if others := set(names) - {wanted}:
@@ -109,19 +112,22 @@ def _read_cells(path: Path, table: pa.Table, grade: np.ndarray, success: np.ndar
         raise Unusable(f"{path.name} has perturbed episodes of more than one grade")
     size = len(names)
     episodes = np.bincount(codes, minlength=size)
+    env = parquet.floats(path, table, "env") if "env" in table.column_names else np.arange(len(codes))
     points = {}
     for factor in sorted({name.split("/")[1] for name in names if name.startswith("factor/")}):
         if (column := f"{FACTOR}{factor}") in table.column_names:
             here = np.isin(codes, [i for i, name in enumerate(names) if name.startswith(f"factor/{factor}/")])
             values, which = np.unique(parquet.floats(path, table, column)[here], return_inverse=True)
             if len(values) <= MAX_POINTS and np.isfinite(values).all():
-                points[factor] = np.stack([values, np.bincount(which, success[here]), np.bincount(which)], axis=1)
+                counted = _items(which, len(values), codes[here] * (env.max() + 1) + env[here], success[here])
+                points[factor] = dict(zip(values.tolist(), counted, strict=True))
     violations = {}
     for column in (c for c in table.column_names if c.startswith(VIOLATION)):
         steps = parquet.floats(path, table, column)
         if not (steps >= 0).all():
             raise Unusable(f"{path.name} has an impossible number of steps in {column}")
         violations[column.removeprefix(VIOLATION)] = np.bincount(codes, steps, minlength=size)
+    items = _items(codes, size, env, success)
     order = sorted(range(size), key=names.__getitem__)
     cells = Cells(
         names=tuple(names[i] for i in order),
@@ -129,9 +135,19 @@ def _read_cells(path: Path, table: pa.Table, grade: np.ndarray, success: np.ndar
         successes=np.bincount(codes[success], minlength=size)[order],
         episodes=episodes[order],
         violations={limit: steps[order] for limit, steps in sorted(violations.items())},
+        items=tuple(items[i] for i in order),
         points=points,
     )
     return cells, nominal
+
+
+def _items(group: np.ndarray, groups: int, item: np.ndarray, success: np.ndarray) -> list[np.ndarray]:
+    """Successes and episodes [items, 2] in each group of episodes, from what group and item [n] each episode is of."""
+    _, item = np.unique(item, return_inverse=True)
+    width = int(item.max(initial=0)) + 1
+    keys, which = np.unique(group * width + item, return_inverse=True)
+    counted = np.stack([np.bincount(which, success), np.bincount(which)], axis=1).astype(np.int32)
+    return np.split(counted, np.searchsorted(keys // width, np.arange(1, groups)))
 
 
 def _check_claims(record: Mapping[str, Any], found: Evaluation) -> None:

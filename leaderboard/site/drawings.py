@@ -11,8 +11,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from leaderboard.board.board import Board, RankRow, improvement, is_reference
+from leaderboard.board.board import Board
 from leaderboard.board.perturbed import RobustRow
+from leaderboard.board.ranking import RankRow, improvement
+from leaderboard.board.rows import is_reference
 from leaderboard.data.runs import Entry
 from leaderboard.site import figures
 from suite.errors import printable
@@ -128,7 +130,7 @@ def _overall(budget: str, rows: list[RankRow], series: Mapping[Entry, int], numb
     trained = [r for r in rows if any(run.curve for run in r.runs)]
     if trained:
         made.append(
-            _drawing(figures.sample_efficiency, "Sample efficiency", "IQM of training success, percent",
+            _drawing(figures.sample_efficiency, "Sample efficiency", "mean training success, percent",
                      budget, trained, series, f"efficiency-{number}")
         )  # fmt: skip
     if not all(math.isnan(improvement(a, b)) for a, b in combinations(rows, 2)):  # on some task both are

@@ -13,11 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from leaderboard.board.board import Board, Estimate, RankRow, TaskRow, Versus
+from leaderboard.board.board import Board
+from leaderboard.board.ranking import RankRow, Versus
+from leaderboard.board.rows import Estimate, TaskRow
 from leaderboard.data.runs import Entry, Run
 from tasks.spec import GRADES
 
-SCHEMA = 2
+SCHEMA = 3
 _dump = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 ROW = dict[str, Any]
 ENTRY = {
@@ -28,11 +30,7 @@ TABLES = {
     "ranking": {
         **ENTRY,
         **{"rank": pa.int64(), "unranked": pa.string(), "tasks": pa.int64(), "seeds": pa.int64()},
-        **{
-            f"{n}{end}": pa.float64()
-            for n in ("score", "iqm", "median", "optimality_gap")
-            for end in ("", "_low", "_high")
-        },
+        **{f"score{end}": pa.float64() for end in ("", "_low", "_high")},
         **{n: pa.float64() for n in ("next_difference", "next_low", "next_high", "next_p", "next_improvement")},
     },
     "leaderboard": {
@@ -145,9 +143,6 @@ def _rank_row(row: RankRow) -> ROW:
         "rank": row.rank,
         "unranked": row.unranked or None,
         "score": _estimate(row.score),
-        "iqm": _estimate(row.iqm),
-        "median": _estimate(row.median),
-        "optimality_gap": _estimate(row.optimality_gap),
         "next": _versus(row.versus) if row.versus else None,
         "seeds": row.seeds,
         "tasks": [r.task for r in row.rows],
@@ -204,9 +199,6 @@ def _ranking_rows(board: Board) -> Iterator[ROW]:
             **vars(row.entry),
             **{"rank": row.rank, "unranked": row.unranked or None, "tasks": len(row.rows), "seeds": row.seeds},
             **_flat("score", row.score),
-            **_flat("iqm", row.iqm),
-            **_flat("median", row.median),
-            **_flat("optimality_gap", row.optimality_gap),
             "next_difference": _number(d.value) if d else None,
             "next_low": _number(d.low) if d else None,
             "next_high": _number(d.high) if d else None,

@@ -16,8 +16,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, PercentFormatter
 
-from leaderboard.board.board import RankRow, TaskRow, generator, improvement, rates
 from leaderboard.board.perturbed import RobustRow
+from leaderboard.board.ranking import RankRow, improvement
+from leaderboard.board.rows import TaskRow, generator, rates
 from leaderboard.stats import intervals, statistics
 from tasks.spec import GRADES
 
@@ -105,7 +106,7 @@ def _profiles(drawn: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def sample_efficiency(rows: Sequence[RankRow], series: Sequence[int], name: str) -> str:
-    """SVG of the IQM of training success over the share of the training that is done, with pointwise 95 % bands."""
+    """SVG of mean training success over the share of the training that is done, with pointwise 95 % bands."""
 
     def draw(axes: Axes) -> None:
         lines = {}

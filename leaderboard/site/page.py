@@ -13,8 +13,10 @@ import numpy as np
 
 import tasks as declared
 from leaderboard.board import curriculum_comparison, perturbed
-from leaderboard.board.board import SEEDS_TO_RANK, Board, RankRow, TaskRow, budget_order, make
+from leaderboard.board.board import Board, make
 from leaderboard.board.perturbed import FactorRow, RobustRow
+from leaderboard.board.ranking import SEEDS_TO_RANK, RankRow, budget_order
+from leaderboard.board.rows import TaskRow
 from leaderboard.data import parallel
 from leaderboard.data.runs import Entry, Run, Skipped
 from leaderboard.site import drawings, export

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import suite
-from leaderboard.board.board import Estimate
+from leaderboard.board.rows import Estimate
 from leaderboard.data.curriculum_log import drawings
 from leaderboard.data.curves import TrainingCurve
 from leaderboard.data.evaluations import Evaluation
@@ -95,6 +95,11 @@ def interval(estimate: Estimate) -> str:
     return f"{percent(round(estimate.low, 4))}–{percent(round(estimate.high, 4))}"
 
 
+def bracketed(estimate: Estimate) -> str:
+    """` (94.6–99.1)`, to stand behind the value; nothing where it is not known."""
+    return f" ({interval(estimate)})" if interval(estimate) else ""
+
+
 def points(value: float) -> str:
     """`+1.2` points, of a difference of shares."""
     return f"{100 * value:+.1f}".replace("-", "−")
@@ -167,7 +172,7 @@ def by_grade_text(values: Sequence[float]) -> str:
 
 
 FILTERS = (
-    *(percent, interval, points, steps, duration, energy, scalar),
+    *(percent, interval, bracketed, points, steps, duration, energy, scalar),
     *(grade_rows, cell_rows, commands, by_grade_text),
 )
 

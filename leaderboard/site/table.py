@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard.board.board import Board, Estimate
+from leaderboard.board.board import Board
+from leaderboard.board.rows import Estimate
 from tasks.spec import GRADES
 
 VARIANT = ("curriculum", "randomization", "engine", "budget", "submitter", "packages")
@@ -21,7 +23,7 @@ def render(board: Board) -> Table:
     """
     values = {name: sorted({getattr(row.entry, name) for row in board.results}) for name in VARIANT}
     common = [found[0] for found in values.values() if len(found) == 1 and found[0]]
-    title = "success in percent, 95 % intervals below" + (f" ({', '.join(common)})" if common else "")
+    title = "success in percent, 95 % intervals over seeds below" + (f" ({', '.join(common)})" if common else "")
     table = Table(title=title, title_justify="left", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
     table.add_column("task", no_wrap=True)
     table.add_column("agent", overflow="fold")
@@ -45,4 +47,6 @@ def render(board: Board) -> Table:
 
 def _cell(estimate: Estimate) -> Text:
     text = Text(f"{100 * estimate.value:.0f}")
+    if math.isnan(estimate.low):  # of a single seed
+        return text
     return text.append(f"\n{100 * estimate.low:.0f}–{100 * estimate.high:.0f}", style="dim")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leaderboard.stats import intervals
+from leaderboard.stats import crossed, intervals
 from leaderboard.stats.statistics import cvar
 
 FRACTION = 0.1  # of the cells, for CVaR
@@ -20,13 +20,13 @@ FRACTION = 0.1  # of the cells, for CVaR
 
 @dataclass(frozen=True)
 class Counts:
-    """One entry on one task: integer arrays [seeds, cells].
+    """One entry on one task: outcomes [seeds, items] by cell, see `crossed`, and episodes [seeds, cells].
 
     `reference` is the grade that perturbed cells are at, and `violations` steps over each safety limit [seeds, cells].
     """
 
     names: tuple[str, ...]
-    successes: np.ndarray
+    outcomes: tuple[np.ndarray, ...]
     episodes: np.ndarray
     reference: str
     violations: dict[str, np.ndarray]
@@ -70,28 +70,24 @@ def cvar_of_cells(rates: np.ndarray) -> np.ndarray:
 
 
 def resample(counts: Counts, rng: np.random.Generator, resamples: int = intervals.RESAMPLES) -> np.ndarray:
-    """Bootstrap of success by cell, [resamples, cells]: seeds are drawn; of a single seed, its episodes."""
-    seeds = len(counts.successes)
-    observed = counts.successes / counts.episodes
-    if seeds == 1:
-        return intervals.resample_episodes(counts.successes[0], counts.episodes[0], rng, resamples)
-    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) @ observed / seeds
+    """Bootstrap of success by cell, [resamples, cells]: seeds are drawn, and in each cell its items."""
+    return crossed.resample(counts.outcomes, rng, resamples)
 
 
 def interval(
     statistic: Callable[[np.ndarray], np.ndarray], counts: Counts, draws: np.ndarray
 ) -> tuple[float, float, float]:
-    """Estimate of a `statistic` of the rates [..., cells] and its interval, see `intervals.bootstrap_interval`."""
-    point = float(statistic((counts.successes / counts.episodes).mean(axis=0)))
+    """Estimate of a `statistic` of the rates [..., cells] and its interval, see `intervals.bootstrap_interval`.
+
+    With one seed nothing is known of others: the limits are NaN.
+    """
+    point = float(statistic(np.array([crossed.mean([y]) for y in counts.outcomes])))
     drawn = statistic(draws)
     drawn = drawn[np.isfinite(drawn)]
-    if not np.isfinite(point) or not len(drawn):
+    spread = crossed.components(counts.outcomes).spread
+    if not np.isfinite(point) or not len(drawn) or np.isnan(spread.variance):
         return point, np.nan, np.nan
-    return point, *intervals.bootstrap_interval(point, drawn, _spread(counts))
-
-
-def _spread(counts: Counts) -> intervals.Spread:
-    return intervals.seed_spread(counts.successes, counts.episodes, axis=-1)
+    return point, *intervals.bootstrap_interval(point, drawn, intervals.stretch(spread, draws.mean(axis=-1)))
 
 
 def violations_per_episode(counts: Counts, limit: str, cells: np.ndarray) -> tuple[float, float, float]:

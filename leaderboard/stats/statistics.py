@@ -3,7 +3,7 @@
 *Strata* are a list of arrays [..., seeds, grades], one a task; tasks may differ in their number of seeds. A statistic
 maps strata to [...], so the same function gives the estimate and its value on every bootstrap resample.
 
-IQM, optimality gap, performance profiles and probability of improvement are as in Agarwal et al., "Deep Reinforcement
+Performance profiles and probability of improvement are as in Agarwal et al., "Deep Reinforcement
 Learning at the Edge of the Statistical Precipice" (2021), where each grade of each task stands for one of their tasks.
 """
 
@@ -20,31 +20,6 @@ Statistic = Callable[[Strata], np.ndarray]
 def mean(scores: Strata) -> np.ndarray:
     """Mean over strata of the mean over seeds and grades: every task counts the same."""
     return np.mean([np.mean(s, axis=(-2, -1)) for s in scores], axis=0)
-
-
-def median(scores: Strata) -> np.ndarray:
-    """Median over all grades of all tasks of the mean over seeds."""
-    return np.median(np.concatenate([s.mean(axis=-2) for s in scores], axis=-1), axis=-1)
-
-
-def iqm(scores: Strata) -> np.ndarray:
-    """Interquartile mean of all runs and grades pooled: the mean of the middle half.
-
-    Drops floor(n / 4) values at each end, as `scipy.stats.trim_mean(scores, 0.25)` does.
-    """
-    pooled = np.concatenate([s.reshape(*s.shape[:-2], -1) for s in scores], axis=-1)
-    return trimmed_mean(pooled)
-
-
-def trimmed_mean(values: np.ndarray) -> np.ndarray:
-    """Mean of the middle half of `values` [..., n]."""
-    cut = values.shape[-1] // 4
-    return np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
-
-
-def optimality_gap(scores: Strata, target: float = 1.0) -> np.ndarray:
-    """Mean shortfall from `target`; what lies above the target earns nothing."""
-    return target - mean([np.minimum(s, target) for s in scores])
 
 
 def cvar(values: np.ndarray, fraction: float = 0.1) -> np.ndarray:
@@ -68,8 +43,8 @@ def performance_profile(scores: Strata, thresholds: np.ndarray) -> np.ndarray:
 
 
 def sample_efficiency(curves: Strata) -> np.ndarray:
-    """IQM over all runs of curves [..., seeds, points], one array a task, at each point of their common grid."""
-    return trimmed_mean(np.swapaxes(np.concatenate(curves, axis=-2), -1, -2))
+    """Mean over tasks of curves [..., seeds, points], one array a task, at each point of their common grid."""
+    return np.mean([curve.mean(axis=-2) for curve in curves], axis=0)
 
 
 def improvements(x: np.ndarray, y: np.ndarray) -> np.ndarray:

