@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,22 @@ import suite
 import tasks as declared
 from leaderboard import curricula
 from leaderboard.board.ranking import RankRow, budget_order, rank
-from leaderboard.board.rows import Cell, EngineRow, TaskRow, counts, estimate, evaluation, evaluation_on, outcomes
+from leaderboard.board.rows import (
+    Cell,
+    EngineRow,
+    Estimate,
+    TaskRow,
+    counts,
+    estimate,
+    evaluation,
+    evaluation_on,
+    outcomes,
+)
 from leaderboard.data import runs as runs_module
 from leaderboard.data.runs import Entry, Run, Skipped
-from leaderboard.stats import crossed
+from leaderboard.stats import crossed, reliability, threshold
 from suite.errors import first_line, printable
+from tasks.spec import GRADES
 
 THRESHOLD = 0.5  # success that a curriculum has to reach
 
@@ -110,7 +122,25 @@ def _task_row(runs: Sequence[Run], engine: str) -> TaskRow:
         for p, between, total, mean in zip(success, limits, totals, returns, strict=True)
     ]
     mean = estimate(success.mean(), *crossed.success_interval(by_grade))
-    return TaskRow(runs[0].task, runs[0].entry, engine, tuple(cells), mean, tuple(runs))
+    return TaskRow(
+        task=runs[0].task,
+        entry=runs[0].entry,
+        engine=engine,
+        cells=tuple(cells),
+        mean=mean,
+        runs=tuple(runs),
+        d50=Estimate(*threshold.d50(by_grade, np.linspace(0, 1, len(GRADES)))),
+        learned=Estimate(*reliability.learned((k / n)[:, 0])),
+        first_success=_first_success(runs),
+    )
+
+
+def _first_success(runs: Sequence[Run]) -> float:
+    found = [reliability.first_success(run.curve.env_steps, run.curve.success) for run in runs if run.curve is not None]
+    if not found:
+        return math.nan
+    times, reached = zip(*found, strict=True)
+    return reliability.quantile(np.array(times), np.array(reached))
 
 
 def _engine_rows(results: Sequence[TaskRow]) -> list[EngineRow]:

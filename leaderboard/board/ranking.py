@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
 from leaderboard.board.rows import Estimate, TaskRow, estimate, generator, is_reference, outcomes, rates
 from leaderboard.data.runs import Entry, Run
-from leaderboard.stats import crossed, intervals, statistics
-from leaderboard.stats.intervals import Difference
+from leaderboard.stats import crossed, intervals, reliability, statistics, threshold
+from leaderboard.stats.intervals import Difference, Spread
+from leaderboard.stats.ranks import rank_sets
 from leaderboard.stats.statistics import Strata
 from suite.report.compare import holm
 from tasks.spec import GRADES
@@ -34,7 +35,8 @@ class Versus:
 class RankRow:
     """One entry over its tasks of the suite, or over others if it has none of these.
 
-    `rank` counts within the budget; None with the reason in `unranked`. `score` is NaN unless all tasks are there.
+    `rank` counts within the budget; None with the reason in `unranked`. `score`, and what else is a mean over tasks,
+    is NaN unless all tasks are there.
     """
 
     entry: Entry
@@ -44,6 +46,10 @@ class RankRow:
     grades: tuple[float, ...]  # mean over tasks
     seeds: int  # of the task that has the fewest
     rows: tuple[TaskRow, ...]
+    beyond_chance: float  # the score, in each grade of each task as a share of what chance leaves; NaN if not known
+    d50: float  # mean over tasks
+    learned: Estimate  # share of seeds that learned at all, over all tasks
+    ranks: tuple[int, int] | None = None  # the lowest and highest that may be its own, all rows' right together
     versus: Versus | None = None  # None in the last ranked row, and without a rank
 
     @property
@@ -68,7 +74,8 @@ def rank(results: Sequence[TaskRow], tasks: Sequence[str]) -> list[RankRow]:
     for row in results:
         every[row.entry].append(row)
     groups = {entry: [row for row in rows if row.task in tasks] or rows for entry, rows in every.items()}
-    ranking = [_rank_row(entry, rows, tasks) for entry, rows in groups.items()]
+    chance = _chance(results)
+    ranking = [_rank_row(entry, rows, tasks, chance) for entry, rows in groups.items()]
     # Entries that lack tasks stand as if without success in these: a high score on an easy task is no lead.
     place = {
         row.entry: (_missing(row.rows, tasks) > 0, -sum(r.mean.value for r in row.rows if r.task in tasks))
@@ -98,8 +105,35 @@ def _missing(rows: Sequence[TaskRow], tasks: Sequence[str]) -> int:
     return len(set(tasks) - {row.task for row in rows})
 
 
-def _rank_row(entry: Entry, rows: Sequence[TaskRow], tasks: Sequence[str]) -> RankRow:
+def _chance(results: Sequence[TaskRow]) -> dict[tuple[str, str], np.ndarray]:
+    """Success by grade of the best reference policy on each task and engine, and on `""`, any engine."""
+    found: dict[tuple[str, str], np.ndarray] = {}
+    for row in (row for row in results if is_reference(row)):
+        success = np.array([cell.success.value for cell in row.cells])
+        for key in ((row.task, row.engine), (row.task, "")):
+            found[key] = np.maximum(found.get(key, success), success)
+    return found
+
+
+def _beyond_chance(rows: Sequence[TaskRow], chance: Mapping[tuple[str, str], np.ndarray]) -> float:
+    """Mean over tasks and grades, NaN where a task has no reference."""
+    found: list[float] = []
+    for row in rows:
+        by_chance = chance.get((row.task, row.engine), chance.get((row.task, "")))
+        if by_chance is None:
+            return math.nan
+        success = np.array([cell.success.value for cell in row.cells])
+        found.append(float(threshold.beyond_chance(success, by_chance).mean()))
+    return float(np.mean(found))
+
+
+def _rank_row(
+    entry: Entry, rows: Sequence[TaskRow], tasks: Sequence[str], chance: Mapping[tuple[str, str], np.ndarray]
+) -> RankRow:
     seeds = min(len(row.runs) for row in rows)
+    whole = not _missing(rows, tasks)
+    by_seed = np.concatenate([success[:, 0] for success in rates(rows)])
+    learned = Estimate(*reliability.learned(by_seed))
     unranked = ""
     if all(is_reference(row) for row in rows):
         unranked = "reference"
@@ -113,10 +147,13 @@ def _rank_row(entry: Entry, rows: Sequence[TaskRow], tasks: Sequence[str]) -> Ra
         entry=entry,
         rank=None,
         unranked=unranked,
-        score=_score(rows) if not _missing(rows, tasks) else Estimate(math.nan, math.nan, math.nan),
+        score=_score(rows) if whole else Estimate(math.nan, math.nan, math.nan),
         grades=tuple(float(np.mean([row.cells[i].success.value for row in rows])) for i in range(len(GRADES))),
         seeds=seeds,
         rows=tuple(rows),
+        beyond_chance=_beyond_chance(rows, chance) if whole else math.nan,
+        d50=float(np.mean([row.d50.value for row in rows])) if whole else math.nan,
+        learned=learned if seeds > 1 else Estimate(learned.value, math.nan, math.nan),
     )
 
 
@@ -127,10 +164,30 @@ def _numbered(rows: Sequence[RankRow]) -> list[RankRow]:
     differences = [_difference(a, b) for a, b in pairs]
     adjusted = holm([d.p for d in differences])
     versus = [_versus(a, b, replace(d, p=p)) for (a, b), d, p in zip(pairs, differences, adjusted, strict=True)]
+    sets = _rank_sets(rows).tolist()
     return [
-        replace(row, rank=values.index(row.score.value) + 1, versus=v)
-        for row, v in zip(rows, [*versus, None], strict=True)
+        replace(row, rank=values.index(row.score.value) + 1, versus=v, ranks=(low, high))
+        for row, v, (low, high) in zip(rows, [*versus, None], sets, strict=True)
     ]
+
+
+def _rank_sets(rows: Sequence[RankRow]) -> np.ndarray:
+    """Lowest and highest rank [rows, 2] of the ranked rows of one budget, see `ranks.rank_sets`."""
+    tasks = [row.task for row in rows[0].rows]
+    cells = [[outcomes(row.by_task[task].runs, row.by_task[task].engine) for row in rows] for task in tasks]
+    covariance = np.sum([crossed.item_covariance(entries) for entries in cells], axis=0) / len(tasks) ** 2
+    np.fill_diagonal(covariance, [intervals.combine(own).variance for own in zip(*_spreads(cells), strict=True)])
+    errors, df = np.zeros(covariance.shape), np.ones(covariance.shape)
+    for i, j in combinations(range(len(rows)), 2):
+        both = intervals.combine([crossed.difference_spread(entries[i], entries[j]) for entries in cells])
+        errors[i, j] = errors[j, i] = np.sqrt(both.variance)
+        df[i, j] = df[j, i] = both.df
+    rng = generator("ranks", *(row.entry for row in rows))
+    return rank_sets(np.array([row.score.value for row in rows]), covariance, errors, df, rng)
+
+
+def _spreads(cells: Sequence[Sequence[crossed.Outcomes]]) -> list[list[Spread]]:
+    return [[crossed.components(own).spread for own in entries] for entries in cells]
 
 
 def improvement(better: RankRow, other: RankRow) -> float:

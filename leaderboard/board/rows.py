@@ -47,6 +47,9 @@ class TaskRow:
     cells: tuple[Cell, ...]
     mean: Estimate
     runs: tuple[Run, ...]  # by seed
+    d50: Estimate  # difficulty at which success is one half, from 0 (g1) to 1 (g5)
+    learned: Estimate  # share of seeds that learned at all
+    first_success: float  # env steps by which half of the seeds had any, infinite if they never had; NaN if not known
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,9 @@ TABLES = {
     "ranking": {
         **ENTRY,
         **{"rank": pa.int64(), "unranked": pa.string(), "tasks": pa.int64(), "seeds": pa.int64()},
+        **{"rank_low": pa.int64(), "rank_high": pa.int64()},
         **{f"score{end}": pa.float64() for end in ("", "_low", "_high")},
+        **{name: pa.float64() for name in ("beyond_chance", "d50", "learned", "learned_low", "learned_high")},
         **{n: pa.float64() for n in ("next_difference", "next_low", "next_high", "next_p", "next_improvement")},
     },
     "leaderboard": {
@@ -142,7 +144,11 @@ def _rank_row(row: RankRow) -> ROW:
         **_entry(row.entry),
         "rank": row.rank,
         "unranked": row.unranked or None,
+        "ranks": row.ranks,
         "score": _estimate(row.score),
+        "beyond_chance": _number(row.beyond_chance),
+        "d50": _number(row.d50),
+        "learned": _estimate(row.learned),
         "next": _versus(row.versus) if row.versus else None,
         "seeds": row.seeds,
         "tasks": [r.task for r in row.rows],
@@ -174,6 +180,9 @@ def _task_row(row: TaskRow) -> ROW:
         "evaluation_engine": row.engine,
         "grades": grades,
         "mean": _estimate(row.mean),
+        "d50": _estimate(row.d50),
+        "learned": _estimate(row.learned),
+        "first_success_env_steps": _number(row.first_success),
         "runs": [run.path for run in row.runs],
     }
 
@@ -198,7 +207,10 @@ def _ranking_rows(board: Board) -> Iterator[ROW]:
         yield {
             **vars(row.entry),
             **{"rank": row.rank, "unranked": row.unranked or None, "tasks": len(row.rows), "seeds": row.seeds},
+            **dict(zip(("rank_low", "rank_high"), row.ranks or (None, None), strict=True)),
             **_flat("score", row.score),
+            **{"beyond_chance": _number(row.beyond_chance), "d50": _number(row.d50)},
+            **_flat("learned", row.learned),
             "next_difference": _number(d.value) if d else None,
             "next_low": _number(d.low) if d else None,
             "next_high": _number(d.high) if d else None,

@@ -152,6 +152,46 @@ def test_neighbours_in_the_ranking_are_compared(tmp_path, one_task):
     assert last.versus is None
 
 
+def test_rank_sets_hold_the_rank_and_all_that_the_intervals_leave_open(tmp_path, one_task):
+    for seed in range(5):
+        for algo, skill in (("a2c", 4), ("ppo", 4.1), ("sac", -9)):
+            write_run(tmp_path, algo=algo, seed=seed, skill=skill)
+    first, second, last = made = board.load(tmp_path).ranking
+    assert [row.ranks for row in made] == [(1, 2), (1, 2), (3, 3)]
+    index = dict(pages_of(board.load(tmp_path)))["index.html"]
+    assert "<small>1–2</small>" in index
+    assert "<small>3–3</small>" not in index
+    assert (first.learned.value, second.learned.value, last.learned.value) == (1, 1, 0)
+    assert last.learned.high > 0.3  # none of five seeds
+
+
+def test_a_further_task_unranks_nobody(tmp_path, one_task):
+    for seed in range(5):
+        write_run(tmp_path, seed=seed)
+    before = board.load(tmp_path).ranking[0]
+    write_run(tmp_path, "franka-reach", algo="sac")
+    after = next(row for row in board.load(tmp_path).ranking if row.entry == before.entry)
+    assert (after.rank, after.score, after.ranks) == (1, before.score, (1, 1))
+
+
+def test_chance_threshold_and_reliability_are_shown(made, site):
+    ppo = next(row for row in made.ranking if row.rank == 1)
+    chance = next(row for row in made.ranking if row.unranked == "reference")
+    assert chance.beyond_chance == pytest.approx(0)
+    assert 0 < ppo.beyond_chance < ppo.score.value
+    for row in ppo.rows:
+        assert row.d50.low < row.d50.value < row.d50.high
+        assert 0 < row.first_success < 100_000
+    assert math.isnan(chance.rows[0].first_success)  # it was not trained
+    task = (site / "tasks" / "franka-reach.html").read_text()
+    for title in ("d50", "Learned", "First success"):
+        assert f">{title}</button>" in task
+    assert ">Beyond chance</button>" in (site / "index.html").read_text()
+    first = json.loads((site / "leaderboard.json").read_text())["ranking"][2]
+    assert first["ranks"] == [1, 1]
+    assert first["d50"] == round(ppo.d50, 6)
+
+
 def test_engines_are_compared_over_the_same_seeds(made):
     for row in made.engines:
         assert (row.own.engine, row.other.engine) == ("ovphysx", "newton_mjwarp")
