@@ -9,13 +9,15 @@ pytestmark = pytest.mark.sim
 HAND = '''
 import math
 from tasks.manipulation import franka, objects
+from tasks.manipulation.franka_drawer import mdp as franka_drawer
 from tasks.cuda import rotations
 def heading(axes): return torch.atan2(axes[:, 1], axes[:, 0])
 def solve(task, engine, policy):
     """Report how often an episode under policy(env, step) -> (motion [m], turn [rad], closed) succeeds, by grade."""
     env = build(task, engine, 40, torch.where(torch.arange(40) < 10, 0.0, 1.0))
     env.reset(seed=5)
-    chosen = env._env.chosen_objects[:, 0].clone() if hasattr(env._env, "chosen_objects") else env._env.drawer.clone()
+    graded = env._env
+    chosen = (franka_drawer.drawer(graded) if "drawer" in task else objects._chosen(graded)[:, 0]).clone()
     once, over = torch.zeros(40, dtype=torch.bool), torch.zeros(40, dtype=torch.bool)
     rewards = []
     for step in range(env.spec.max_episode_steps):
