@@ -235,7 +235,7 @@ for step in range(12):
     age = torch.zeros(n, dtype=torch.long)
     age[step % n] = env.spec.max_episode_steps - 1
     env._set_age(age)
-    before = env.factors
+    before = env.factors.clone()
     extras = env.step(torch.zeros(n, env.spec.action_dim))[4]
     seen += int(torch.equal(extras["factors"], before))
     wrong += int(not torch.equal(env.factors, torch.stack([drawn[k] for k in range(n)])))
