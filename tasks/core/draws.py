@@ -110,8 +110,8 @@ class Draws:
 
         By the inverse of the distribution function in double precision: rounded, it is the same on every device.
         """
-        bits = self._bits(name, math.prod(shape), of_step) >> 11 & (1 << 53) - 1
-        draw = (bits.double() + 0.5) * 2.0**-52 - 1.0
+        bits = self._bits(name, math.prod(shape), of_step) >> 12 & (1 << 52) - 1  # a half more is exact: never -1 nor 1
+        draw = (bits.double() + 0.5) * 2.0**-51 - 1.0
         return (torch.erfinv(draw) * math.sqrt(2.0)).float().view(-1, *shape)
 
     def below(self, name: str, count: int | torch.Tensor) -> torch.Tensor:

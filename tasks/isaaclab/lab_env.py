@@ -17,7 +17,7 @@ from tasks.core.draws import Draws
 from tasks.core.env import Step
 from tasks.core.episodes import EpisodeEnv, Outcome
 from tasks.core.grades import Grades
-from tasks.cuda.record import Recorded
+from tasks.cuda.record import Recorded, starts
 from tasks.isaaclab import camera, managers, private
 from tasks.isaaclab.declared import Condition
 from tasks.isaaclab.divergence import Watch
@@ -147,9 +147,7 @@ class GradedEnv(ManagerBasedRLEnv):
         for k, ((term, left), rows) in enumerate(zip(self._intervals, pushed, strict=True)):
             left -= self.step_dt
             if len(rows):
-                low, high = term.interval_range_s
-                again = self.draws.uniform(f"interval {k}", of_step=True) * (high - low) + low
-                left.index_copy_(0, self.rows(rows), again[self.rows(rows)])
+                left.index_copy_(0, self.rows(rows), _times(self, k, of_step=True)[self.rows(rows)])
                 term.func(self, rows, **term.params)
                 self._now.clear()
 
@@ -178,7 +176,7 @@ class GradedEnv(ManagerBasedRLEnv):
     def record(self) -> None:
         """See `TensorEnv.record`."""
         self._judge, self._grade = Recorded(self, self._judge), Recorded(self, self._grade)
-        self.recording = True  # as `RowWise` needs to know
+        self.recording = True  # as `EachRow` needs to know
 
     def _set_params(self, difficulty: torch.Tensor) -> None:
         self._params.copy_(self._grades.at(difficulty))  # of all rows, of which those stay that stay
@@ -203,7 +201,20 @@ class GradedEnv(ManagerBasedRLEnv):
             self.termination_manager,
         ):
             manager.reset(rows)
+        if self._intervals:  # Isaac Lab has drawn the times of the first events from the global generator
+            for (_, left), first in zip(self._intervals, starts(self, env_ids, _first_times), strict=True):
+                left.index_copy_(0, rows, first)
         self.episode_length_buf.index_fill_(0, rows, 0)
+
+
+def _times(env: GradedEnv, k: int, of_step: bool = False) -> torch.Tensor:
+    """Times [N] [s] until the next event of the interval term `k`."""
+    low, high = env._intervals[k][0].interval_range_s
+    return low + env.draws.uniform(f"interval {k}", of_step=of_step) * (high - low)
+
+
+def _first_times(env: GradedEnv) -> tuple[torch.Tensor, ...]:
+    return tuple(_times(env, k) for k in range(len(env._intervals)))
 
 
 def _constant(env: GradedEnv, numbers: tuple[Any, ...]) -> torch.Tensor:

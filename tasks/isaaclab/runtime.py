@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 
+from tasks.core.engines import EngineError
 from tasks.core.env_state import EnvState, PhysicalEnv
 from tasks.factors.materials import Surfaces
 from tasks.isaaclab.divergence import Watch
@@ -13,18 +15,18 @@ from tasks.isaaclab.overflow import Unknown
 from tasks.isaaclab.step_by_step import StepByStep
 
 
-class Runtime:
+class Runtime(ABC):
     """What carries out a `tasks.core.engines.Engine`: the public way, unless an engine overrides it.
 
     An engine of your own needs `physics_cfg`, and `surfaces` for the factors on friction and restitution.
     """
 
+    @abstractmethod
     def physics_cfg(self, newton: dict[str, Any]) -> Any:
         """Isaac Lab's physics config.
 
         `newton` holds the task's MuJoCo-Warp solver settings and, where a robot walks on a mesh, `max_triangle_pairs`.
         """
-        raise NotImplementedError
 
     def prepare(self) -> None:
         """Called before Isaac Lab launches the simulation."""
@@ -72,9 +74,9 @@ class Runtime:
         return None
 
     def changes(self, num_envs: int, device: str) -> Any:
-        """What brings the changes of a reset into the engine's model, if the engine needs that: see `LabEnv._start`."""
+        """What brings the changes of a reset into the engine's model, if the engine needs that: see `LabEnv._placed`."""
         return None
 
     def surfaces(self, env: PhysicalEnv, asset: Any) -> Surfaces:
         """Friction and restitution of an asset, to be set per env."""
-        raise NotImplementedError
+        raise EngineError(f"{type(self).__name__} cannot set friction and restitution: its engine has no `surfaces`")
