@@ -28,10 +28,10 @@ class Runtime(ABC):
         `newton` holds the task's MuJoCo-Warp solver settings and, where a robot walks on a mesh, `max_triangle_pairs`.
         """
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 (most engines need nothing)
         """Called before Isaac Lab launches the simulation."""
 
-    def set_scenery(self, entity: Any) -> None:
+    def set_scenery(self, entity: Any) -> None:  # noqa: B027 (most engines need nothing)
         """Keep an `AssetBaseCfg` that is there for pictures out of the physics, as far as that is needed."""
 
     def stepper(self, env: EnvState) -> Any:
@@ -74,7 +74,7 @@ class Runtime(ABC):
         return None
 
     def changes(self, num_envs: int, device: str) -> Any:
-        """What brings the changes of a reset into the engine's model, if the engine needs that: see `LabEnv._placed`."""
+        """What brings the changes of a reset into the engine's model, where an engine needs that."""
         return None
 
     def surfaces(self, env: PhysicalEnv, asset: Any) -> Surfaces:
