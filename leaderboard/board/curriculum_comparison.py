@@ -16,7 +16,7 @@ from leaderboard.stats import crossed, intervals
 from leaderboard.stats.intervals import Difference
 
 AT = f"{100 * THRESHOLD:.0f}"
-MEASURES = (  # field of `curricula.Metrics`, heading, what it is, and factor to the unit that is shown
+MEASURES = (  # field of `leaderboard.curricula.Metrics`, heading, what it is, and factor to the unit that is shown
     ("steps_to_threshold", f"M steps to {AT}", f"million env steps until mean success reaches {AT} percent", 1e-6),
     ("seconds_to_threshold", f"s to {AT}", "seconds until then, the teacher's own included", 1.0),
     ("jump_start", "Jump-start", "success early in the training, percent", 100.0),

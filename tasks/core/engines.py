@@ -51,7 +51,7 @@ class Engine:
         install: the command that brings them.
         libraries: system libraries that it loads, each with the Debian package that has it.
         also: what else it is called; such a name is refused with a hint.
-        rewrite_episodes: `TensorEnv.rewrite_episodes` on CUDA; 1 where slow factors cost no more than others.
+        rewrite_episodes: `EpisodeEnv.rewrite_episodes` on CUDA; 1 where slow factors cost no more than others.
         counterpart: the engine on which a policy that was trained on this one is evaluated besides, if any.
     """
 
@@ -202,7 +202,7 @@ def check(name: str, spec: TaskSpec) -> str:
 
 
 def rewrite_episodes(name: str, device: str) -> int:
-    """`TensorEnv.rewrite_episodes` of a concrete engine on a device."""
+    """`EpisodeEnv.rewrite_episodes` of a concrete engine on a device."""
     return get(name).rewrite_episodes if device.startswith("cuda") else 1
 
 

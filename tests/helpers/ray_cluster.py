@@ -2,7 +2,7 @@
 
 The workers are `tests.helpers.suite_training`.
 
-Run by `test_suite_ray.py` in a process of its own.
+Run by `tests/suite/test_ray.py` in a process of its own.
 """
 
 import socket
