@@ -1,7 +1,7 @@
 """Random numbers of episodes: counter-based, so that an episode draws the same whatever other rows do.
 
 A number is a hash of what it is for: the seed, the row's identity, the number of the episode in that row, a name, and
-its place in the draw. No state goes on from draw to draw, so CPU and CUDA have the same bits, and a graph can hold it.
+its place in the draw. Nothing is remembered from draw to draw, so a CUDA graph can hold one.
 
 The hash is SplitMix64's output function (Steele, Lea and Flood 2014, doi:10.1145/2714064.2660195), applied once for
 each part of the key. Integers of 64 bits wrap in torch as they do there.
