@@ -1,4 +1,4 @@
-"""Episodes start alike whatever a policy does, on every engine and in a batch of any size."""
+"""Episodes start alike (`tasks.core.draws`) whatever a policy does, on every engine and in a batch of any size."""
 
 import pytest
 
