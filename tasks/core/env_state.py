@@ -114,7 +114,7 @@ class EnvState(Protocol):
         """The numbers on the device, copied there once."""
         ...
 
-    def rows(self, env_ids: torch.Tensor) -> torch.Tensor:
+    def rows(self, env_ids: torch.Tensor, /) -> torch.Tensor:
         """`env_ids` [k] as long."""
         ...
 
@@ -122,11 +122,11 @@ class EnvState(Protocol):
         """What selects the joints that match `pattern`, on the device."""
         ...
 
-    def shared(self, kind: Callable[..., Any], asset: Any) -> Any:
+    def shared(self, kind: Callable[..., Any], asset: Any, /) -> Any:
         """The one `kind(env, asset)`, which effects of factors use as well."""
         ...
 
-    def hold(self, condition: torch.Tensor) -> torch.Tensor:
+    def hold(self, condition: torch.Tensor, /) -> torch.Tensor:
         """Success now [N]: `condition` has held for the declared time without a break. Once a step."""
         ...
 
