@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for editors and type checkers
     from leaderboard.build import build as build_site
     from leaderboard.build import read as read_board
     from suite import __version__
+    from tasks import build as build_env
     from tasks import get as get_task
     from tasks import names as task_names
     from tasks.core.env import TensorEnv
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # for editors and type checkers
 _HOMES = {
     "task_names": ("tasks", "names"),
     "get_task": ("tasks", "get"),
+    "build_env": ("tasks", "build"),
     "TaskSpec": ("tasks.spec", "TaskSpec"),
     "TensorEnv": ("tasks.core.env", "TensorEnv"),
     "Teacher": ("curricula.teacher", "Teacher"),
@@ -40,6 +42,7 @@ __all__ = [
     "TensorEnv",
     "__version__",
     "algorithm_names",
+    "build_env",
     "build_site",
     "curriculum_names",
     "get_task",
