@@ -23,7 +23,9 @@ def render(board: Board) -> Table:
     """
     values = {name: sorted({getattr(row.entry, name) for row in board.results}) for name in VARIANT}
     common = [found[0] for found in values.values() if len(found) == 1 and found[0]]
-    title = "success in percent, 95 % intervals over seeds below" + (f" ({', '.join(common)})" if common else "")
+    several = any(len(row.runs) > 1 for row in board.results)  # a single seed has no interval
+    title = "success in percent" + (", 95 % intervals over seeds below" if several else "")
+    title += f" ({', '.join(common)})" if common else ""
     table = Table(title=title, title_justify="left", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
     table.add_column("task", no_wrap=True)
     table.add_column("agent", overflow="fold")
