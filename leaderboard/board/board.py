@@ -16,6 +16,7 @@ import tasks as declared
 from leaderboard import curricula
 from leaderboard.board.ranking import RankRow, budget_order, rank
 from leaderboard.board.rows import (
+    UNKNOWN,
     Cell,
     EngineRow,
     Estimate,
@@ -25,6 +26,7 @@ from leaderboard.board.rows import (
     evaluation,
     evaluation_on,
     outcomes,
+    untrained,
 )
 from leaderboard.data import runs as runs_module
 from leaderboard.data.runs import Entry, Run, Skipped
@@ -130,7 +132,7 @@ def _task_row(runs: Sequence[Run], engine: str) -> TaskRow:
         mean=mean,
         runs=tuple(runs),
         d50=Estimate(*threshold.d50(by_grade, np.linspace(0, 1, len(GRADES)))),
-        learned=Estimate(*reliability.learned((k / n)[:, 0])),
+        learned=UNKNOWN if untrained(runs) else Estimate(*reliability.learned((k / n)[:, 0])),
         first_success=_first_success(runs),
     )
 

@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from leaderboard.board.rows import Estimate, TaskRow, estimate, generator, is_reference, outcomes, rates
+from leaderboard.board.rows import UNKNOWN, Estimate, TaskRow, estimate, generator, is_reference, outcomes, rates
 from leaderboard.data.runs import Entry, Run
 from leaderboard.stats import crossed, intervals, reliability, statistics, threshold
 from leaderboard.stats.intervals import Difference, Spread
@@ -136,7 +136,7 @@ def _rank_row(
     learned = Estimate(*reliability.learned(by_seed))
     unranked = ""
     if all(is_reference(row) for row in rows):
-        unranked = "reference"
+        unranked, learned = "reference", UNKNOWN
     elif rows[0].task not in tasks:
         unranked = "no task of the suite"
     elif missing := _missing(rows, tasks):
@@ -147,7 +147,7 @@ def _rank_row(
         entry=entry,
         rank=None,
         unranked=unranked,
-        score=_score(rows) if whole else Estimate(math.nan, math.nan, math.nan),
+        score=_score(rows) if whole else UNKNOWN,
         grades=tuple(float(np.mean([row.cells[i].success.value for row in rows])) for i in range(len(GRADES))),
         seeds=seeds,
         rows=tuple(rows),

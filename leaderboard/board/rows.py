@@ -27,6 +27,10 @@ class Estimate:
     high: float
 
 
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+"""Stands where there is nothing to estimate."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One grade of a row: success over seeds, and what it was counted from."""
@@ -48,7 +52,7 @@ class TaskRow:
     mean: Estimate
     runs: tuple[Run, ...]  # by seed
     d50: Estimate  # difficulty at which success is one half, from 0 (g1) to 1 (g5)
-    learned: Estimate  # share of seeds that learned at all
+    learned: Estimate  # share of seeds that learned at all; NaN for what was not trained
     first_success: float  # env steps by which half of the seeds had any, infinite if they never had; NaN if not known
 
 
@@ -67,7 +71,12 @@ class EngineRow:
 
 def is_reference(row: TaskRow) -> bool:
     """True for policies that were not trained, such as `random` and `zero`."""
-    return all(run.result["env_steps"] == 0 for run in row.runs)
+    return untrained(row.runs)
+
+
+def untrained(runs: Sequence[Run]) -> bool:
+    """True where no run trained its policy."""
+    return all(run.result["env_steps"] == 0 for run in runs)
 
 
 def evaluation_on(run: Run, engine: str) -> Evaluation | None:

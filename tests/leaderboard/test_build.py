@@ -135,6 +135,8 @@ def test_one_seed_has_no_interval_and_partial_coverage_no_score(made, site):
     assert math.isnan(partial.score.value)
     assert math.isnan(reference.score.low)
     assert reference.score.value >= 0
+    learned = [reference.learned.value, *(row.learned.value for row in reference.rows)]
+    assert all(map(math.isnan, learned))  # nobody trained it
     content = json.loads((site / "leaderboard.json").read_text())
     assert content["ranking"][0]["score"] == {"value": None, "low": None, "high": None}
     assert not re.search(r"\bnan\b", "".join(p.read_text() for p in site.rglob("*.html")), re.IGNORECASE)
